@@ -1,0 +1,73 @@
+/**
+ * Time: ns since boot from the TSC, by a 40.24 fixed-point factor (no division, exact when the TSC counts nanoseconds).
+ *
+ * The TSC rate comes from CPUID leaf 0x40000010 (EAX = kHz, EBX = APIC bus kHz) when a hypervisor offers it, else from the PIT: channel 2 counts
+ * down 10 ms through the speaker gate (8254 data sheet, mode 0).
+ */
+import { rdtsc, cpuid, inb, outb } from 'kintsugi/x86';
+import { currentCount, startCounting } from './lapic';
+
+let base: u64 = 0;
+let factor: u64 = 1 << 24; // ns per tick << 24
+let timerFactor: u64 = 1 << 24; // LAPIC ticks per ns << 24
+export let tscKhz: u32 = 0;
+const OUT: usize = memory.data(16, 4);
+
+/** ns since boot, monotonic on one CPU. */
+export function now(): u64 {
+  const t = rdtsc() - base;
+  const low = t & 0xffffffff, high = t >> 32;
+  return ((high * factor) << 8) + ((low * factor) >> 24);
+}
+/** LAPIC ticks for `ns`, at least 1, saturated. */
+export function timerTicks(ns: u64): u32 {
+  if (ns > 0x3fffffff) ns = 0x3fffffff; // a second: then it looks again
+  const t = (ns * timerFactor) >> 24;
+  return t == 0 ? 1 : t > 0xffffffff ? 0xffffffff : <u32>t;
+}
+
+function fromHypervisor(): bool {
+  cpuid(1, 0, OUT);
+  if ((load<u32>(OUT, 8) & 0x80000000) == 0) return false;
+  cpuid(0x40000000, 0, OUT);
+  if (load<u32>(OUT) < 0x40000010 || load<u32>(OUT) > 0x400000ff) return false;
+  cpuid(0x40000010, 0, OUT);
+  const khz = load<u32>(OUT), bus = load<u32>(OUT, 4);
+  if (khz == 0 || bus == 0) return false;
+  set(khz, bus);
+  return true;
+}
+function set(khz: u32, timerKhz: u32): void {
+  tscKhz = khz;
+  factor = (<u64>1000000 << 24) / <u64>khz;
+  timerFactor = (<u64>timerKhz << 24) / 1000000;
+}
+let bestTsc: u64 = u64.MAX_VALUE;
+let bestTicks: u32 = 0;
+/** Waits until PIT channel 2 has counted 11932 ticks = 10 ms. */
+function measure(): void {
+  const gate = inb(0x61) & 0xfc;
+  outb(0x61, gate); // gate off, speaker off
+  outb(0x43, 0xb0); // channel 2, low/high byte, mode 0
+  outb(0x42, 11932 & 255);
+  outb(0x42, 11932 >> 8);
+  startCounting();
+  outb(0x61, gate | 1);
+  const start = rdtsc();
+  const first = currentCount();
+  while ((inb(0x61) & 0x20) == 0) {}
+  const tsc = rdtsc() - start;
+  const ticks = first - currentCount();
+  if (tsc < bestTsc) { bestTsc = tsc; bestTicks = ticks; }
+}
+/** The shortest of three: a virtual CPU may lose its processor in between. */
+function fromPit(): void {
+  measure(); measure(); measure();
+  set(<u32>(bestTsc / 10), bestTicks / 10);
+}
+
+/** On the boot CPU, with the LAPIC enabled. */
+export function clockInit(): void {
+  if (!fromHypervisor()) fromPit();
+  base = rdtsc();
+}

@@ -1,0 +1,75 @@
+/** Linux error numbers that `process` answers with (negative), and what a person reads. */
+export const EPERM: i32 = 1;
+export const ENOENT: i32 = 2;
+export const ESRCH: i32 = 3;
+export const EINTR: i32 = 4;
+export const EIO: i32 = 5;
+export const E2BIG: i32 = 7;
+export const ENOEXEC: i32 = 8;
+export const EBADF: i32 = 9;
+export const ECHILD: i32 = 10;
+export const EAGAIN: i32 = 11;
+export const ENOMEM: i32 = 12;
+export const EACCES: i32 = 13;
+export const EFAULT: i32 = 14;
+export const EBUSY: i32 = 16;
+export const EEXIST: i32 = 17;
+export const EXDEV: i32 = 18;
+export const ENOTDIR: i32 = 20;
+export const EISDIR: i32 = 21;
+export const EINVAL: i32 = 22;
+export const ENFILE: i32 = 23;
+export const EMFILE: i32 = 24;
+export const ENOTTY: i32 = 25;
+export const EFBIG: i32 = 27;
+export const ENOSPC: i32 = 28;
+export const ESPIPE: i32 = 29;
+export const EROFS: i32 = 30;
+export const EMLINK: i32 = 31;
+export const EPIPE: i32 = 32;
+export const ERANGE: i32 = 34;
+export const ENAMETOOLONG: i32 = 36;
+export const ENOSYS: i32 = 38;
+export const ENOTEMPTY: i32 = 39;
+export const ELOOP: i32 = 40;
+export const EOVERFLOW: i32 = 75;
+
+export function errorText(errno: i32): string {
+  switch (errno) {
+    case EPERM: return 'operation not permitted';
+    case ENOENT: return 'no such file or directory';
+    case ESRCH: return 'no such process';
+    case EINTR: return 'interrupted';
+    case EIO: return 'input/output error';
+    case E2BIG: return 'argument list too long';
+    case ENOEXEC: return 'not an executable of this system';
+    case EBADF: return 'bad file descriptor';
+    case ECHILD: return 'no child processes';
+    case EAGAIN: return 'resource temporarily unavailable';
+    case ENOMEM: return 'out of memory';
+    case EACCES: return 'permission denied';
+    case EFAULT: return 'bad address';
+    case EBUSY: return 'device or resource busy';
+    case EEXIST: return 'file exists';
+    case EXDEV: return 'not on the same file system';
+    case ENOTDIR: return 'not a directory';
+    case EISDIR: return 'is a directory';
+    case EINVAL: return 'invalid argument';
+    case ENFILE: return 'too many open files in the system';
+    case EMFILE: return 'too many open files';
+    case ENOTTY: return 'not a terminal';
+    case EFBIG: return 'file too large';
+    case ENOSPC: return 'no space left on device';
+    case ESPIPE: return 'cannot seek';
+    case EROFS: return 'read-only file system';
+    case EMLINK: return 'too many links';
+    case EPIPE: return 'broken pipe';
+    case ERANGE: return 'result too large';
+    case ENAMETOOLONG: return 'file name too long';
+    case ENOSYS: return 'function not implemented';
+    case ENOTEMPTY: return 'directory not empty';
+    case ELOOP: return 'too many levels of symbolic links';
+    case EOVERFLOW: return 'value too large';
+  }
+  return 'unknown error';
+}

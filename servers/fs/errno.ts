@@ -1,0 +1,20 @@
+/** Linux error numbers that the file server answers with (as negative values). Source: asm-generic/errno-base.h, errno.h. */
+export const EPERM: i32 = 1;
+export const ENOENT: i32 = 2;
+export const EIO: i32 = 5;
+export const EBADF: i32 = 9;
+export const EEXIST: i32 = 17;
+export const EXDEV: i32 = 18;
+export const ENOTDIR: i32 = 20;
+export const EISDIR: i32 = 21;
+export const EINVAL: i32 = 22;
+export const ENFILE: i32 = 23;
+export const EFBIG: i32 = 27;
+export const ENOSPC: i32 = 28;
+export const EROFS: i32 = 30;
+export const EMLINK: i32 = 31;
+export const ENAMETOOLONG: i32 = 36;
+export const ENOSYS: i32 = 38;
+export const ENOTEMPTY: i32 = 39;
+export const ELOOP: i32 = 40;
+export const ESTALE: i32 = 116;

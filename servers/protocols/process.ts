@@ -1,0 +1,48 @@
+/**
+ * program -> process: `call` on ROLE.processEndpoint, label = operation, words as listed; buffers and paths travel by leases (at most 2).
+ * Reply: label 0, w0 = result >= 0 or negative Linux errno. `L0`, `L1` = the call's leases. An operation that takes a path (or `spawn`) sends the
+ * lengths of L0 and L1 in words 4 and 5.
+ */
+export const PROCESS = {
+  ops: {
+    exit: { op: 1, args: ['status'] },
+    spawn: { op: 2, args: ['argc', 'fd map: stdin | stdout << 8 | stderr << 16 (255 = none)', 'flags new group=1 foreground=2', 'group to join (0 = the one of the parent; new group wins)'], leases: 'L0 = path NUL args, each NUL terminated (argc of them); L1 = environment, NUL terminated strings (no lease: empty)', result: 'pid' },
+    wait: { op: 3, args: ['pid (-1 = any child)', 'flags nohang=1'], result: 'w0 = pid, w1 = wait status (Linux encoding)' },
+    kill: { op: 4, args: ['pid, group or server number', 'signal', 'kind: process=0 group=1 server=2'] },
+    read: { op: 5, args: ['fd', 'bytes'], leases: 'L0 = buffer (w)', result: 'bytes' },
+    write: { op: 6, args: ['fd', 'bytes'], leases: 'L0 = buffer (r)', result: 'bytes' },
+    open: { op: 7, args: ['flags', 'mode'], leases: 'L0 = path', result: 'fd' },
+    close: { op: 8, args: ['fd'] },
+    lseek: { op: 9, args: ['fd', 'offset lo', 'whence'], result: 'position' },
+    dup2: { op: 10, args: ['old', 'new (-1 = lowest free)'], result: 'fd' },
+    pipe: { op: 11, args: [], result: 'w0 = read fd, w1 = write fd' },
+    stat: { op: 12, args: ['flags nofollow=1'], leases: 'L0 = path, L1 = FS.stat record (w)' },
+    fstat: { op: 13, args: ['fd'], leases: 'L0 = FS.stat record (w)' },
+    readdir: { op: 14, args: ['fd', 'bytes'], leases: 'L0 = buffer (w)', result: 'bytes' },
+    mkdir: { op: 15, args: ['mode'], leases: 'L0 = path' },
+    unlink: { op: 16, args: [], leases: 'L0 = path' },
+    rmdir: { op: 17, args: [], leases: 'L0 = path' },
+    rename: { op: 18, args: [], leases: 'L0 = old path, L1 = new path' },
+    truncate: { op: 19, args: ['fd', 'size lo'] },
+    chdir: { op: 20, args: [], leases: 'L0 = path' },
+    getcwd: { op: 21, args: ['bytes'], leases: 'L0 = buffer (w)', result: 'bytes' },
+    getpid: { op: 22, args: [], result: 'w0 = pid, w1 = parent' },
+    sleep: { op: 23, args: ['ns lo', 'ns hi'] },
+    sync: { op: 24, args: [] },
+    ps: { op: 25, args: ['bytes'], leases: 'L0 = buffer (w), records PS_RECORD', result: 'records' },
+    poweroff: { op: 26, args: ['exit status'] },
+    brk: { op: 27, args: ['new end of heap, 0 = query'], result: 'end of heap' },
+    tcmode: { op: 28, args: ['fd', 'mode, -1 = query'], result: 'mode' },
+    tcforeground: { op: 29, args: ['fd', 'pid'] },
+    isatty: { op: 30, args: ['fd'], result: '0 | 1' },
+    fsync: { op: 31, args: ['fd'] },
+    link: { op: 32, args: [], leases: 'L0 = old path, L1 = new path' },
+    symlink: { op: 33, args: [], leases: 'L0 = target, L1 = path' },
+    readlink: { op: 34, args: ['bytes'], leases: 'L0 = path, L1 = buffer (w)', result: 'bytes' },
+    chmod: { op: 35, args: ['mode'], leases: 'L0 = path' },
+    catch: { op: 36, args: ['signals to catch from now on, bit n = signal n'], result: 'caught signals that were pending (taken); a caught signal ends a blocking call with EINTR' },
+    statfs: { op: 37, args: [], result: 'w0 = free blocks, w1 = blocks, w2 = block size' },
+    getgroup: { op: 38, args: ['pid, 0 = own'], result: 'group' },
+  },
+  psRecord: { kind: 0 /* 0 server, 1 program */, id: 4, parent: 8, cpu: 12, generation: 16, state: 20, runNsLo: 24, runNsHi: 28, name: 32 /* 32 bytes */, size: 64 },
+} as const;

@@ -1,0 +1,182 @@
+/**
+ * The supervisor: builds every server from the manifest, starts them, watches over them, and prints what happens.
+ *
+ * One Thread, no fibers, never blocked on a server: it only receives (faults of servers as IPC, everything else as bits of its Notify) and
+ * signals. It calls nobody. Whatever it does in answer to an event is bounded.
+ */
+import { ERR_OK, ERR_TIMEOUT, FAULT_MESSAGE_VECTOR, FAULT_MESSAGE_ERROR_CODE, FAULT_MESSAGE_EIP, FAULT_MESSAGE_CR2, FAULT_MESSAGE_ESP, FAULT_MESSAGE_EBP, BOOTINFO_HANDLES_IO_PORTS } from 'kintsugi/abi';
+import { ROLE_ENDPOINT, ROLE_REPLY, REGION_STATE, SUPERVISOR_BITS_LOG, SUPERVISOR_BITS_POWER_OFF, SUPERVISOR_BITS_REBOOT, SUPERVISOR_BITS_KILL, SERVERS_SUPERVISOR } from 'kintsugi/protocols';
+import * as sys from '../lib/sys';
+import * as str from '../lib/str';
+import { line } from '../lib/fmt';
+import { allocInit } from '../lib/alloc';
+import { consoleInit, print } from '../lib/console';
+import { startupInit, needHandle, needRegion, generation, ownSpace, ownTable, ownNotify } from '../lib/startup';
+import { builderInit, builderTable } from '../lib/build';
+import { tablesFit, serverAt, serverCount, serverOf, ringAt, ringCount, MAX_SERVERS, PCI_BLOCK, STATE_ABSENT, STATE_STARTING, STATE_UP } from './tables';
+import { manifest } from './manifest';
+import { cpus, memoryPages, commandLine, takeUntyped, takeFrames } from './boot';
+import { incarnationInit, takeObjectMemory, equip, equipRing, equipBlock, build, start, failedStep, failedStatus } from './incarnation';
+import { serverTableInit, publish, drainAll, tellReady, tellAbsent, tellFailed, tellFault } from './report';
+import { journalInit, globals } from './journal';
+import { CAUSE_KILL, restart, recovered, refill, takeOver } from './recovery';
+
+const OWN_BITS: u32 = 19; // page tables of the supervisor's own Space
+const READY_LIMIT_NS: u64 = 10_000_000_000;
+
+let faults: u32 = 0;
+let reply: u32 = 0;
+
+function fatal(what: string): void {
+  print(line().lit('supervisor: ').lit(what).lit(', argument ').dec(sys.errArg()).lit(', status ').dec(sys.R.status));
+  while (true) sys.sleepUntil(sys.FOREVER);
+}
+/** ACPI S5 of the i440FX board and of our own (PM1a control block at 0x604). */
+function powerOff(): void {
+  drainAll();
+  if (globals().quiet == 0) print(line().lit('power off'));
+  sys.portOut(BOOTINFO_HANDLES_IO_PORTS, 0x604, 2, 0x2000);
+}
+/** Pulse of the keyboard controller's reset line. */
+function reboot(): void {
+  drainAll();
+  print(line().lit('reboot'));
+  sys.portOut(BOOTINFO_HANDLES_IO_PORTS, 0x64, 1, 0xfe);
+}
+
+/** The command line has this word. */
+function hasWord(word: string): bool {
+  let p = commandLine();
+  const n = <u32>word.length;
+  while (load<u8>(p) != 0) {
+    let e = p;
+    while (load<u8>(e) > 32) e++;
+    if (<u32>(e - p) == n && str.startsWithLit(p, n, word)) return true;
+    p = load<u8>(e) == 0 ? e : e + 1;
+  }
+  return false;
+}
+/** The first supervisor: everything from nothing. */
+function boot(): void {
+  const g = globals();
+  g.quiet = hasWord('quiet') ? 1 : 0;
+  if (!tablesFit()) fatal('the journal is too small for the tables');
+  g.own = takeUntyped(OWN_BITS);
+  if (g.own == 0 || builderInit(ownSpace, g.own, 64) != ERR_OK) fatal('no memory for its own page tables');
+  let cache: u32 = 256; // pages: an eighth of the memory, 1-64 MiB, a power of two
+  while (cache < 16384 && cache * 12 <= memoryPages()) cache <<= 1;
+  manifest(cache);
+  const follow = str.optionIs(str.option(commandLine(), 'place'), 'follow');
+  if (!takeObjectMemory(follow)) fatal('no memory for the objects of the servers');
+  g.tableFrames = takeFrames(1);
+  if (!serverTableInit()) fatal('no server table');
+  for (let n: u32 = 0; n < serverCount(); n++) if (!equip(serverAt(n))) fatal('no memory to equip a server');
+  for (let n: u32 = 0; n < ringCount(); n++) if (!equipRing(ringAt(n))) fatal('no memory for a ring');
+  if (g.quiet == 0) print(line().lit('kintsugi: ').dec(cpus()).lit(' vCPUs, ').dec(memoryPages() >> 8).lit(' MiB, placement ').lit(follow ? 'follow' : 'pin'));
+  for (let n: u32 = 0; n < serverCount(); n++) {
+    const s = serverAt(n);
+    s.state_ = STATE_ABSENT;
+    if ((s.flags & PCI_BLOCK) != 0 && !equipBlock(s)) { tellAbsent(s, 'no virtio block device'); publish(s); continue; }
+    if (!build(s)) {
+      if (failedStep != 0) tellFailed(s, failedStep, failedStatus, sys.errArg()); else tellAbsent(s, 'its module was not loaded');
+      publish(s);
+      continue;
+    }
+    start(s);
+    publish(s);
+  }
+  g.booted = 1;
+}
+/** A later one: the servers run, the journal says what they are. */
+function resume(): void {
+  const g = globals();
+  g.restarts++;
+  if (builderInit(ownSpace, g.own, 64) != ERR_OK) fatal('no memory for its own page tables');
+  if (!serverTableInit()) fatal('no server table');
+  print(line().lit('supervisor restarted, generation ').dec(generation()));
+  if (sys.replyPeek(reply) == ERR_OK && sys.result(0) == 2) sys.replyRequeue(reply, faults); // the fault it was handling
+  takeOver();
+}
+
+function onReady(bits: u32): void {
+  for (let n: u32 = 0; n < MAX_SERVERS; n++) {
+    if ((bits & (<u32>1 << n)) == 0) continue;
+    const s = serverOf(n);
+    if (changetype<usize>(s) == 0 || s.state_ != STATE_STARTING) continue;
+    s.state_ = STATE_UP;
+    s.readyNs = sys.clock();
+    tellReady(s);
+    publish(s);
+    if (s.restarts != 0) recovered(s);
+  }
+}
+function onKill(bits: u32): void {
+  for (let n: u32 = 0; n < 13; n++) {
+    if ((bits & (<u32>1 << (SUPERVISOR_BITS_KILL + n))) == 0) continue;
+    if (n == SERVERS_SUPERVISOR) { // itself: root will see the fault and start the next one
+      print(line().lit('supervisor is killed on request'));
+      sys.fault(CAUSE_KILL, 0, 0);
+    }
+    const s = serverOf(n);
+    if (changetype<usize>(s) == 0) continue;
+    print(line().str(s.name).lit(' is killed on request'));
+    restart(s, CAUSE_KILL, 0);
+  }
+}
+function onFault(): void {
+  const number = sys.badge();
+  const vector = sys.word(FAULT_MESSAGE_VECTOR), error = sys.word(FAULT_MESSAGE_ERROR_CODE), eip = sys.word(FAULT_MESSAGE_EIP), address = sys.word(FAULT_MESSAGE_CR2), esp = sys.word(FAULT_MESSAGE_ESP), ebp = sys.word(FAULT_MESSAGE_EBP);
+  sys.reply(reply, sys.tag(1, 0), 0, 0, 0); // it stays stopped
+  const s = serverOf(number);
+  if (changetype<usize>(s) == 0) { print(line().lit('fault of nobody, badge ').dec(number)); return; }
+  drainAll();
+  tellFault(s, vector, error, eip, address, esp, ebp);
+  restart(s, vector, eip);
+}
+/** Once, when the time to start is over: who is missing. */
+function reportMissing(): void {
+  for (let n: u32 = 0; n < serverCount(); n++) {
+    const s = serverAt(n);
+    if (s.state_ == STATE_STARTING) print(line().str(s.name).lit(' does not say ready'));
+  }
+}
+
+function allUp(): bool {
+  for (let n: u32 = 0; n < serverCount(); n++) if (serverAt(n).state_ == STATE_STARTING) return false;
+  return true;
+}
+
+export function main(page: usize): void {
+  startupInit(page);
+  allocInit();
+  consoleInit(BOOTINFO_HANDLES_IO_PORTS);
+  faults = needHandle(ROLE_ENDPOINT);
+  reply = needHandle(ROLE_REPLY);
+  builderTable(ownTable);
+  incarnationInit(faults, ownNotify);
+  if (journalInit(needRegion(REGION_STATE).va)) resume(); else boot();
+  let limit = sys.clock() + READY_LIMIT_NS;
+  const twinsOff = str.optionIs(str.option(commandLine(), 'twin'), 'off');
+  let twins = !twinsOff; // some may be missing
+  while (true) {
+    // Twins are made when nothing is waiting and everybody is up, one at a time.
+    const idle = twins && (limit == sys.FOREVER || allUp());
+    const status = sys.recv(faults, reply, idle ? 0 : limit);
+    if (status == ERR_TIMEOUT) {
+      if (idle) { twins = refill(); continue; }
+      drainAll();
+      reportMissing();
+      limit = sys.FOREVER;
+      continue;
+    }
+    twins = twins || !twinsOff;
+    if (status != ERR_OK) fatal('cannot receive');
+    if (!sys.notified()) { onFault(); continue; }
+    const bits = sys.pending();
+    if ((bits & SUPERVISOR_BITS_LOG) != 0) drainAll();
+    onReady(bits);
+    onKill(bits);
+    if ((bits & SUPERVISOR_BITS_POWER_OFF) != 0) powerOff();
+    if ((bits & SUPERVISOR_BITS_REBOOT) != 0) reboot();
+  }
+}

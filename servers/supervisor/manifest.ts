@@ -1,0 +1,52 @@
+/**
+ * The servers of this system, declared: who they are, where they live, how much they get, which rings join them. Everything the supervisor does
+ * is driven by these tables; a new server is a few lines here and a number in servers/protocols/startup.ts.
+ *
+ * Start order = order of declaration. `home` is the vCPU under place=pin, taken modulo the number of CPUs. Sizes in pages.
+ * The numbers of rings are local to each side: the n of ROLE.peerNotify, REGION.ringRequest and of the Notify bit.
+ */
+import { FS_DATA_BYTES, TTY_DATA_BYTES, SERIAL_BUFFER_BYTES, RING_SLOTS, SERVERS_PROCESS, SERVERS_FS, SERVERS_TTY, SERVERS_UART0, SERVERS_UART1, SERVERS_VIRTIO_BLK } from 'kintsugi/protocols';
+import { Server, newServer, newRing, CALLABLE, LEGACY_UART, PCI_BLOCK, USES_CACHE } from './tables';
+import { putLiteral } from '../lib/str';
+
+function server(number: u32, name: string, module: string, home: u32, priority: u32): Server {
+  const s = newServer(number);
+  putLiteral(s.name, name);
+  putLiteral(s.module, module);
+  s.home = home; s.priority = priority;
+  s.stack = 4; s.fiberPages = 2; s.fibers = 4; s.heap = 64;
+  s.tableBits = 7; s.untypedBits = 20; s.pageTables = 32;
+  return s;
+}
+function ring(owner: Server, ownerLocal: u32, worker: Server, workerLocal: u32, dataBytes: u32): void {
+  const r = newRing();
+  r.owner = owner; r.ownerLocal = ownerLocal; r.worker = worker; r.workerLocal = workerLocal;
+  r.dataPages = (dataBytes + 4095) >> 12;
+}
+
+export function manifest(cachePages: u32): void {
+  const blk = server(SERVERS_VIRTIO_BLK, 'virtio-blk', 'virtio-blk', 3, 50);
+  blk.flags = PCI_BLOCK | USES_CACHE; blk.dmaPages = 8;
+
+  const uart0 = server(SERVERS_UART0, 'uart0', 'uart', 3, 50);
+  uart0.flags = LEGACY_UART; uart0.port = 0x3f8; uart0.irq = 4;
+  const uart1 = server(SERVERS_UART1, 'uart1', 'uart', 3, 50);
+  uart1.flags = LEGACY_UART; uart1.port = 0x2f8; uart1.irq = 3;
+
+  const fs = server(SERVERS_FS, 'fs', 'fs', 1, 40);
+  fs.heap = 512; fs.fibers = 12; fs.fiberPages = 4; fs.untypedBits = 22; fs.pageTables = 96;
+  fs.statePages = 256; fs.dmaPages = cachePages;
+
+  const tty = server(SERVERS_TTY, 'tty', 'tty', 0, 40);
+  tty.heap = 128; tty.fibers = 16; tty.untypedBits = 21;
+
+  const process = server(SERVERS_PROCESS, 'process', 'process', 0, 30);
+  process.flags = CALLABLE; process.replyCount = 64;
+  process.heap = 512; process.fibers = 64; process.tableBits = 12; process.untypedBits = 22; process.pageTables = 96; process.statePages = 16;
+
+  ring(process, 0, fs, 0, FS_DATA_BYTES);
+  ring(process, 1, tty, 0, TTY_DATA_BYTES);
+  ring(fs, 1, blk, 0, 0);
+  ring(tty, 1, uart0, 0, SERIAL_BUFFER_BYTES * RING_SLOTS);
+  ring(tty, 2, uart1, 0, SERIAL_BUFFER_BYTES * RING_SLOTS);
+}

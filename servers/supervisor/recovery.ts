@@ -1,0 +1,126 @@
+/**
+ * Death and restart of a server, phase by phase. Each phase is written to the journal before the next begins and may be repeated:
+ * a supervisor that dies in the middle finds the phase and does the rest again.
+ *
+ *   detected -> stopped (runs on no CPU) -> quiet (interrupt masked and unbound, no bus mastering) -> revoked (the incarnation is gone) -> built
+ *   -> started -> done (it attached to its state and rings and said ready)
+ *
+ * The next incarnation usually waits as a twin: then `built` only joins it to rings, state and devices. `refill` prepares the next twin in the
+ * memory of the dead one, when there is nothing better to do.
+ *
+ * What clients hold (doorbells, rings, badges, parked calls) belongs to the supervisor and is not touched: a dead server is an unconsumed ring.
+ * Restart intensity: more than MAX_DEATHS within PERIOD and the server is given up, loudly.
+ */
+import { ERR_OK } from 'kintsugi/abi';
+import { SERVERS_PROCESS, SERVERS_SUPERVISOR, NOTIFY_BITS_SUPERVISOR } from 'kintsugi/protocols';
+import * as sys from '../lib/sys';
+import { line } from '../lib/fmt';
+import { ownThread } from '../lib/startup';
+import { print } from '../lib/console';
+import { Server, resetTargets, serverOf, serverAt, serverCount, CALLABLE, PCI_BLOCK, STATE_DEAD, STATE_FAILED, STATE_UP, STATE_STARTING } from './tables';
+import { attachServer, build, prepare, start, regrantThread, blockFunction, failedStatus, failedStep } from './incarnation';
+import { publish, drain, tellFailed, tellPhases } from './report';
+import { pciQuiet, pciMaster } from './pci';
+import { journalCause, journalPhase, PHASE_DETECTED, PHASE_STOPPED, PHASE_QUIET, PHASE_REVOKED, PHASE_BUILT, PHASE_STARTED, PHASE_DONE } from './journal';
+
+/** Cause in the journal: killed on request. Does not count as a failure of the server. */
+export const CAUSE_KILL: u32 = 0x4b494c4c;
+const MAX_DEATHS: u32 = 5;
+const PERIOD_NS: u64 = 10_000_000_000;
+
+/** ns are counted from the death, which `lastDeathNs` of the record keeps. */
+function phase(s: Server, p: u32): void {
+  s.phase = p;
+  journalPhase(s.number, p, <u32>(sys.clock() - s.lastDeathNs));
+}
+
+/** A server died or is to die. `cause` and `address` go to the journal. */
+export function restart(s: Server, cause: u32, address: u32): void {
+  if (s.state_ != STATE_UP && s.state_ != STATE_STARTING) return;
+  const now = sys.clock();
+  if (now - s.lastDeathNs > PERIOD_NS) s.strikes = 0;
+  s.lastDeathNs = now;
+  s.state_ = STATE_DEAD;
+  journalCause(s.number, s.epoch, cause, address);
+  phase(s, PHASE_DETECTED);
+  quiet(s);
+  if ((s.flags & CALLABLE) != 0) { // its programs would lose their state with it: CAVEATS
+    giveUp(s, 'has no journal yet');
+    return;
+  }
+  if (cause != CAUSE_KILL && ++s.strikes > MAX_DEATHS) { giveUp(s, 'died too often'); return; }
+  revive(s);
+}
+/** Stops it and its devices. */
+function quiet(s: Server): void {
+  sys.threadSuspend(s.target.thread); // its handle is stale when it was revoked already: nothing to stop then
+  phase(s, PHASE_STOPPED);
+  if (s.irqDevice != 0) sys.deviceReset(s.irqDevice);
+  if ((s.flags & PCI_BLOCK) != 0) pciQuiet(blockFunction());
+  drain(s);
+  phase(s, PHASE_QUIET);
+  publish(s);
+}
+/** From `quiet` on. */
+function revive(s: Server): void {
+  if (sys.untypedRevoke(s.untyped) != ERR_OK) { giveUp(s, 'cannot be revoked'); return; }
+  phase(s, PHASE_REVOKED);
+  if (!build(s)) {
+    tellFailed(s, failedStep, failedStatus, sys.errArg());
+    giveUp(s, 'cannot be rebuilt');
+    return;
+  }
+  phase(s, PHASE_BUILT);
+  s.restarts++;
+  regrantThread(serverOf(SERVERS_PROCESS), s.number, s.target.thread);
+  if ((s.flags & PCI_BLOCK) != 0) pciMaster(blockFunction());
+  if (!start(s)) { giveUp(s, 'cannot be started'); return; }
+  phase(s, PHASE_STARTED);
+  publish(s);
+}
+/**
+ * A new supervisor takes over: the records are in the journal, the servers run. Twins are made anew (their startup pages were in the heap of the
+ * dead one), and a restart in the middle of which it died is done again from its beginning.
+ */
+export function takeOver(): void {
+  for (let n: u32 = 0; n < serverCount(); n++) {
+    const s = serverAt(n);
+    settleSwap(s, n);
+    if (!attachServer(s)) { giveUp(s, 'has no log page any more'); continue; }
+    s.twinReady = 0; s.twinFailed = 0;
+    if (s.twinUntyped != 0) sys.untypedRevoke(s.twinUntyped);
+    if (s.state_ != STATE_DEAD) continue;
+    if ((s.flags & CALLABLE) != 0) { giveUp(s, 'has no journal yet'); continue; }
+    quiet(s);
+    revive(s);
+  }
+  regrantThread(serverOf(SERVERS_PROCESS), SERVERS_SUPERVISOR, ownThread);
+}
+/** `activate` (incarnation.ts) exchanges twin and incarnation by several stores; whichever of them were done, both Untypeds are found again. */
+function settleSwap(s: Server, n: u32): void {
+  if (s.spare != 0 && s.untyped == s.twinUntyped) s.untyped = s.spare;
+  s.spare = 0;
+  if (changetype<usize>(s.target) == changetype<usize>(s.twin)) resetTargets(s, n);
+}
+/** Prepares one missing twin; false when none is missing. */
+export function refill(): bool {
+  for (let n: u32 = 0; n < serverCount(); n++) {
+    const s = serverAt(n);
+    if (s.state_ != STATE_UP || s.twinReady != 0 || s.twinFailed != 0 || (s.flags & CALLABLE) != 0) continue;
+    if (!prepare(s)) { s.twinFailed = 1; tellFailed(s, failedStep, failedStatus, sys.errArg()); }
+    return true;
+  }
+  return false;
+}
+function giveUp(s: Server, why: string): void {
+  s.state_ = STATE_FAILED;
+  publish(s);
+  print(line().str(s.name).lit(' is given up: ').lit(why));
+}
+/** It said ready after a restart. */
+export function recovered(s: Server): void {
+  phase(s, PHASE_DONE);
+  tellPhases(s);
+  const process = serverOf(SERVERS_PROCESS);
+  if (changetype<usize>(process) != 0 && process.notify != 0) sys.notify(process.notify, <u32>1 << NOTIFY_BITS_SUPERVISOR);
+}

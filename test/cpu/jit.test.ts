@@ -1,0 +1,122 @@
+/**
+ * Tier 1 does what tier 0 does, to the bit: registers, flags, memory and retired counts, wherever a run is cut. Programs are random
+ * loops and compiled-looking code in bytes; the same program runs on an engine without and one with the JIT.
+ */
+import { createHash } from 'node:crypto';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { Bench } from '../../vm/cpu/testdriver.ts';
+import { S } from '../../vm/cpu/state.ts';
+import { discover } from '../../vm/cpu/jit/cfg.ts';
+
+const CODE = 0x10000, DATA = 0x20000, STACK = 0x80000;
+
+function pair(code: readonly number[], registers: Partial<Record<'eax' | 'ebx' | 'ecx' | 'edx' | 'esi' | 'edi', number>> = {}): { off: Bench; on: Bench } {
+  const make = (jit: 'on' | 'off'): Bench => {
+    const bench = new Bench({ memoryMiB: 2, jit });
+    bench.load(CODE, code);
+    for (let i = 0; i < 0x2000; i++) bench.board.ram[DATA + i] = (i * 167) ^ (i >> 3);
+    bench.registers({ eip: CODE, esp: STACK, eflags: 2, ebp: DATA + 0x800, ...registers });
+    return bench;
+  };
+  return { off: make('off'), on: make('on') };
+}
+const memory = (bench: Bench): string => createHash('sha256').update(bench.board.ram.subarray(CODE, STACK)).digest('hex');
+const regions = (bench: Bench): number => bench.words[S.countRegions >> 2];
+
+/** Runs both in the same pieces and compares after each. */
+function agree({ off, on }: { off: Bench; on: Bench }, pieces: readonly number[]): void {
+  for (const piece of pieces) {
+    const exits = [off.run(piece), on.run(piece)];
+    expect(exits[1]).toBe(exits[0]);
+    expect(on.read()).toEqual(off.read());
+    expect(on.engine.retired).toBe(off.engine.retired);
+    expect(memory(on)).toBe(memory(off));
+  }
+}
+
+const le32 = (v: number): number[] => [v & 255, (v >> 8) & 255, (v >> 16) & 255, (v >> 24) & 255];
+
+describe('a region', () => {
+  it('counts a dec/jnz loop with memory traffic exactly', () => {
+    // top: mov eax,[esi] ; add [edi],eax ; adc edx,7 ; inc ebx ; dec ecx ; jnz top ; mov ecx,1000 ; jmp top
+    const p = pair([0x8b, 0x06, 0x01, 0x07, 0x83, 0xd2, 0x07, 0x43, 0x49, 0x75, 0xf6, 0xb9, ...le32(1000), 0xeb, 0xef], { ecx: 1000, esi: DATA, edi: DATA + 64 });
+    agree(p, [100_000, 77_777, 1, 2, 3, 5, 300_000]);
+    expect(regions(p.on)).toBeGreaterThan(0);
+    expect(regions(p.off)).toBe(0);
+  });
+
+  it('calls, returns and recursion stay inside', () => {
+    // main: mov eax,12 ; call fib ; jmp main     fib: cmp eax,2 ; jb out ; push eax ; dec eax ; call fib ; xchg eax,[esp] ; sub eax,2 ; call fib ; pop ecx ; add eax,ecx ; out: ret
+    const code = [0xb8, ...le32(12), 0xe8, ...le32(2), 0xeb, 0xf4];
+    const fib = [0x83, 0xf8, 0x02, 0x72, 0x16, 0x50, 0x48, 0xe8, 0, 0, 0, 0, 0x87, 0x04, 0x24, 0x83, 0xe8, 0x02, 0xe8, 0, 0, 0, 0, 0x59, 0x01, 0xc8, 0x90, 0xc3];
+    const at = code.length;
+    le32(-(7 + 5)).forEach((b, i) => { fib[8 + i] = b; });
+    le32(-(18 + 5)).forEach((b, i) => { fib[19 + i] = b; });
+    const p = pair([...code, ...fib]);
+    expect(at).toBe(12);
+    agree(p, [150_000, 1, 1, 1, 250_001]);
+    expect(regions(p.on)).toBeGreaterThan(0);
+  });
+
+  it('stops after the store that rewrites the next instruction', () => {
+    // top: inc byte [imm8 of the add below] ; add eax, imm8 ; dec ecx ; jnz top ; jmp top
+    const p = pair([0xfe, 0x05, ...le32(CODE + 8), 0x83, 0xc0, 0x01, 0x49, 0x75, 0xf4, 0xeb, 0xf2], { ecx: 50_000 });
+    agree(p, [120_000, 333, 60_000]);
+  });
+
+  it('raises a page-limit fault with the flags of the last producer and the right count', () => {
+    // Reads upwards until it leaves RAM: top: add eax,[esi] ; add esi,4 ; cmp esi,limit ; jne top ; div by zero at the end
+    const p = pair([0x03, 0x06, 0x83, 0xc6, 0x04, 0x81, 0xfe, ...le32(DATA + 0x40000), 0x75, 0xf3, 0x31, 0xd2, 0x31, 0xdb, 0xf7, 0xf3], { esi: DATA });
+    agree(p, [200_000, 200_000]);
+    expect(p.on.fault).toMatchObject({ vector: 0 });
+    expect(p.on.fault).toEqual(p.off.fault);
+  });
+
+  it('moves blocks with REP in pieces that never exceed the budget', () => {
+    // top: mov esi,DATA ; mov edi,DATA+0x1001 ; mov ecx,700 ; rep movsd ; mov ecx,33 ; rep stosb ; jmp top
+    const p = pair([0xbe, ...le32(DATA), 0xbf, ...le32(DATA + 0x1001), 0xb9, ...le32(700), 0xf3, 0xa5, 0xb9, ...le32(33), 0xf3, 0xaa, 0xeb, 0xe6]);
+    agree(p, [90_000, 13, 700, 1, 40_000, ...Array.from({ length: 60 }, (_, i) => 690 + i)]);
+    expect(regions(p.on)).toBeGreaterThan(0);
+  });
+
+  it('is the same for random loop bodies, however the run is cut', () => {
+    const reg = fc.constantFrom(0, 1, 2, 6); // eax ecx edx esi; edi counts
+    const insn = fc.oneof(
+      fc.tuple(fc.constantFrom(0x01, 0x09, 0x11, 0x19, 0x21, 0x29, 0x31, 0x39, 0x85), reg, reg).map(([op, a, b]) => [op, 0xc0 | (a << 3) | b]),
+      fc.tuple(fc.constantFrom(0x01, 0x03, 0x2b, 0x33, 0x3b, 0x8b, 0x89, 0x13, 0x1b), reg, fc.integer({ min: -100, max: 100 })).map(([op, a, d]) => [op, 0x45 | (a << 3), d & 255]),
+      fc.tuple(fc.constantFrom(0x00, 0x02, 0x28, 0x38, 0x8a, 0x88), fc.integer({ min: 0, max: 7 }), fc.integer({ min: -100, max: 100 })).map(([op, a, d]) => [op, 0x45 | (a << 3), d & 255]),
+      fc.tuple(fc.constantFrom(0x40, 0x48), reg).map(([op, a]) => [op + a]),
+      fc.tuple(fc.constantFrom(0, 1, 4, 5, 7), reg, fc.integer({ min: 0, max: 31 })).map(([ext, a, n]) => [0xc1, 0xc0 | (ext << 3) | a, n]),
+      fc.tuple(fc.constantFrom(4, 5, 7, 0), reg).map(([ext, a]) => [0xd3, 0xc0 | (ext << 3) | a]),
+      fc.tuple(fc.integer({ min: 0, max: 15 }), reg).map(([cc, a]) => [0x0f, 0x90 | cc, 0xc0 | (a & 3)]),
+      fc.tuple(fc.integer({ min: 0, max: 15 }), reg, reg).map(([cc, a, b]) => [0x0f, 0x40 | cc, 0xc0 | (a << 3) | b]),
+      fc.tuple(fc.integer({ min: 0, max: 15 }), reg).map(([cc, a]) => [0x70 | cc, 0x01, 0x40 + a]), // jcc over an inc
+      fc.tuple(reg, reg).map(([a, b]) => [0x0f, 0xaf, 0xc0 | (a << 3) | b]),
+      fc.tuple(reg).map(([a]) => [0xf7, 0xd8 | a]),
+      fc.constant([0xf5]), fc.constant([0xf8]), fc.constant([0x9c, 0x58]), fc.constant([0xf7, 0xe1]),
+    );
+    fc.assert(fc.property(fc.array(insn, { minLength: 1, maxLength: 14 }), fc.array(fc.integer({ min: 1, max: 999 }), { maxLength: 4 }), (body, cuts) => {
+      const flat = body.flat();
+      const loop = [...flat, 0x4f, 0x0f, 0x85, ...le32(-(flat.length + 7)), 0xeb, 256 - (flat.length + 9)];
+      if (flat.length + 9 > 120) return;
+      const p = pair(loop, { edi: 100_000, ecx: 3 });
+      agree(p, [60_000, ...cuts, 50_000]);
+      expect(regions(p.on)).toBeGreaterThan(0);
+    }), { numRuns: process.env['KINTSUGI_FULL'] ? 2000 : 120 });
+  });
+});
+
+describe('discovery', () => {
+  it('finds the loop, its header as an entry, and dominators of a diamond', () => {
+    const bytes = new Uint8Array(4096);
+    // 0: dec ecx ; 1: jz +3 -> 6 ; 3: inc eax ; 4: jmp +1 -> 7 ; 6: inc ebx ; 7: jmp 0
+    bytes.set([0x49, 0x74, 0x03, 0x40, 0xeb, 0x01, 0x43, 0xeb, 0xf7]);
+    const region = discover(0, 0x7f, { page: (page) => (page === 0 ? bytes : null), avoid: () => false, peek: () => undefined })!;
+    expect(region.blocks.map((b) => b.eip).sort()).toEqual([0, 3, 6, 7]);
+    const [head, join] = [region.index.get(0)!, region.index.get(7)!];
+    expect(region.loopHeader[head]).toBe(true);
+    expect(region.idom[join]).toBe(head);
+    expect(region.entries).toEqual([head]);
+  });
+});

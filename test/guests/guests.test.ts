@@ -1,0 +1,45 @@
+/** Other people's compiler, our machine: the gcc-built multiboot guests must pass on QEMU and here. Skipped without gcc -m32. */
+import { describe, expect, test } from 'vitest';
+import { buildGuest, guestsUnavailable } from './build.ts';
+import { GUESTS } from './catalog.ts';
+import { parseKtap } from './ktap.ts';
+import { qemuAvailable, runOnQemu } from './qemu.ts';
+import { runHere } from './here.ts';
+
+const missing = guestsUnavailable();
+if (missing) console.warn(missing);
+
+function judge(run: { output: string; status: number | null }): void {
+  const report = parseKtap(run.output);
+  expect(report.lines.filter(l => !l.ok).map(l => l.name), run.output).toEqual([]);
+  expect(report.problems, run.output).toEqual([]);
+  expect(run.status, run.output).toBe(0x10);
+}
+
+describe.skipIf(missing !== null)('test guests', () => {
+  for (const guest of GUESTS) {
+    // Four processors on QEMU: the same image as with two, and slow on a small host.
+    test.skipIf(!qemuAvailable() || guest.name === 'smp4')(`${guest.name} passes under QEMU`, () => { judge(runOnQemu(guest, buildGuest(guest))); });
+    test(`${guest.name} passes on our machine; regions change nothing but speed`, async () => {
+      const elf = buildGuest(guest), interpreted = await runHere(guest, elf, { jit: 'off' }), compiled = await runHere(guest, elf, { jit: 'on' });
+      judge(interpreted);
+      judge(compiled);
+      expect({ instructions: compiled.instructions, stateHash: compiled.stateHash }).toEqual({ instructions: interpreted.instructions, stateHash: interpreted.stateHash });
+    });
+    test(`${guest.name} passes with one worker per vCPU`, async () => { judge(await runHere(guest, buildGuest(guest), { mode: 'parallel' })); });
+  }
+});
+
+describe.skipIf(missing !== null)('schedules', () => {
+  const smp = GUESTS.find(g => g.name === 'smp4')!;
+  for (const seed of [1, 2, 3]) test(`four processors pass under schedule seed ${seed}, twice alike`, async () => {
+    const elf = buildGuest(smp), a = await runHere(smp, elf, { seed }), b = await runHere(smp, elf, { seed });
+    judge(a);
+    expect(b.stateHash).toBe(a.stateHash);
+  });
+});
+
+test('a guest that prints fewer results than planned is not taken for a pass', () => {
+  expect(parseKtap('KTAP version 1\n1..2\nok 1 first\n').problems).toEqual(['1 of 2 results were printed']);
+  expect(parseKtap('ok 1 first\n').problems).toEqual(['no plan was printed']);
+});

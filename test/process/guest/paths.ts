@@ -1,0 +1,1 @@
+export { joinPath } from '../../../servers/process/paths';

@@ -1,0 +1,200 @@
+// Rings: order, validation, death of the worker, death of the owner. Owner and worker share one wasm memory here, as they share Frames.
+import { describe, expect, it } from 'vitest';
+import fc from 'fast-check';
+import { guest, type Guest } from './harness.ts';
+import { RING } from '../../servers/protocols/ring.ts';
+
+const REQUEST = 0x200000, STATUS = 0x202000, HEAP = 0x400000;
+async function start(): Promise<Guest> {
+  const g = await guest('lib');
+  g.fn['init']!(HEAP, 0x400000);
+  return g;
+}
+const statusWord = (g: Guest, slot: number, field: number): number => (STATUS + RING.status.header.size + slot * RING.status.entry.size + field) >>> 2;
+function post(g: Guest, o: number, op: number): number {
+  const n = g.fn['claim']!(o, op, op);
+  expect(n).toBeGreaterThanOrEqual(0);
+  g.fn['post']!(o, n);
+  return n;
+}
+
+describe('ring', () => {
+  it('hands requests over in the order of posting and answers back by slot', async () => {
+    const g = await start();
+    const o = g.fn['owner']!(0, REQUEST, STATUS, 1), w = g.fn['worker']!(1, REQUEST, STATUS, 1);
+    for (let round = 0; round < 5; round++) {
+      for (let k = 1; k <= 30; k++) post(g, o, round * 100 + k);
+      for (let k = 1; k <= 30; k++) {
+        const slot = g.fn['take']!(w);
+        expect(g.fn['takenOp']!()).toBe(round * 100 + k);
+        g.fn['complete']!(w, slot, -k, k * 2);
+      }
+      expect(g.fn['take']!(w)).toBe(-1);
+      expect(g.fn['reap']!(o)).toBe(30);
+      for (let k = 0; k < 30; k++) {
+        const n = g.fn['poll']!(o), op = g.fn['slotCookie']!(o, n) - round * 100;
+        expect(g.fn['slotStatus']!(o, n)).toBe(-op);
+        expect(g.fn['slotResult']!(o, n)).toBe(op * 2);
+        g.fn['slotRelease']!(o, n);
+      }
+      expect(g.fn['poll']!(o)).toBe(-1);
+      expect(g.fn['freeSlots']!(o)).toBe(RING.slots);
+    }
+  });
+
+  it('is full at 64 entries and goes on when one is released', async () => {
+    const g = await start();
+    const o = g.fn['owner']!(0, REQUEST, STATUS, 1), w = g.fn['worker']!(1, REQUEST, STATUS, 1);
+    for (let k = 0; k < RING.slots; k++) post(g, o, k + 1);
+    expect(g.fn['claim']!(o, 1, 1)).toBe(-1);
+    g.fn['complete']!(w, g.fn['take']!(w), 0, 0);
+    g.fn['reap']!(o);
+    expect(g.fn['claim']!(o, 1, 1)).toBe(-1); // answered but not released
+    g.fn['slotRelease']!(o, g.fn['poll']!(o));
+    expect(g.fn['claim']!(o, 1, 1)).toBeGreaterThanOrEqual(0);
+  });
+
+  it('posts again exactly what a dead worker had taken and not done', async () => {
+    const g = await start();
+    const o = g.fn['owner']!(0, REQUEST, STATUS, 1), w1 = g.fn['worker']!(1, REQUEST, STATUS, 1);
+    for (let k = 1; k <= 4; k++) post(g, o, k);
+    const ids = new Map<number, number>();
+    const a = g.fn['take']!(w1); ids.set(1, g.fn['takenId']!());
+    g.fn['take']!(w1); ids.set(2, g.fn['takenId']!());
+    g.fn['complete']!(w1, a, 11, 0); // 1 done, 2 taken, 3 and 4 posted; then the worker dies
+    const w2 = g.fn['worker']!(2, REQUEST, STATUS, 2);
+    const first = g.fn['take']!(w2); // before the owner noticed: only 3 may be taken
+    expect(g.fn['takenOp']!()).toBe(3);
+    expect(g.fn['reap']!(o)).toBe(1);
+    expect(g.fn['reposted']!(o)).toBe(1);
+    g.fn['complete']!(w2, first, 33, 0);
+    const served: number[] = [];
+    for (let slot = g.fn['take']!(w2); slot >= 0; slot = g.fn['take']!(w2)) {
+      const op = g.fn['takenOp']!();
+      if (ids.has(op)) expect(g.fn['takenId']!()).toBe(ids.get(op)); // the same id as the first time
+      served.push(op);
+      g.fn['complete']!(w2, slot, op * 11, 0);
+    }
+    expect(served.sort()).toEqual([2, 4]);
+    g.fn['reap']!(o);
+    const statuses: number[] = [];
+    for (let n = g.fn['poll']!(o); n >= 0; n = g.fn['poll']!(o)) { statuses.push(g.fn['slotStatus']!(o, n)); g.fn['slotRelease']!(o, n); }
+    expect(statuses.sort()).toEqual([11, 22, 33, 44]);
+    expect(g.fn['freeSlots']!(o)).toBe(RING.slots);
+  });
+
+  it('believes no status with a wrong seq, an unknown state or an epoch from the future', async () => {
+    const g = await start();
+    const o = g.fn['owner']!(0, REQUEST, STATUS, 1), w = g.fn['worker']!(1, REQUEST, STATUS, 1);
+    const n = post(g, o, 1);
+    const doneCount = (STATUS + RING.status.header.done) >>> 2;
+    const e = RING.status.entry;
+    g.u32[statusWord(g, n, e.state)] = RING.state.done; // not taken: seq is still the old one
+    g.u32[doneCount]!++;
+    expect(g.fn['reap']!(o)).toBe(0);
+    const slot = g.fn['take']!(w);
+    g.u32[statusWord(g, slot, e.state)] = 7;
+    g.u32[doneCount]!++;
+    expect(g.fn['reap']!(o)).toBe(0);
+    g.u32[statusWord(g, slot, e.state)] = RING.state.done;
+    g.u32[statusWord(g, slot, e.epoch)] = 2;
+    g.u32[doneCount]!++;
+    expect(g.fn['reap']!(o)).toBe(0);
+    expect(g.fn['refused']!(o)).toBe(2);
+    g.u32[statusWord(g, slot, e.epoch)] = 1;
+    g.u32[doneCount]!++;
+    expect(g.fn['reap']!(o)).toBe(1);
+  });
+
+  it('adopts what a dead owner left in flight as orphans and drops their answers', async () => {
+    const g = await start();
+    const o1 = g.fn['owner']!(0, REQUEST, STATUS, 1), w = g.fn['worker']!(1, REQUEST, STATUS, 1);
+    post(g, o1, 1); post(g, o1, 2); post(g, o1, 3);
+    const a = g.fn['take']!(w);
+    g.fn['complete']!(w, a, 0, 0);
+    const b = g.fn['take']!(w);
+    const o2 = g.fn['owner']!(0, REQUEST, STATUS, 2); // 1 done, 2 taken, 3 posted
+    expect(g.fn['orphans']!(o2)).toBe(2);
+    post(g, o2, 50);
+    g.fn['complete']!(w, b, 0, 0);
+    const order: number[] = [];
+    for (let slot = g.fn['take']!(w); slot >= 0; slot = g.fn['take']!(w)) { order.push(g.fn['takenOp']!()); g.fn['complete']!(w, slot, 5, 5); }
+    expect(order.sort()).toEqual([3, 50].sort());
+    expect(g.fn['reap']!(o2)).toBe(3);
+    expect(g.fn['orphans']!(o2)).toBe(0);
+    const n = g.fn['poll']!(o2);
+    expect(g.fn['slotCookie']!(o2, n)).toBe(50);
+    g.fn['slotRelease']!(o2, n);
+    expect(g.fn['freeSlots']!(o2)).toBe(RING.slots);
+  });
+
+  it('an owner that died between posting and counting or knocking leaves nothing behind unserved', async () => {
+    for (const uncounted of [false, true]) {
+      const g = await start();
+      const o1 = g.fn['owner']!(0, REQUEST, STATUS, 1), w = g.fn['worker']!(1, REQUEST, STATUS, 1);
+      post(g, o1, 7);
+      if (uncounted) g.u32[(REQUEST + RING.request.header.head) >>> 2]!--;
+      const knocks = g.calls[4]!;
+      const o2 = g.fn['owner']!(0, REQUEST, STATUS, 2);
+      expect(g.calls[4]).toBe(knocks + 1);
+      const slot = g.fn['take']!(w);
+      expect(g.fn['takenOp']!()).toBe(7);
+      g.fn['complete']!(w, slot, 0, 0);
+      expect(g.fn['reap']!(o2)).toBe(1);
+      expect(g.fn['orphans']!(o2)).toBe(0);
+      expect(g.fn['take']!(w)).toBe(-1);
+      post(g, o2, 8);
+      expect(g.fn['take']!(w)).toBeGreaterThanOrEqual(0);
+    }
+  });
+  it('an owner and a worker that die together leave nothing in flight', async () => {
+    const g = await start();
+    const o1 = g.fn['owner']!(0, REQUEST, STATUS, 1), w1 = g.fn['worker']!(1, REQUEST, STATUS, 1);
+    post(g, o1, 7);
+    g.fn['take']!(w1);
+    const w2 = g.fn['worker']!(1, REQUEST, STATUS, 2); // announces itself to nobody
+    const o2 = g.fn['owner']!(0, REQUEST, STATUS, 2);
+    expect(g.fn['orphans']!(o2)).toBe(1);
+    const slot = g.fn['take']!(w2);
+    expect(g.fn['takenOp']!()).toBe(7);
+    g.fn['complete']!(w2, slot, 0, 0);
+    g.fn['reap']!(o2);
+    expect(g.fn['orphans']!(o2)).toBe(0);
+  });
+  it('serves every request exactly once under any interleaving of posts, takes, answers and worker deaths', async () => {
+    const g = await start();
+    fc.assert(fc.property(fc.array(fc.constantFrom('post', 'take', 'done', 'reap', 'die', 'abandon'), { maxLength: 300 }), (steps) => {
+      g.u8.fill(0, REQUEST, REQUEST + 0x3000);
+      g.u8.fill(0, HEAP, HEAP + 0x10000);
+      g.fn['init']!(HEAP, 0x400000);
+      let epoch = 1, op = 0;
+      const o = g.fn['owner']!(0, REQUEST, STATUS, 1);
+      let w = g.fn['worker']!(1, REQUEST, STATUS, epoch);
+      let held: { slot: number; op: number }[] = [];
+      const answered = new Map<number, number>(), expected = new Set<number>(), inFlight: { n: number; op: number }[] = [];
+      const reap = (): void => {
+        g.fn['reap']!(o);
+        for (let n = g.fn['poll']!(o); n >= 0; n = g.fn['poll']!(o)) {
+          const cookie = g.fn['slotCookie']!(o, n);
+          expect(g.fn['slotResult']!(o, n)).toBe(cookie * 3);
+          answered.set(cookie, (answered.get(cookie) ?? 0) + 1);
+          inFlight.splice(inFlight.findIndex((f) => f.op === cookie), 1);
+          g.fn['slotRelease']!(o, n);
+        }
+      };
+      const take = (): boolean => { const slot = g.fn['take']!(w); if (slot >= 0) held.push({ slot, op: g.fn['takenOp']!() }); return slot >= 0; };
+      const done = (): void => { const h = held.pop(); if (h) g.fn['complete']!(w, h.slot, 0, h.op * 3); };
+      for (const step of steps) {
+        if (step === 'post') { const n = g.fn['claim']!(o, ++op, op); if (n >= 0) { g.fn['post']!(o, n); expected.add(op); inFlight.push({ n, op }); } }
+        else if (step === 'take') take();
+        else if (step === 'done') done();
+        else if (step === 'reap') reap();
+        else if (step === 'die') { held = []; epoch++; w = g.fn['worker']!(1, REQUEST, STATUS, epoch); }
+        else { reap(); const f = inFlight.shift(); if (f) { g.fn['abandon']!(o, f.n); expected.delete(f.op); } }
+      }
+      for (let quiet = 0; quiet < 2; quiet++) { reap(); while (take()) { /* all */ } while (held.length > 0) done(); reap(); }
+      for (const e of expected) expect(answered.get(e)).toBe(1);
+      expect(g.fn['freeSlots']!(o)).toBe(RING.slots);
+    }), { numRuns: 200 });
+  });
+});

@@ -1,0 +1,22 @@
+/** Every group of vectors, by file name. */
+import { alu } from './forms/alu.ts';
+import { decimal, muldiv } from './forms/arithmetic.ts';
+import { branch, stack } from './forms/control.ts';
+import { address, bits, move } from './forms/data.ts';
+import { fault } from './forms/fault.ts';
+import { pair } from './forms/pair.ts';
+import { sse, sseInteger } from './forms/sse.ts';
+import { shift } from './forms/shift.ts';
+import { string } from './forms/string.ts';
+import type { Sheet } from './sheet.ts';
+
+export const SEED = 0x6b696e74;
+
+export interface Group { plan: (sheet: Sheet) => void; /** Every form's count is multiplied by this. */ repeat: number }
+export const GROUPS: Readonly<Record<string, Group>> = {
+  alu: { plan: alu, repeat: 3 }, shift: { plan: shift, repeat: 2 }, muldiv: { plan: muldiv, repeat: 3 }, decimal: { plan: decimal, repeat: 1 },
+  move: { plan: move, repeat: 3 }, address: { plan: address, repeat: 1 }, bits: { plan: bits, repeat: 3 }, string: { plan: string, repeat: 3 },
+  branch: { plan: branch, repeat: 3 }, stack: { plan: stack, repeat: 3 }, fault: { plan: fault, repeat: 2 },
+  pair: { plan: pair, repeat: 1 },
+  sse: { plan: sse, repeat: 1 }, sseint: { plan: sseInteger, repeat: 1 },
+};

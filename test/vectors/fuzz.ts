@@ -1,0 +1,205 @@
+/**
+ * Differential fuzzing: random small programs on this machine's CPU and on the engine.
+ *
+ *     node test/vectors/fuzz.ts --seed=1 --count=2000 --loop=1     straight-line programs
+ *     node test/vectors/fuzz.ts --seed=1 --count=300 --loop=5000 --jit=on
+ *
+ *     node test/vectors/fuzz.ts --seed=1 --count=300 --walk --jit=on         loops that run into an unmapped page and must stop exactly there
+ *
+ * A program is a list of whole instructions, run `loop` times. Flags that the SDM leaves undefined are tracked while generating:
+ * no instruction reads one, so both sides must agree on everything else at the end. Memory operands stay inside the data window.
+ * A failing program is shrunk by leaving instructions out while the two sides still disagree.
+ */
+import { DATA, HOLE, EAX, EBP, EBX, ECX, EDI, EDX, ESI, ESP, FLAG, STATUS_FLAGS, SNIPPET, STACK } from './environment.ts';
+import { NativeHarness, type Captured, type NativeInput } from './capture/native.ts';
+import { bytes32, littleEndian, operand, Random, Scene, SIZES, type Size } from './capture/scene.ts';
+import { describeFailure, differences } from './compare.ts';
+import type { Vector } from './format.ts';
+import { VectorMachine } from './machine.ts';
+import { vectorEngine, type Tier, type VectorEngineFactory } from './engine.ts';
+
+interface Piece { bytes: number[]; /** Undefined flags after it, given those before. */ flags: (before: number) => number; /** Flags it reads. */ reads?: number }
+export interface Program { seed: number; scene: Scene; pieces: Piece[]; loop: number }
+export interface Shape { loop: number; /** ESI walks towards the hole, one dword a round; some operands go through it. */ walk?: boolean }
+
+/** EDI counts the loop, EBX and EBP point into the window, ESP is the stack: the rest is free. */
+const ALL_FREE = [EAX, ECX, EDX, ESI], WALK_FREE = [EAX, ECX, EDX];
+const keep = (before: number): number => before;
+const defined = (): number => 0;
+const makes = (mask: number) => (): number => mask;
+
+function piece(r: Random, undef: number, walk: boolean): Piece {
+  const FREE = walk ? WALK_FREE : ALL_FREE;
+  const size: Size = r.pick(SIZES), w = size === 8 ? 0 : 1, prefix = size === 16 ? [0x66] : [];
+  const reg = r.pick(FREE), other = r.pick(FREE);
+  const encodable = (n: number): number => size === 8 ? (n < 4 ? n + 4 * r.below(2) : r.below(3)) : n;
+  const memory = (field: number): number[] => {
+    const disp = r.below(200) - 100;
+    if (walk && r.chance(50)) return [0x40 | field << 3 | ESI, r.below(16) - 8 & 255];
+    switch (r.below(4)) {
+      case 0: return [0x40 | field << 3 | EBX, disp & 255];
+      case 1: return [0x40 | field << 3 | EBP, disp & 255];
+      case 2: return [0x05 | field << 3, ...bytes32(DATA + 0x400 + r.below(0x100))];
+      default: return [0x80 | field << 3 | EBP, ...bytes32(disp * 3)];
+    }
+  };
+  const rm = (field: number): number[] => r.chance(40) ? memory(field) : [0xc0 | field << 3 | encodable(r.pick(FREE))];
+  const rm32 = (field: number): number[] => r.chance(40) ? memory(field) : [0xc0 | field << 3 | r.pick(FREE)];
+  const immediate = (s: Size): number[] => littleEndian(operand(r, s), s);
+  const need = (mask: number): boolean => (undef & mask) === 0;
+  for (;;) {
+    switch (r.below(27)) {
+      case 0: case 1: case 2: case 3: {
+        const op = r.below(8);
+        if ((op === 2 || op === 3) && !need(FLAG.CF)) continue;
+        const reads = op === 2 || op === 3 ? FLAG.CF : 0;
+        const flags = op === 1 || op === 4 || op === 6 ? makes(FLAG.AF) : defined;
+        if (r.chance(50)) return { bytes: [...prefix, op * 8 + w + (r.chance(50) ? 2 : 0), ...rm(encodable(reg))], flags, reads };
+        if (size !== 8 && r.chance(50)) return { bytes: [...prefix, 0x83, ...rm(op), ...immediate(8)], flags, reads };
+        return { bytes: [...prefix, 0x80 + w, ...rm(op), ...immediate(size)], flags, reads };
+      }
+      case 4: return { bytes: [...prefix, 0x88 + w + (r.chance(50) ? 2 : 0), ...rm(encodable(reg))], flags: keep };
+      case 5: return { bytes: [...prefix, 0xc6 + w, ...rm(0), ...immediate(size)], flags: keep };
+      case 6: return { bytes: [...prefix, 0x84 + w, ...rm(encodable(reg))], flags: makes(FLAG.AF) };
+      case 7: { // inc and dec leave CF
+        const ext = r.below(2);
+        return { bytes: [...prefix, 0xfe + w, ...rm(ext)], flags: b => b & FLAG.CF };
+      }
+      case 8: { const ext = 2 + r.below(2); return { bytes: [...prefix, 0xf6 + w, ...rm(ext)], flags: ext === 2 ? keep : defined }; }
+      case 9: case 10: { // shift or rotate by a known count
+        const ext = r.below(8), count = 1 + r.below(size === 8 ? 7 : size === 16 ? 15 : 31);
+        if ((ext === 2 || ext === 3) && !need(FLAG.CF)) continue;
+        const overflow = count === 1 ? 0 : FLAG.OF;
+        return { bytes: [...prefix, 0xc0 + w, ...rm(ext), count], flags: ext < 4 ? b => (b & ~FLAG.OF & ~FLAG.CF) | overflow : makes(FLAG.AF | overflow), reads: ext === 2 || ext === 3 ? FLAG.CF : 0 };
+      }
+      case 11: { // by CL: the count may be zero, so everything it might touch becomes unknown
+        const ext = r.below(8);
+        if ((ext === 2 || ext === 3) && !need(FLAG.CF)) continue;
+        return { bytes: [...prefix, 0xd2 + w, ...rm(ext)], flags: ext < 4 ? b => b | FLAG.OF : makes(STATUS_FLAGS), reads: ext === 2 || ext === 3 ? FLAG.CF : 0 };
+      }
+      case 12: return { bytes: [...prefix, 0xf6 + w, ...rm(4 + r.below(2))], flags: makes(FLAG.SF | FLAG.ZF | FLAG.AF | FLAG.PF) };
+      case 13: return size === 8 ? { bytes: [0x0f, 0xaf, ...rm32(reg)], flags: makes(FLAG.SF | FLAG.ZF | FLAG.AF | FLAG.PF) } : { bytes: [...prefix, 0x69, ...rm(reg), ...immediate(size)], flags: makes(FLAG.SF | FLAG.ZF | FLAG.AF | FLAG.PF) };
+      case 14: return { bytes: [0x0f, r.pick([0xb6, 0xb7, 0xbe, 0xbf]), ...(() => { const m = r.chance(50) ? memory(reg) : [0xc0 | reg << 3 | r.below(4)]; return m; })()], flags: keep };
+      case 15: { const cc = r.below(16); if (!need(conditionFlags(cc))) continue; return { bytes: [0x0f, 0x90 + cc, ...(r.chance(40) ? memory(0) : [0xc0 | r.below(3)])], flags: keep, reads: conditionFlags(cc) }; }
+      case 16: { const cc = r.below(16); if (!need(conditionFlags(cc))) continue; return { bytes: [0x0f, 0x40 + cc, ...(r.chance(40) ? memory(reg) : [0xc0 | reg << 3 | other])], flags: keep, reads: conditionFlags(cc) }; }
+      case 17: return { bytes: [0x8d, 0x44 | reg << 3, r.below(4) << 6 | other << 3 | r.pick(FREE), r.u32() & 255], flags: keep };
+      case 18: return { bytes: [...prefix, 0x86 + w, ...rm(encodable(reg))], flags: keep };
+      case 19: { // or r, 1; xor edx, edx; div r: never faults
+        const divisor = walk ? ECX : r.pick([ECX, ESI]);
+        return { bytes: [0x83, 0xc8 | divisor, 1, 0x31, 0xd2, 0xf7, 0xf0 | divisor], flags: makes(STATUS_FLAGS) };
+      }
+      case 20: return { bytes: [0x0f, r.pick([0xa3, 0xab, 0xb3, 0xbb]), 0xc0 | reg << 3 | other], flags: b => (b & FLAG.ZF) | FLAG.OF | FLAG.SF | FLAG.AF | FLAG.PF };
+      case 21: return { bytes: [0x83, 0xc8 | other, 1, 0x0f, r.pick([0xbc, 0xbd]), 0xc0 | reg << 3 | other], flags: makes(STATUS_FLAGS & ~FLAG.ZF) };
+      case 22: return r.chance(50) ? { bytes: [0x50 | reg, 0x58 | other], flags: keep } : { bytes: [0x0f, 0xc8 | reg], flags: keep };
+      case 23: { // forward branch over a harmless instruction
+        const cc = r.below(16);
+        if (!need(conditionFlags(cc))) continue;
+        return { bytes: [0x70 | cc, 2, 0x89, 0xc0 | reg << 3 | other], flags: keep, reads: conditionFlags(cc) };
+      }
+      case 26: { // push edi; push ecx; a REP of a few elements between two places of the window; pop ecx; pop edi
+        const op = r.pick([0xa4, 0xa5, 0xaa, 0xab, 0xac]), count = r.below(40), at = DATA + 0x600 + r.below(64);
+        if (walk) continue;
+        return { bytes: [0x57, 0x51, 0xbf, ...bytes32(at + r.below(100)), 0xbe, ...bytes32(at), 0xb9, ...bytes32(count), 0xf3, op, 0x59, 0x5f], flags: keep };
+      }
+      case 24: return { bytes: [0x0f, r.pick([0xa4, 0xac]), ...rm32(reg), 1 + r.below(31)], flags: makes(FLAG.AF | FLAG.OF) };
+      default: { if (!need(FLAG.CF)) continue; return { bytes: [0x0f, 0xc0 + w, ...rm(size === 8 ? encodable(reg) : reg)], flags: defined }; }
+    }
+  }
+}
+
+/** Flags a condition code reads (SDM vol. 1, appendix B). */
+function conditionFlags(cc: number): number {
+  return [FLAG.OF, FLAG.CF, FLAG.ZF, FLAG.CF | FLAG.ZF, FLAG.SF, FLAG.PF, FLAG.SF | FLAG.OF, FLAG.SF | FLAG.OF | FLAG.ZF][cc >> 1]!;
+}
+
+export function randomProgram(seed: number, { loop, walk = false }: Shape): Program {
+  const r = new Random(seed), scene = new Scene(r), pieces: Piece[] = [];
+  for (const n of ALL_FREE) scene.regs[n] = operand(r, 32);
+  scene.regs[EBX] = DATA + 0x500 + r.below(64);
+  scene.regs[EBP] = DATA + (r.chance(20) ? 0x1000 - r.below(64) : 0x900);
+  scene.regs[ESP] = STACK;
+  scene.regs[EDI] = loop;
+  const length = 3 + r.below(22);
+  // Around the back edge the flags are those of DEC EDI, CF apart: start from what the first round and the others share.
+  let undef = loop > 1 ? FLAG.CF : 0;
+  for (let i = 0; i < length; i++) { const p = piece(r, undef, walk); pieces.push(p); undef = p.flags(undef); }
+  if (walk) {
+    scene.regs[ESI] = HOLE - 4 * r.below(loop) - r.below(8);
+    // LEA leaves the flags alone: it may stand anywhere.
+    pieces.splice(r.below(pieces.length + 1), 0, { bytes: [0x8d, 0x76, 4], flags: keep });
+  }
+  return { seed, scene, pieces, loop };
+}
+
+/** Machine code of a program, and the flags undefined at its end. */
+function assemble(p: Program): { code: number[]; undefinedFlags: number } {
+  const body = p.pieces.flatMap(x => x.bytes);
+  let undef = p.loop > 1 ? FLAG.CF : 0;
+  for (const x of p.pieces) undef = x.flags(undef);
+  if (p.loop <= 1) return { code: body, undefinedFlags: undef };
+  const code = [...body, 0x4f], back = -(code.length + 6);
+  return { code: [...code, 0x0f, 0x85, ...bytes32(back)], undefinedFlags: undef & FLAG.CF };
+}
+
+/** Leaving a piece out may expose an undefined flag to a reader. */
+function readsUndefined(p: Program): boolean {
+  let undef = p.loop > 1 ? FLAG.CF : 0;
+  for (const x of p.pieces) { if ((x.reads ?? 0) & undef) return true; undef = x.flags(undef); }
+  return false;
+}
+
+const inputOf = (p: Program): NativeInput => ({ code: assemble(p).code, codeAddr: SNIPPET, regs: p.scene.regs, eflags: p.scene.eflags, mxcsr: p.scene.mxcsr, patches: [], xmm: null, fpu: null });
+
+/** A program and what the CPU made of it. At a fault the flags in question are those before the faulting piece. */
+function vectorOf(p: Program, expected: Captured): Vector {
+  const input = inputOf(p);
+  let { undefinedFlags } = assemble(p);
+  if (expected.trap !== 3) {
+    undefinedFlags = p.loop > 1 ? FLAG.CF : 0;
+    let at = SNIPPET;
+    for (const x of p.pieces) { if (at + x.bytes.length > expected.eip) break; at += x.bytes.length; undefinedFlags = x.flags(undefinedFlags); }
+  }
+  return { ...input, patches: [], code: Uint8Array.from(input.code), index: p.seed, form: `fuzz seed ${p.seed}`, undefinedFlags, undefinedRegs: 0, undefinedMemory: false, expected };
+}
+
+export interface FuzzResult { programs: number; failures: string[] }
+
+export interface FuzzOptions extends Shape { seed: number; count: number; jit: Tier; maxFailures?: number; /** Instructions per call of run(). */ piece?: number }
+
+export function fuzz(createEngine: VectorEngineFactory, options: FuzzOptions): FuzzResult {
+  const native = new NativeHarness(), failures: string[] = [], budget = options.loop * 600 + 1000;
+  let machine = new VectorMachine(createEngine, options.jit);
+  const problemsOf = (v: Vector): string[] => differences(v, machine.run(v, budget, options.piece));
+  const onCpu = (p: Program): Vector => vectorOf(p, native.run([inputOf(p)], 10_000)[0]!);
+  const again = `node test/vectors/fuzz.ts --count=1 --loop=${options.loop} --jit=${options.jit}${options.walk ? ' --walk' : ''}${options.piece ? ` --piece=${options.piece}` : ''} --seed=`;
+  const programs = Array.from({ length: options.count }, (_, i) => randomProgram(options.seed + i, options));
+  try {
+    const results = native.run(programs.map(inputOf), 60_000);
+    for (let i = 0; i < programs.length && failures.length < (options.maxFailures ?? 5); i++) {
+      let small = programs[i]!;
+      let v = vectorOf(small, results[i]!), problems: string[];
+      try { problems = problemsOf(v); } catch (e) { throw new Error(`${describeFailure('fuzz', v, [String(e)], '').replace(/\n[^\n]*$/, '')}\n    ${again}${small.seed}`, { cause: e }); }
+      if (problems.length === 0) continue;
+      for (let shrunk = true; shrunk;) {
+        shrunk = false;
+        for (let k = 0; k < small.pieces.length && small.pieces.length > 1; k++) {
+          const candidate: Program = { ...small, pieces: small.pieces.filter((_, n) => n !== k) };
+          if (readsUndefined(candidate)) continue;
+          const cv = onCpu(candidate), cp = problemsOf(cv);
+          if (cp.length > 0) { small = candidate; v = cv; problems = cp; shrunk = true; break; }
+        }
+      }
+      failures.push(`${describeFailure('fuzz', v, problems, '').replace(/\n[^\n]*$/, '')}\n    ${again}${small.seed}`);
+      machine = new VectorMachine(createEngine, options.jit);
+    }
+  } finally { native.dispose(); }
+  return { programs: programs.length, failures };
+}
+
+if (process.argv[1] === import.meta.filename) {
+  const option = (name: string, otherwise: string): string => process.argv.find(a => a.startsWith(`--${name}=`))?.slice(name.length + 3) ?? otherwise;
+  const result = fuzz(vectorEngine, { seed: Number(option('seed', '1')), count: Number(option('count', '1000')), loop: Number(option('loop', process.argv.includes('--walk') ? '100' : '1')), walk: process.argv.includes('--walk'), jit: option('jit', 'off') as Tier, ...(option('piece', '') ? { piece: Number(option('piece', '')) } : {}) });
+  for (const f of result.failures) console.log(f);
+  console.log(`${result.programs} programs, ${result.failures.length} disagreements${result.failures.length >= 5 ? ' (stopped)' : ''}`);
+  process.exitCode = result.failures.length > 0 ? 1 : 0;
+}

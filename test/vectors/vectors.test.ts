@@ -1,0 +1,56 @@
+/** The engine agrees with a real CPU on every committed vector. A failure names the command that reproduces it. */
+import { describe, expect, test } from 'vitest';
+import { nativeUnavailable } from './capture/native.ts';
+import { vectorEngine } from './engine.ts';
+import { fuzz, type FuzzOptions } from './fuzz.ts';
+import { loadGroup, replay, vectorGroups, type ReplayReport } from './run.ts';
+
+const told = (report: ReplayReport): string => report.failures.slice(0, 5).map(f => f.text).join('\n');
+
+describe('vectors from a real CPU', () => {
+  for (const name of vectorGroups()) {
+    test(`${name}: the interpreter agrees`, () => {
+      const report = replay(vectorEngine, loadGroup(name), { jit: 'off' });
+      expect(report.total).toBeGreaterThan(1000);
+      expect(told(report), `${report.failed} of ${report.total} vectors of ${name} disagree`).toBe('');
+    });
+    test(`${name}: compiled regions agree`, () => {
+      const report = replay(vectorEngine, loadGroup(name), { jit: 'on', select: v => v.index % 16 === 0 });
+      expect(report.compiled).toBeGreaterThan(0);
+      expect(told(report), `${report.failed} of ${report.total} vectors of ${name} disagree`).toBe('');
+    });
+  }
+  test('one instruction per call of run() changes nothing', () => {
+    for (const name of ['pair', 'string', 'stack']) {
+      const report = replay(vectorEngine, loadGroup(name), { jit: 'off', piece: 1, select: v => v.index % 8 === 0 });
+      expect(told(report)).toBe('');
+    }
+  });
+  test('a vector with a wrong expectation fails: register, flag, memory, vector number, EIP', () => {
+    const group = loadGroup('alu');
+    group.vectors = group.vectors.filter(v => v.expected.trap === 3).slice(0, 50);
+    group.vectors.forEach((v, i) => {
+      const e = v.expected;
+      if (i % 5 === 0) e.regs[i % 8]! ^= 1 << i % 32;
+      if (i % 5 === 1) e.eflags ^= 0x40;
+      if (i % 5 === 2) e.changes = [{ addr: 0x20000804, bytes: [1, 2, 3, 4] }];
+      if (i % 5 === 3) e.trap = 14;
+      if (i % 5 === 4) e.eip++;
+    });
+    expect(replay(vectorEngine, group, { jit: 'off' }).failed).toBe(50);
+  });
+  test('there are at least 100,000 vectors', () => {
+    expect(vectorGroups().reduce((n, g) => n + loadGroup(g).vectors.length, 0)).toBeGreaterThanOrEqual(100_000);
+  });
+});
+
+describe.skipIf(nativeUnavailable() !== null)('random programs against this machine', () => {
+  const agree = (options: FuzzOptions): void => { expect(fuzz(vectorEngine, options).failures.join('\n')).toBe(''); };
+  test('straight-line programs, interpreter', () => { agree({ seed: 1_000_000, count: 1500, loop: 1, jit: 'off' }); });
+  test('straight-line programs, compiled', () => { agree({ seed: 2_000_000, count: 200, loop: 1, jit: 'on' }); });
+  test('hot loops, compiled on the way', () => { agree({ seed: 3_000_000, count: 12, loop: 30_000, jit: 'on' }); });
+  test('loops that fault on the way stop exactly there, interpreter', () => { agree({ seed: 6_000_000, count: 500, loop: 100, walk: true, jit: 'off' }); });
+  test('loops that fault on the way stop exactly there, compiled', () => { agree({ seed: 7_000_000, count: 150, loop: 100, walk: true, jit: 'on' }); });
+  test('loops cut into odd budgets, interpreter', () => { agree({ seed: 4_000_000, count: 100, loop: 40, jit: 'off', piece: 7 }); });
+  test('loops cut into odd budgets, compiled', () => { for (const piece of [7, 37, 211]) agree({ seed: 5_000_000 + piece * 1000, count: 60, loop: 60, jit: 'on', piece }); });
+});

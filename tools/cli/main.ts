@@ -1,0 +1,127 @@
+/**
+ * The command line. Each command is a room of its own, loaded when it is asked for, so that a start does not pay for the tests.
+ *
+ *   kintsugi                start the system, shell on this terminal      start.ts
+ *   kintsugi run -- CMD     boot, run one command, give its status        run.ts
+ *   kintsugi vm             any multiboot kernel on the bare machine      vm.ts
+ *   kintsugi build          build the guest and the root image            guest.ts
+ *   kintsugi image          make an ext2 disk image from a folder         image.ts
+ *   kintsugi bench          measure beside the peers                      bench.ts
+ *   kintsugi test           every check                                   testing.ts
+ */
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { EXIT, reportError } from './errors.ts';
+import type { SystemOptions } from './system.ts';
+
+/** A whole number between two bounds, or commander's own clear error. */
+const whole = (least: number, most: number) => (text: string): number => {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < least || value > most) throw new InvalidArgumentError(`Expected a whole number from ${least} to ${most}.`);
+  return value;
+};
+const seconds = (text: string): number => {
+  const value = Number(text);
+  if (!(value > 0) || value > 1e6) throw new InvalidArgumentError('Expected seconds above 0.');
+  return value;
+};
+
+const collect = (text: string, before: string[]): string[] => [...before, text];
+
+function withSystemOptions(command: Command): Command {
+  return command
+    .addOption(new Option('--place <policy>', 'where servers run: pin = each on its home vCPU, follow = idle servers run on the caller\'s').choices(['pin', 'follow']).default('pin'))
+    .option('--smp <n>', 'virtual CPUs', whole(1, 8), 4)
+    .option('--memory <MiB>', 'guest memory', whole(16, 512), 128)
+    .option('--disk <image>', 'ext2 disk image to use and change (default: a fresh copy of the built root, changes are dropped)')
+    .option('--deterministic', 'one thread, virtual time: the same seed gives the same run to the instruction', false)
+    .option('--seed <n>', 'schedule seed of the deterministic machine', whole(0, 2 ** 31 - 1), 1)
+    .option('--timeout <s>', 'give up after this many seconds (exit status 124)', seconds)
+    .addOption(new Option('--jit <mode>', 'translation tiers').choices(['on', 'off', 'mixed']).default('on'))
+    .option('--append <text>', 'more kernel command line', '');
+}
+
+interface RawSystemOptions { place: 'pin' | 'follow'; smp: number; memory: number; disk?: string; deterministic: boolean; seed: number; timeout?: number; jit: 'on' | 'off' | 'mixed'; append: string }
+const systemOptions = (raw: RawSystemOptions): SystemOptions => ({
+  place: raw.place, smp: raw.smp, memoryMiB: raw.memory, disk: raw.disk, deterministic: raw.deterministic, seed: raw.seed,
+  timeoutSeconds: raw.timeout, jit: raw.jit, append: raw.append,
+});
+
+async function main(argv: readonly string[]): Promise<number> {
+  let status: number = EXIT.ok;
+  const program = new Command('kintsugi')
+    .description('A microkernel laboratory: a capability kernel and its servers as real i386 machine code on a JIT-translating x86 VM.')
+    .version('0.1.0')
+    .showHelpAfterError('(see kintsugi --help)')
+    .exitOverride()
+    .enablePositionalOptions()
+    .addHelpText('after', '\nExamples:\n  $ ./kintsugi                                   boot to a shell (Ctrl-A X quits)\n  $ ./kintsugi run -- sh -c \'cat /etc/motd\'       one command, its output, its status\n  $ ./kintsugi test                              every check\n');
+
+  withSystemOptions(program.command('start', { isDefault: true }).description('boot the system; the shell is on this terminal'))
+    .addHelpText('after', '\nExample:\n  $ ./kintsugi --disk my.img --smp 2             changes in my.img survive power-off\n')
+    .action(async (raw: RawSystemOptions) => { status = await (await import('./start.ts')).start(systemOptions(raw)); });
+
+  withSystemOptions(program.command('run').description('boot, run one command, print its stdout and stderr, exit with its status'))
+    .option('--json', 'one object: {exit, stdout, stderr, instructions, virtualNs, stateHash}', false)
+    .option('--log', 'also show the system log (COM1) on stderr', false)
+    .passThroughOptions()
+    .argument('<command...>', 'program and arguments')
+    .addHelpText('after', '\nExample:\n  $ ./kintsugi run --deterministic --seed 7 --json -- sh -c \'cat /etc/motd; exit 7\'\n')
+    .action(async (command: string[], raw: RawSystemOptions & { json: boolean; log: boolean }) => {
+      status = await (await import('./run.ts')).run(systemOptions(raw), command, { json: raw.json, log: raw.log });
+    });
+
+  program.command('vm').description('run any multiboot 1 kernel on the bare machine; debug-exit (port 0xf4) sets the status 2v+1')
+    .requiredOption('--kernel <elf>', 'multiboot 1 kernel')
+    .option('--append <text>', 'kernel command line', '')
+    .option('--module <file[ string]>', 'multiboot module, repeatable', collect, [])
+    .option('--memory <MiB>', 'guest memory', whole(1, 1024), 128)
+    .option('--smp <n>', 'virtual CPUs', whole(1, 8), 1)
+    .addOption(new Option('--serial <sink>', 'where COM1 goes').choices(['stdio', 'none']).default('stdio'))
+    .option('--disk <image>', 'disk image behind virtio-blk')
+    .option('--deterministic', 'one thread, virtual time', false)
+    .option('--seed <n>', 'schedule seed', whole(0, 2 ** 31 - 1), 1)
+    .addOption(new Option('--jit <mode>', 'translation tiers').choices(['on', 'off', 'mixed']).default('on'))
+    .option('--timeout <s>', 'give up after this many seconds (exit status 124)', seconds)
+    .option('--json', 'print {reason, exit, instructions, virtualNs, stateHash} on stdout at the end', false)
+    .addHelpText('after', '\nExample:\n  $ ./kintsugi vm --kernel kernel.elf --append \'loglevel=3\' --memory 128 --serial stdio --timeout 10\n')
+    .action(async (raw: import('./vm.ts').VmOptions) => { status = await (await import('./vm.ts')).vm(raw); });
+
+  program.command('build').description('build the guest and the root image (a second build does nothing)')
+    .option('--json', 'report as JSON', false)
+    .addHelpText('after', '\nExample:\n  $ ./kintsugi build\n')
+    .action(async (raw: { json: boolean }) => { (await import('./guest.ts')).ensureGuest({ always: true, json: raw.json }); });
+
+  program.command('image <file>').description('make an ext2 disk image from a folder (default: the root file system)')
+    .option('--from <folder>', 'what goes in')
+    .option('--size <MiB>', 'size of the image', whole(1, 2048), 64)
+    .option('--block-size <bytes>', '1024, 2048 or 4096', whole(1024, 4096), 4096)
+    .addHelpText('after', '\nExample:\n  $ ./kintsugi image my.img --size 128\n')
+    .action(async (file: string, raw: { from?: string; size: number; blockSize: number }) => { status = await (await import('./image.ts')).image(file, raw); });
+
+  program.command('bench <what>').description('measure beside the peers: vm, ipc or fs')
+    .option('--json', 'rows as JSON', false)
+    .option('--runs <n>', 'repetitions (the median counts)', whole(1, 50), 3)
+    .addHelpText('after', '\nExamples:\n  $ ./kintsugi bench vm --json\n')
+    .action(async (what: string, raw: { json: boolean; runs: number }) => { status = await (await import('./bench.ts')).bench(what, raw); });
+
+  program.command('test').description('every check: types, guest build, suites')
+    .argument('[filters...]', 'only test files whose path contains one of these')
+    .option('--full', 'the slow suites too', false)
+    .option('--no-typecheck', 'skip the type check')
+    .addHelpText('after', '\nExample:\n  $ ./kintsugi test test/fs\n')
+    .action(async (filters: string[], raw: { full: boolean; typecheck: boolean }) => {
+      status = (await import('./testing.ts')).runTests({ full: raw.full, filters, typecheck: raw.typecheck });
+    });
+
+  try {
+    await program.parseAsync(argv, { from: 'user' });
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    return reportError(error);
+  }
+  return status;
+}
+
+process.exitCode = await main(process.argv.slice(2));
+// Workers and stdin may still hold the process; everything that had to be written is written.
+process.exit();

@@ -1,0 +1,53 @@
+/**
+ * `./kintsugi vm --kernel FILE.elf`: any multiboot 1 kernel on the bare machine, COM1 on stdio. As in QEMU, a write of v to the
+ * debug-exit port (0xf4) ends the run with status 2v+1.
+ */
+import { createMachine } from '../../vm/machine.ts';
+import { EXIT } from './errors.ts';
+import { attachTerminal } from './terminal.ts';
+
+export interface VmOptions {
+  readonly kernel: string;
+  readonly append: string;
+  readonly module: readonly string[];
+  readonly memory: number;
+  readonly smp: number;
+  readonly serial: 'stdio' | 'none';
+  readonly disk?: string;
+  readonly deterministic: boolean;
+  readonly seed: number;
+  readonly jit: 'on' | 'off' | 'mixed';
+  readonly timeout?: number;
+  readonly json: boolean;
+}
+
+export async function vm(options: VmOptions): Promise<number> {
+  const out = options.json ? process.stderr : process.stdout;
+  const machine = await createMachine({
+    kernel: options.kernel,
+    modules: options.module.map((text) => {
+      const [file, ...words] = text.split(' ');
+      return { file, string: words.length > 0 ? words.join(' ') : file };
+    }),
+    cmdline: options.append,
+    memoryMiB: options.memory,
+    cpus: options.smp,
+    disks: options.disk === undefined ? [] : [{ file: options.disk, overlay: false }],
+    mode: options.deterministic ? 'deterministic' : 'parallel',
+    seed: options.seed,
+    jit: options.jit,
+    ...(options.timeout === undefined ? {} : { timeoutMs: options.timeout * 1000 }),
+    ...(options.serial === 'stdio' ? { com1: (bytes: Uint8Array) => out.write(bytes) } : {}),
+  });
+  const terminal = options.serial === 'stdio' ? attachTerminal((bytes) => machine.serialInput(0, bytes), () => machine.stop(), () => undefined) : undefined;
+  try {
+    const result = await machine.run().finally(() => machine.close());
+    const status = result.reason === 'exit' ? result.status & 255 : result.reason === 'poweroff' || result.reason === 'stopped' ? EXIT.ok : result.reason === 'timeout' ? EXIT.timeout : EXIT.internal;
+    if (options.json) process.stdout.write(`${JSON.stringify({ reason: result.reason, exit: status, instructions: result.instructions, virtualNs: result.virtualNs, stateHash: result.stateHash })}\n`);
+    if (result.reason === 'timeout') process.stderr.write(`kintsugi: timed out after ${options.timeout} s\n`);
+    else if (status === EXIT.internal) process.stderr.write(`kintsugi: the machine stopped: ${result.reason}\n`);
+    return status;
+  } finally {
+    terminal?.restore();
+  }
+}

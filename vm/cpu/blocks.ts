@@ -1,0 +1,381 @@
+/**
+ * The block cache: guest code decoded into runs of 32-byte records, keyed by physical address and decode mode.
+ *
+ * A block ends at a control transfer, a helper instruction, the end of its page or MAX_BLOCK instructions. An instruction
+ * that crosses a page is a block of its own and belongs to both pages. Direct jumps inside one page are linked record to
+ * record; everything else goes through the jump cache.
+ *
+ * Stores to code are noticed in granules of 64 bytes: `written` drops all blocks of a page as soon as a store touches a
+ * granule that has been decoded. Blocks of one page die together, so links never dangle.
+ */
+import { PAGE_KIND_MASK, PAGE_KIND_RAM, PAGE_KIND_ROM, type Board } from '../board.ts';
+import { decode, type Insn } from './isa/decode.ts';
+import { FLAGS_ALL } from './isa/entries.ts';
+import { CONDITION_NAMES } from './isa/table.ts';
+import { ACCESS, GuestFault, PAGE_CODE, type Mmu } from './mmu.ts';
+import { MODE, S } from './state.ts';
+import { formNumber, formOf, type Form } from './tier0/forms.ts';
+import { EVENT, type Coherence } from './coherence.ts';
+import { KIND, R, RECORD_BYTES } from './tier0/record.ts';
+import { fastSlot, hasFastForm } from './tier0/system.ts';
+import { VIEW_CACHE_BYTES } from './views.ts';
+
+const MAX_BLOCK = 48;
+/** Private area: the jump caches of 32 views, then the records of truncated blocks, then the pool. */
+const TRUNCATED_AT = VIEW_CACHE_BYTES * 32;
+const POOL_AT = TRUNCATED_AT + (1 << 20);
+const POOL_BYTES = (32 << 20) - POOL_AT;
+/** Instruction indices of truncated blocks start here. */
+const TRUNCATED_INSN = 1 << 24;
+
+export interface Block {
+  readonly physical: number;
+  readonly mode: number;
+  readonly insns: readonly Insn[];
+  readonly record: number;
+  readonly records: number;
+  readonly bytes: number;
+  /** Second physical page of a page-crossing instruction, or -1. */
+  readonly secondPage: number;
+}
+interface CodePage { blocks: Block[]; /** link fields waiting for a block at a physical address and mode */ waiting: Map<number, number[]> }
+
+/** A form with its br_table kind (-1: rare) and, once compiled, its table slot. */
+interface Resolved { readonly form: Form; readonly kind: number; slot: number }
+
+export interface RareCompiler { slots(forms: readonly Form[]): number[] }
+
+const CONDITION_OF = new Map(CONDITION_NAMES.map((name, i) => [`j${name}`, i]));
+
+export class BlockCache {
+  private readonly board: Board;
+  private readonly mmu: Mmu;
+  private readonly kinds: Map<string, number>;
+  private readonly rare: RareCompiler;
+  private readonly parallel: boolean;
+  private readonly cpuBase: number;
+  private readonly base: number;
+  private readonly words: Int32Array;
+  private readonly halves: Uint16Array;
+  private readonly bytes: Uint8Array;
+  private readonly blocks = new Map<number, Block>();
+  private readonly pages = new Map<number, CodePage>();
+  private readonly insns: Insn[] = [];
+  private truncatedInsns: Insn[] = [];
+  private truncated: Block | null = null;
+  private next = POOL_AT;
+  /** Physical addresses of instructions that touched MMIO: they end their block. */
+  readonly mmioInsns = new Set<number>();
+  private readonly crossing = new Uint8Array(32);
+  /** Tells the region manager: the code of a physical page died; everything was forgotten. */
+  dropped: (physicalPage: number) => void = () => undefined;
+  forgotten: () => void = () => undefined;
+  private readonly coherence: Coherence;
+  private readonly resolved = new Map<number, Resolved>();
+  /** False: INT, IRET, SYSENTER and SYSEXIT always run in TypeScript (tests compare the two). */
+  fastOperations = true;
+
+  constructor(board: Board, mmu: Mmu, cpu: number, kinds: Map<string, number>, rare: RareCompiler, parallel: boolean, coherence: Coherence) {
+    this.coherence = coherence;
+    this.board = board; this.mmu = mmu; this.kinds = kinds; this.rare = rare; this.parallel = parallel;
+    this.cpuBase = board.vcpuBase(cpu);
+    this.base = board.enginePrivateBase(cpu);
+    this.words = new Int32Array(board.buffer, this.base, 32 << 18);
+    this.halves = new Uint16Array(board.buffer, this.base, 32 << 19);
+    this.bytes = new Uint8Array(board.buffer, this.base, 32 << 20);
+  }
+
+  insn(record: number): Insn {
+    const index = this.words[(record - this.base + R.link) >> 2];
+    return index >= TRUNCATED_INSN ? this.truncatedInsns[index - TRUNCATED_INSN] : this.insns[index];
+  }
+  delta(record: number): number { return this.halves[(record - this.base + R.delta) >> 1]; }
+  rest(record: number): number { return this.bytes[record - this.base + R.rest]; }
+  length(record: number): number { return this.bytes[record - this.base + R.len]; }
+  find(physical: number, mode: number): Block | undefined { return this.blocks.get(physical * 512 + mode); }
+
+  /** The block at a linear address; decodes if needed. `limit` > 0 makes an uncached block of at most that many instructions. */
+  block(linear: number, physical: number, mode: number, user: boolean, limit: number): Block {
+    if (!limit) {
+      const known = this.find(physical, mode);
+      if (known) {
+        if (known.secondPage < 0) return known;
+        if (this.mmu.translate((linear & 0xfffff000) + 4096 | 0, ACCESS.EXECUTE, user) >>> 12 === known.secondPage) return known;
+      }
+    }
+    // A truncated block is the beginning of one that has been decoded already.
+    const whole = limit ? this.find(physical, mode) : undefined;
+    if (whole && whole.secondPage < 0 && whole.insns.length >= limit) {
+      const insns = whole.insns.slice(0, limit);
+      return this.emit(physical, mode, insns, insns.reduce((bytes, { length }) => bytes + length, 0), -1, true);
+    }
+    return this.decodeBlock(linear, physical, mode, user, limit);
+  }
+
+  private codeBytes(physical: number): Uint8Array {
+    const kind = this.board.pageMap[physical >>> 12] & PAGE_KIND_MASK;
+    if ((kind === PAGE_KIND_RAM || kind === PAGE_KIND_ROM) && physical < this.board.ramBytes) return this.board.ram;
+    return HOLE;
+  }
+
+  private decodeBlock(linear: number, physical: number, mode: number, user: boolean, limit: number): Block {
+    const source = this.codeBytes(physical);
+    const start = source === HOLE ? physical & 0xfff : physical;
+    const end = (start & ~0xfff) + 4096;
+    const insns: Insn[] = [];
+    let at = start, secondPage = -1;
+    const most = limit ? Math.min(limit, MAX_BLOCK) : mode & MODE.SINGLE ? 1 : MAX_BLOCK;
+    while (insns.length < most) {
+      let insn = decode(source, at, end, mode);
+      if (!insn) {
+        if (insns.length) break;
+        // Crosses into the next page, whose fetch may fault: #PF with the address of that page.
+        const head = end - at;
+        const second = this.mmu.translate((linear & 0xfffff000) + 4096 | 0, ACCESS.EXECUTE, user);
+        secondPage = second >>> 12;
+        const tail = this.codeBytes(second), tailAt = tail === HOLE ? second & 0xfff : second;
+        this.crossing.set(source.subarray(at, end));
+        this.crossing.set(tail.subarray(tailAt, tailAt + 16), head);
+        insn = decode(this.crossing, 0, head + 16, mode);
+        if (!insn) throw new GuestFault(13, 0);
+        insns.push(insn); at += insn.length;
+        break;
+      }
+      insns.push(insn);
+      const insnPhysical = physical + at - start;
+      at += insn.length;
+      if (insn.entry.end || (insn.entry.str && insn.rep)) break;
+      if (at >= end || this.mmioInsns.has(insnPhysical)) break;
+    }
+    return this.emit(physical, mode, insns, at - start, secondPage, limit > 0);
+  }
+
+  private emit(physical: number, mode: number, insns: Insn[], bytes: number, secondPage: number, truncated: boolean): Block {
+    const count = insns.length, needs = new Array<boolean>(count);
+    let live = FLAGS_ALL;
+    for (let i = count - 1; i >= 0; i--) {
+      const { entry, ops } = insns[i];
+      needs[i] = (entry.writes & live) !== 0;
+      live = live & ~entry.kills | entry.reads;
+      if (entry.fault || entry.stack || entry.str || ops.some(({ c }) => c === 'M')) live = FLAGS_ALL;
+    }
+    if (!truncated && this.next + (count + 2) * RECORD_BYTES > POOL_AT + POOL_BYTES) this.reset();
+    const first = truncated ? TRUNCATED_AT : this.next;
+    if (truncated) this.truncatedInsns = [];
+    const wanted: Resolved[] = [], wantedAt: number[] = [];
+    let at = first, delta = 0;
+    const links: { field: number; delta: number }[] = [];
+    const { words, halves, bytes: bytesView } = this;
+    for (let i = 0; i < count; i++, at += RECORD_BYTES) {
+      const insn = insns[i], { entry } = insn;
+      words.fill(0, at >> 2, (at >> 2) + 8);
+      halves[(at + R.delta) >> 1] = delta;
+      bytesView[at + R.rest] = count - i;
+      bytesView[at + R.len] = insn.length;
+      const nextDelta = delta + insn.length;
+      if (entry.js) {
+        const fast = this.fastOperations && insn.operandSize === 32 && !(mode & MODE.SINGLE) && hasFastForm(insn) ? fastSlot(entry.name) : -1;
+        halves[at >> 1] = fast >= 0 ? KIND.SYSTEM : KIND.JS;
+        if (fast >= 0) { words[(at + R.reg0) >> 2] = fast; this.fastOperands(at, insn); }
+        words[(at + R.link) >> 2] = truncated ? TRUNCATED_INSN + this.truncatedInsns.push(insn) - 1 : this.insns.push(insn) - 1;
+      } else {
+        this.operands(at, insn, nextDelta);
+        const follower = i + 1 < count ? CONDITION_OF.get(insns[i + 1].entry.name) : undefined;
+        let resolved: Resolved | undefined;
+        if (follower !== undefined && (entry.name === 'cmp' || entry.name === 'test') && insns[i + 1].operandSize === 32) {
+          resolved = this.resolve(insn, mode, true, follower);
+          if (resolved.kind < 0) resolved = undefined;
+        }
+        resolved ??= this.resolve(insn, mode, needs[i], -1);
+        if (resolved.kind >= 0) {
+          halves[at >> 1] = resolved.kind;
+          if (entry.end && insn.ops[0]?.c === 'J') {
+            links.push({ field: at + R.link, delta: words[(at + R.imm) >> 2] });
+            if (CONDITION_OF.has(entry.name) || entry.name === 'jcxz' || entry.name.startsWith('loop')) links.push({ field: at + R.disp, delta: nextDelta });
+          }
+        } else {
+          halves[at >> 1] = KIND.RARE;
+          if (resolved.slot >= 0) words[(at + R.link) >> 2] = resolved.slot; else { wanted.push(resolved); wantedAt.push(at); }
+        }
+      }
+      delta = nextDelta;
+    }
+    const last = insns[count - 1];
+    if (!last.entry.end) {
+      words.fill(0, at >> 2, (at >> 2) + 8);
+      halves[at >> 1] = this.mmioInsns.has(physical + bytes - last.length) ? KIND.END_CHECK : KIND.END;
+      halves[(at + R.delta) >> 1] = delta;
+      links.push({ field: at + R.link, delta });
+      at += RECORD_BYTES;
+    }
+    if (wanted.length) this.rare.slots(wanted.map(({ form }) => form)).forEach((slot, i) => { wanted[i].slot = slot; words[(wantedAt[i] + R.link) >> 2] = slot; });
+    const block: Block = { physical, mode, insns, record: this.base + first, records: (at - first) / RECORD_BYTES, bytes, secondPage };
+    if (truncated) { this.truncated = block; this.watch(block); return block; }
+    this.next = at;
+    this.blocks.set(physical * 512 + mode, block);
+    const page = this.watch(block);
+    page.blocks.push(block);
+    if (secondPage >= 0) this.pages.get(secondPage)!.blocks.push(block);
+    else this.link(page, block, links);
+    const key = (physical & 0xfff) * 512 + mode;
+    const waiting = page.waiting.get(key);
+    if (waiting && secondPage < 0) { for (const field of waiting) words[field >> 2] = block.record; page.waiting.delete(key); }
+    return block;
+  }
+
+  private resolve(insn: Insn, mode: number, needFlags: boolean, fused: number): Resolved {
+    const number = formNumber(insn, mode, needFlags, fused);
+    let found = this.resolved.get(number);
+    if (!found) {
+      const form = formOf(insn, mode, needFlags, this.parallel, fused);
+      this.resolved.set(number, found = { form, kind: this.kinds.get(form.key) ?? -1, slot: -1 });
+    }
+    return found;
+  }
+  /** Fields that the fast operations read (tier0/system.ts). */
+  private fastOperands(at: number, insn: Insn): void {
+    const [first, second] = insn.ops;
+    if (first?.c === 'I' || first?.c === 'S') this.words[(at + R.imm) >> 2] = first.c === 'I' ? first.value : first.reg;
+    if (second?.c === 'R') this.words[(at + R.base) >> 2] = this.cpuBase + second.reg * 4;
+  }
+  private operands(at: number, insn: Insn, nextDelta: number): void {
+    const { words, bytes, cpuBase } = this;
+    let registers = 0;
+    const registerAt = [R.reg0, R.reg1, R.index];
+    words[(at + R.base) >> 2] = words[(at + R.index) >> 2] = cpuBase + S.zero;
+    bytes[at + R.seg] = insn.seg | (insn.addr16 ? 0x80 : 0);
+    for (const op of insn.ops) {
+      switch (op.c) {
+        case 'R': words[(at + registerAt[registers++]) >> 2] = cpuBase + (op.size === 8 ? (op.reg & 3) * 4 + (op.reg >> 2) : op.reg * 4); break;
+        case 'V': words[(at + registerAt[registers++]) >> 2] = cpuBase + S.xmm + op.reg * 16; break;
+        case 'M':
+          if (op.base >= 0) words[(at + R.base) >> 2] = cpuBase + op.base * 4;
+          if (op.index >= 0) words[(at + R.index) >> 2] = cpuBase + op.index * 4;
+          bytes[at + R.scale] = op.scale;
+          bytes[at + R.seg] = op.seg | (insn.addr16 ? 0x80 : 0);
+          words[(at + R.disp) >> 2] = op.disp;
+          break;
+        case 'I': words[(at + R.imm) >> 2] = op.value; break;
+        case 'J': words[(at + R.imm) >> 2] = nextDelta + op.value; break;
+        case 'S': words[(at + R.imm) >> 2] = op.reg; break;
+        default:
+      }
+    }
+  }
+
+  private link(page: CodePage, block: Block, links: readonly { field: number; delta: number }[]): void {
+    if (block.mode & MODE.SINGLE || !(block.mode & MODE.CS_FLAT) || !(block.mode & MODE.CODE32)) return;
+    const offset = block.physical & 0xfff;
+    for (const { field, delta } of links) {
+      const target = offset + delta;
+      if (target < 0 || target > 4095) continue;
+      const physical = block.physical + delta;
+      const known = this.find(physical, block.mode);
+      if (known) { if (known.secondPage < 0) this.words[field >> 2] = known.record; continue; }
+      const key = target * 512 + block.mode;
+      const waiting = page.waiting.get(key);
+      if (waiting) waiting.push(field); else page.waiting.set(key, [field]);
+    }
+  }
+
+  /** Marks the granules of a block as code; returns the (first) page. */
+  private watch(block: Block): CodePage {
+    const mark = (pageNumber: number, from: number, to: number): CodePage => {
+      let page = this.pages.get(pageNumber);
+      if (!page) {
+        page = { blocks: [], waiting: new Map() };
+        this.pages.set(pageNumber, page);
+      }
+      // Granules first: a store that sees the page bit must see them.
+      this.coherence.markCode(pageNumber, from, to);
+      if (!(Atomics.or(this.board.pageMap, pageNumber, PAGE_CODE) & PAGE_CODE)) {
+        this.mmu.dropWriteEntries(pageNumber);
+        this.coherence.post(EVENT.CODE, pageNumber);
+      }
+      return page;
+    };
+    const offset = block.physical & 0xfff, pageNumber = block.physical >>> 12;
+    const page = mark(pageNumber, offset, Math.min(4096, offset + block.bytes));
+    if (block.secondPage >= 0) mark(block.secondPage, 0, offset + block.bytes - 4096);
+    return page;
+  }
+
+  /** A store by this vCPU (or a device on it) to a page that holds code: blocks die if it hit a granule of code. */
+  written(physical: number, bytes: number): void {
+    const page = physical >>> 12;
+    if (!this.coherence.hitsCode(page, physical & 0xfff, bytes)) return;
+    this.coherence.clearCode(page);
+    Atomics.and(this.board.pageMap, page, ~PAGE_CODE);
+    this.dropPage(page);
+    this.coherence.post(EVENT.CODE_WRITTEN, page);
+  }
+  /** All blocks of a page die. */
+  dropPage(pageNumber: number): void {
+    const page = this.pages.get(pageNumber);
+    if (!page) return;
+    this.mmu.words[S.countSmc >> 2]++;
+    this.pages.delete(pageNumber);
+    this.dropped(pageNumber);
+    for (const block of page.blocks) {
+      this.kill(block);
+      if (this.find(block.physical, block.mode) === block) this.blocks.delete(block.physical * 512 + block.mode);
+    }
+    const truncated = this.truncated;
+    if (truncated && (truncated.physical >>> 12 === pageNumber || truncated.secondPage === pageNumber)) this.kill(truncated);
+  }
+  private kill(block: Block): void {
+    const first = block.record - this.base;
+    for (let i = 0; i < block.records; i++) this.halves[(first + i * RECORD_BYTES) >> 1] = KIND.LEAVE;
+  }
+  // ---- regions (vm/cpu/jit/manager.ts)
+  isRegion(record: number): boolean { return this.halves[(record - this.base) >> 1] === KIND.REGION; }
+  /** Makes the block's first record enter a region; a shadow copy of the block stays behind it. */
+  installRegion(block: Block, slot: number, index: number, eip: number): void {
+    const bytes = block.records * RECORD_BYTES;
+    if (this.next + bytes > POOL_AT + POOL_BYTES) return;
+    const first = block.record - this.base, shadow = this.next;
+    this.next += bytes;
+    this.bytes.copyWithin(shadow, first, first + bytes);
+    const page = this.pages.get(block.physical >>> 12)!;
+    page.blocks.push({ ...block, record: this.base + shadow });
+    // Links of the first record that still wait for their target block are the shadow's now: filling them in here would overwrite the slot.
+    for (const fields of page.waiting.values()) fields.forEach((field, i) => { if (field >= first && field < first + RECORD_BYTES) fields[i] = field + shadow - first; });
+    this.halves[first >> 1] = KIND.REGION;
+    this.words[(first + R.reg0) >> 2] = this.base + shadow;
+    this.words[(first + R.imm) >> 2] = index;
+    this.words[(first + R.disp) >> 2] = eip;
+    this.words[(first + R.link) >> 2] = slot;
+  }
+  /** Gives the block its own first record back, if it is still alive and still enters this region. */
+  removeRegion(record: number, slot: number): void {
+    const first = record - this.base;
+    if (!this.isRegion(record) || this.words[(first + R.link) >> 2] !== slot) return;
+    const shadow = this.words[(first + R.reg0) >> 2] - this.base;
+    this.bytes.copyWithin(first, shadow, shadow + RECORD_BYTES);
+  }
+  /** Region code is anywhere on its pages: any store to one of them counts as a store to code. */
+  watchWholePage(pageNumber: number): void {
+    const page = this.pages.get(pageNumber);
+    if (page) this.coherence.markCode(pageNumber, 0, 4096);
+  }
+  hasPage(pageNumber: number): boolean { return this.pages.has(pageNumber); }
+
+  /** Stops the running block after the instruction at `record`, and makes that instruction end its block from now on. */
+  endBlockAt(physical: number): void {
+    this.mmioInsns.add(physical);
+    this.dropPage(physical >>> 12);
+  }
+
+  /** Forgets all blocks. The running block's records stay intact until the pool wraps, and read LEAVE. */
+  reset(): void {
+    for (const block of this.blocks.values()) this.kill(block);
+    this.forgotten();
+    this.blocks.clear();
+    this.pages.clear();
+    this.insns.length = 0;
+    this.next = POOL_AT;
+    this.mmu.clearJumpCaches();
+  }
+}
+
+const HOLE = new Uint8Array(8192).fill(0xff);

@@ -1,0 +1,491 @@
+/**
+ * The CPU engine of one vCPU: `run(budget)` executes guest instructions until something outside the CPU must act.
+ *
+ * The interrupt rule. run() retires exactly `budget` instructions unless it returns earlier for a reason of its own (halt,
+ * shutdown, stop). Interrupts are accepted when run() is entered, after instructions that can open the window or touch
+ * devices (STI + 1, POPF, IRET, MOV CR8..., IN, OUT, MMIO), and, in parallel mode only, at block boundaries when the attention
+ * word is set. A faulting instruction does not count; every REP iteration counts one. Exceptions, INT n and interrupt
+ * deliveries are not instructions.
+ *
+ * All CPU state is in the vCPU block (state.ts): an engine object is only caches and may be made anew at any time.
+ */
+import { type Board } from '../board.ts';
+import type { Bus } from '../devices/bus.ts';
+import type { Engine as EngineInterface, EngineOptions, Exit } from '../engine.ts';
+import { BlockCache, type Block } from './blocks.ts';
+import { decode } from './isa/decode.ts';
+import { Coherence } from './coherence.ts';
+import { ACCESS, GuestFault, Mmu, PAGE_CODE, PAGE_TABLE, REPEAT_IN_TIER0 } from './mmu.ts';
+import { RegionManager } from './jit/manager.ts';
+import { ARCH_FIELDS, ATTN, CR0, FLAG, MODE, RUN, S, SEG, VEC, VCPU_BLOCK_BYTES, readEflags, writeEflags } from './state.ts';
+import { FloatUnit } from './float/unit.ts';
+import { Cpu } from './system/cpu.ts';
+import { Shutdown, deliver } from './system/exceptions.ts';
+import { fpuInit } from './system/fpu.ts';
+import { execute } from './system/operations.ts';
+import type { Form } from './tier0/forms.ts';
+import { FAST_OPERATIONS } from './tier0/system.ts';
+import { HOT_FORMS, hotKinds, rareModule, tier0Module } from './tier0/module.ts';
+
+
+/** Compiled tier 0 modules per mode; post them to workers to share native code. */
+const modules = new Map<boolean, WebAssembly.Module>();
+export function compiledTier0(parallel: boolean): WebAssembly.Module {
+  let module = modules.get(parallel);
+  if (!module) modules.set(parallel, module = new WebAssembly.Module(tier0Module({ parallel })));
+  return module;
+}
+/** A module that another thread compiled: its native code is shared. */
+export function adoptTier0(parallel: boolean, module: WebAssembly.Module): void { modules.set(parallel, module); }
+const rareModules = new Map<string, WebAssembly.Module>();
+const kindsOf = hotKinds(HOT_FORMS());
+
+const LEAVE = 1;
+/** `shadow`: the next instruction is in an interrupt shadow; it has been issued; it was issued with TF set. */
+const SHADOW = { PENDING: 1, ISSUED: 2, STEPPED: 4 } as const;
+const SLICE_INSNS = 20_000, MAX_SLICE_INSNS = 1_000_000;
+
+export class Engine implements EngineInterface {
+  readonly board: Board;
+  readonly index: number;
+  readonly cpu: Cpu;
+  readonly mmu: Mmu;
+  readonly blocks: BlockCache;
+  private readonly coherence: Coherence;
+  private readonly words: Int32Array;
+  private readonly bus: Bus;
+  private readonly runTier0: (cpu: number) => number;
+  private exit: Exit = 'budget';
+  private retiredEnd = 0;
+  /** True while generated code is running: `budget` in the state block is live. */
+  private running = false;
+  private busTouched = false;
+  private readonly regions: RegionManager | undefined;
+  /** Budget of this run() not yet given to generated code; length of the next slice. */
+  private later = 0;
+  private slice = SLICE_INSNS;
+  private currentRest = 0;
+
+  /** parallel: attention is tested at block boundaries and LOCK uses wasm atomics. */
+  constructor(board: Board, cpu: number, bus: Bus, options: EngineOptions) {
+    const parallel = options.parallel;
+    this.board = board; this.index = cpu; this.bus = bus;
+    const base = board.vcpuBase(cpu);
+    this.words = new Int32Array(board.buffer, base, VCPU_BLOCK_BYTES >> 2);
+    this.coherence = new Coherence(board, cpu, parallel);
+    this.mmu = new Mmu(board, cpu, bus, this.words, this.coherence);
+    this.cpu = new Cpu(board, cpu, this.mmu, bus, this.words);
+    const float = new FloatUnit(board.buffer, base);
+    const table = new WebAssembly.Table({ element: 'anyfunc', initial: 4096 });
+    let nextSlot = FAST_OPERATIONS.length;
+    const slots = new Map<string, number>();
+    const env: Record<string, WebAssembly.ImportValue> = {
+      memory: board.memory, table,
+      slowRead: (_cpu: number, va: number, size: number, forWrite: number) => this.mmu.slowRead(va, size, forWrite),
+      slowWrite: (_cpu: number, va: number, value: number, size: number) => this.mmu.slowWrite(va, value, size),
+      floatUnit: (_cpu: number, op: number, shape: number, at: number, immediate: number) => float.run(op, shape, at, immediate),
+      lookup: () => this.lookup(0), truncate: () => this.truncate(),
+      revalidate: (slot: number) => this.regions?.revalidate(slot) ? 1 : 0,
+      operation: () => this.operation(), fault: () => this.fault(), check: () => this.check(),
+    };
+    const instance = new WebAssembly.Instance(compiledTier0(parallel), { env });
+    this.runTier0 = instance.exports.run as (cpu: number) => number;
+    const rareImports = { env: { ...instance.exports, memory: board.memory } as Record<string, WebAssembly.ImportValue> };
+    const rare = {
+      slots: (forms: readonly Form[]): number[] => {
+        const missing = [...new Map(forms.filter(({ key }) => !slots.has(key)).map(form => [form.key, form])).values()];
+        if (missing.length) {
+          const key = `${parallel}:${missing.map(form => form.key).join(' ')}`;
+          let module = rareModules.get(key);
+          if (!module) rareModules.set(key, module = new WebAssembly.Module(rareModule(missing, { parallel })));
+          const exports = new WebAssembly.Instance(module, rareImports).exports;
+          missing.forEach((form, i) => {
+            if (nextSlot === table.length) table.grow(4096);
+            table.set(nextSlot, exports[`f${i}`]);
+            slots.set(form.key, nextSlot++);
+          });
+        }
+        return forms.map(({ key }) => slots.get(key)!);
+      },
+    };
+    this.blocks = new BlockCache(board, this.mmu, cpu, kindsOf, rare, parallel, this.coherence);
+    if (options.jit !== 'off') {
+      this.regions = new RegionManager(board, this.mmu, this.blocks, this.words, parallel, instance.exports, (slot, fn) => {
+        const at = slot ?? nextSlot++;
+        if (at === table.length) table.grow(4096);
+        table.set(at, fn as never);
+        return at;
+      });
+    }
+    this.mmu.code = {
+      written: (physical, bytes) => this.blocks.written(physical, bytes),
+      dropped: page => { if (page < 0) this.blocks.reset(); else this.blocks.dropPage(page); },
+    };
+    this.mmu.wrapVector = write => this.wrapVector(write);
+    this.mmu.beforeBus = () => this.syncRetired();
+    this.mmu.afterBus = () => this.afterBus();
+    this.mmu.clearJumpCaches();
+    this.cpu.update();
+  }
+
+  // ---- state
+  get runState(): number { return this.words[S.runState >> 2]; }
+  /** Exact outside run() and during bus calls. */
+  get retired(): number { return (this.words[(S.retired >> 2) + 1] * 2 ** 32) + (this.words[S.retired >> 2] >>> 0); }
+  private setRetired(value: number): void {
+    this.words[S.retired >> 2] = value % 2 ** 32 | 0;
+    this.words[(S.retired >> 2) + 1] = Math.floor(value / 2 ** 32);
+  }
+  get eflags(): number { return readEflags(this.words, 0); }
+
+  /** Power-on or INIT state (SDM vol. 3 table 10-1). The boot CPU starts running at F000:FFF0, others wait for SIPI. */
+  reset(kind: 'power' | 'init' = 'power'): void {
+    const words = this.words, cpu = this.cpu;
+    const kept = kind === 'init' ? [S.retired, S.retired + 4, S.tscOffset, S.tscOffset + 4].map(offset => [offset, cpu.get(offset)]) : [];
+    const keepBlocks: [number, Int32Array][] = kind === 'init' ? [[S.sysenterCs >> 2, words.slice(S.sysenterCs >> 2, S.xmm >> 2)], [S.xmm >> 2, words.slice(S.xmm >> 2, (S.fpuDs >> 2) + 1)]] : [];
+    // The attention word and the SIPI vector belong to others while this runs: INIT leaves them alone.
+    words.fill(0, 0, S.attention >> 2);
+    words.fill(0, S.shadow >> 2, S.truncated >> 2);
+    if (kind === 'power') { Atomics.store(words, S.attention >> 2, 0); words[S.sipiVector >> 2] = 0; }
+    for (const [offset, value] of kept) cpu.set(offset, value);
+    for (const [i, values] of keepBlocks) words.set(values, i);
+    writeEflags(words, 0, 2);
+    cpu.setReg(2, 0x6d1);
+    for (const seg of [SEG.ES, SEG.SS, SEG.DS, SEG.FS, SEG.GS]) cpu.setSegment(seg, 0, 0, 0xffff, 0x93);
+    cpu.setSegment(SEG.CS, 0xf000, 0xffff0000 | 0, 0xffff, 0x93);
+    cpu.setSegment(SEG.LDTR, 0, 0, 0xffff, 0x82);
+    cpu.setSegment(SEG.TR, 0, 0, 0xffff, 0x8b);
+    words[S.eip >> 2] = 0xfff0;
+    words[S.gdtrLimit >> 2] = words[S.idtrLimit >> 2] = 0xffff;
+    words[S.cr0 >> 2] = CR0.ET | CR0.CD | CR0.NW;
+    words[S.dr6 >> 2] = 0xffff0ff0 | 0; words[S.dr7 >> 2] = 0x400;
+    if (kind === 'power') {
+      words[S.pat >> 2] = 0x00070406; words[(S.pat >> 2) + 1] = 0x00070406;
+      words[S.mxcsr >> 2] = 0x1f80;
+      words[S.apicBase >> 2] = 0xfee00800 | (this.index === 0 ? 0x100 : 0);
+      fpuInit(cpu);
+    }
+    words[S.runState >> 2] = this.index === 0 && kind === 'power' ? RUN.running : RUN.waitSipi;
+    this.mmu.flush();
+    cpu.update();
+  }
+  /** 32-bit flat protected mode as multiboot hands over (multiboot 1, 3.2): the loader sets EIP, EAX, EBX. */
+  enterFlatProtectedMode(): void {
+    const cpu = this.cpu;
+    this.words[S.cr0 >> 2] = CR0.PE | CR0.ET;
+    cpu.setSegment(SEG.CS, 0x10, 0, -1, 0xc09b);
+    for (const seg of [SEG.DS, SEG.ES, SEG.SS, SEG.FS, SEG.GS]) cpu.setSegment(seg, 0x18, 0, -1, 0xc093);
+    this.words[S.runState >> 2] = RUN.running;
+    this.mmu.flush();
+    cpu.update();
+  }
+  /** After the state block was written from outside (restore, loader, debugger): rebuild everything derived. */
+  stateChanged(): void { this.mmu.flush(); this.cpu.update(); }
+  /** Guest memory or CPU state was replaced as a whole. */
+  invalidateAll(): void {
+    this.blocks.reset();
+    this.stateChanged();
+  }
+  /** The dirty map was cleaned: writes must be seen again. */
+  dropWriteTranslations(): void { this.mmu.dropAllWriteEntries(); }
+  /** Somebody else wrote guest memory. */
+  memoryWritten(address: number, bytes: number): void {
+    for (let at = address; at < address + bytes;) {
+      const count = Math.min(address + bytes - at, 4096 - (at & 0xfff));
+      if (this.board.pageMap[at >>> 12] & PAGE_CODE) this.blocks.written(at, count);
+      if (this.board.pageMap[at >>> 12] & PAGE_TABLE) this.mmu.tableWritten(at >>> 12);
+      at += count;
+    }
+  }
+
+  /** Architectural state in ARCH_FIELDS order, flags materialised. */
+  saveState(): Uint8Array {
+    const bytes = new Uint8Array(this.board.buffer, this.board.vcpuBase(this.index), VCPU_BLOCK_BYTES);
+    const out = new Uint8Array(ARCH_FIELDS.reduce((sum, field) => sum + field.bytes, 0));
+    const view = new DataView(out.buffer);
+    let at = 0;
+    for (const { name, offset, bytes: count } of ARCH_FIELDS) {
+      if (name === 'eflags') view.setInt32(at, this.eflags, true);
+      else if (name === 'attention') view.setInt32(at, this.words[S.attention >> 2] & (ATTN.INIT | ATTN.SIPI | ATTN.NMI), true);
+      else out.set(bytes.subarray(offset, offset + count), at);
+      at += count;
+    }
+    return out;
+  }
+  loadState(saved: Uint8Array): void {
+    const bytes = new Uint8Array(this.board.buffer, this.board.vcpuBase(this.index), VCPU_BLOCK_BYTES);
+    let at = 0;
+    for (const { name, offset, bytes: count } of ARCH_FIELDS) {
+      if (name === 'eflags') writeEflags(this.words, 0, new DataView(saved.buffer, saved.byteOffset).getInt32(at, true));
+      else bytes.set(saved.subarray(at, at + count), offset);
+      at += count;
+    }
+    this.stateChanged();
+  }
+  /** FNV-1a over saveState. */
+  hashState(): number {
+    let hash = 0x811c9dc5;
+    for (const byte of this.saveState()) hash = Math.imul(hash ^ byte, 0x01000193);
+    return hash >>> 0;
+  }
+
+  // ---- running
+  run(budget: number): Exit {
+    const words = this.words;
+    if (words[S.runState >> 2] === RUN.dead) return 'shutdown';
+    this.exit = 'budget';
+    this.retiredEnd = this.retired;
+    words[S.budget >> 2] = 0;
+    this.later = budget;
+    this.startSlice();
+    this.running = true;
+    this.coherence.setRunning(true);
+    if (this.coherence.pending) this.mmu.drain();
+    try {
+      if (this.serviceAttention()) return this.exit;
+      if (words[S.runState >> 2] === RUN.halted) return 'halt';
+      if (words[S.runState >> 2] === RUN.waitSipi) return 'halt';
+      for (;;) {
+        const code = this.runTier0(this.cpu.base);
+        if (code === 0 || (code === LEAVE && this.exit === 'budget')) {
+          if (this.later === 0) return 'budget';
+          this.startSlice();
+          continue;
+        }
+        if (code === LEAVE) return this.exit;
+        if (this.serviceAttention()) return this.exit;
+      }
+    } catch (problem) {
+      if (!(problem instanceof Shutdown)) throw problem;
+      words[S.runState >> 2] = RUN.dead;
+      return 'shutdown';
+    } finally {
+      if (words[S.shadow >> 2] & SHADOW.ISSUED) { words[S.shadow >> 2] &= ~SHADOW.ISSUED; this.cpu.update(); }
+      this.running = false;
+      this.coherence.setRunning(false);
+      this.setRetired(this.retiredEnd - words[S.budget >> 2]);
+    }
+  }
+  /**
+   * Gives generated code its next slice of the budget. Slices exist to show the JIT where time goes and to let V8 replace a running
+   * function by its optimised form, which it does only when the function returns: short while regions are being made, long later.
+   */
+  private startSlice(): void {
+    if (this.regions) this.slice = this.regions.sample() ? SLICE_INSNS : Math.min(this.slice + (this.slice >> 3), MAX_SLICE_INSNS);
+    const slice = this.regions ? Math.min(this.later, this.slice) : this.later;
+    this.later -= slice;
+    this.words[S.budget >> 2] += slice;
+    this.retiredEnd += slice;
+    this.publishRetiredEnd();
+  }
+  /** For RDTSC in generated code. */
+  private publishRetiredEnd(): void {
+    this.words[S.retiredEnd >> 2] = this.retiredEnd % 2 ** 32 | 0;
+    this.words[(S.retiredEnd >> 2) + 1] = Math.floor(this.retiredEnd / 2 ** 32);
+  }
+  /** For tests and tools: compiles the code at state.eip now, if this engine has a JIT and has executed that page. */
+  compileRegion(): boolean { return this.regions?.compile(this.words[S.eip >> 2] >>> 0, this.words[S.mode >> 2]) ?? false; }
+  /** A region met a device at state.eip: from now on tier 0 runs that instruction, at the end of a block of its own. */
+  private repeatInTier0(): number {
+    const physical = this.mmu.probe(this.words[S.eip >> 2] + this.cpu.segmentBase(SEG.CS) | 0);
+    if (physical >= 0) this.blocks.endBlockAt(physical);
+    return 0;
+  }
+  private leave(exit: Exit): number { this.exit = exit; return LEAVE; }
+  private syncRetired(): void {
+    if (!this.running) return;
+    this.setRetired(this.retiredEnd - this.words[S.budget >> 2] - this.restOfCurrent());
+  }
+  /** Instructions of the running block not completed, this one included. */
+  private restOfCurrent(): number {
+    const rec = this.words[S.rec >> 2];
+    return this.currentRest || (rec ? this.blocks.rest(rec) : 0);
+  }
+  private afterBus(): void {
+    this.busTouched = true;
+    const rec = this.words[S.rec >> 2];
+    // A slow path (not a helper instruction) met a device: the instruction ends its block from now on.
+    if (this.running && !this.currentRest && rec && Atomics.load(this.words, S.attention >> 2)) {
+      const linear = this.words[S.blockEip >> 2] + this.blocks.delta(rec) + this.cpu.segmentBase(SEG.CS) | 0;
+      const physical = this.mmu.probe(linear);
+      if (physical >= 0) this.blocks.endBlockAt(physical);
+    }
+  }
+  /** EIP of the instruction in a slow path. */
+  private currentEip(): number {
+    const rec = this.words[S.rec >> 2];
+    return this.words[S.blockEip >> 2] + (rec ? this.blocks.delta(rec) : 0) | 0;
+  }
+  /** An access of 2 or 4 bytes at FFFFFFFFh through a flat segment is beyond the limit; which segment, the instruction tells. */
+  private wrapVector(write: boolean): number {
+    const bytes = new Uint8Array(15), start = this.cpu.segmentBase(SEG.CS) + this.currentEip() | 0;
+    for (let i = 0; i < 15; i++) { const at = this.mmu.probe(start + i | 0); bytes[i] = at >= 0 ? this.mmu.readPhysical(at, 1) : 0; }
+    const insn = decode(bytes, 0, 15, this.words[S.mode >> 2]);
+    const memory = insn?.ops.find(op => op.c === 'M');
+    if (insn?.entry.stack && (write || !memory)) return VEC.SS;
+    const seg = memory?.c === 'M' ? memory.seg : SEG.DS;
+    if (this.cpu.segmentBase(seg) !== 0) return -1;
+    return seg === SEG.SS ? VEC.SS : VEC.GP;
+  }
+
+  /** INIT, SIPI, NMI, INTR, STOP. True: leave run() with this.exit. */
+  private serviceAttention(): boolean {
+    const words = this.words;
+    const attention = Atomics.load(words, S.attention >> 2);
+    if (!attention) return false;
+    if (attention & ATTN.INIT) {
+      Atomics.and(words, S.attention >> 2, ~ATTN.INIT);
+      const retired = this.retiredEnd, budget = words[S.budget >> 2];
+      this.reset('init');
+      this.retiredEnd = retired; words[S.budget >> 2] = budget;
+      this.publishRetiredEnd();
+      if (!(attention & ATTN.SIPI)) { this.exit = 'halt'; return true; }
+    }
+    if (attention & ATTN.SIPI) {
+      Atomics.and(words, S.attention >> 2, ~ATTN.SIPI);
+      if (words[S.runState >> 2] === RUN.waitSipi) {
+        const vector = words[S.sipiVector >> 2];
+        this.cpu.setSegment(SEG.CS, vector << 8, vector << 12, 0xffff, 0x93);
+        words[S.eip >> 2] = 0;
+        words[S.runState >> 2] = RUN.running;
+        this.mmu.flush();
+        this.cpu.update();
+      }
+    }
+    if (attention & ATTN.FLUSH) { Atomics.and(words, S.attention >> 2, ~ATTN.FLUSH); this.mmu.drain(); }
+    if (attention & ATTN.STOP) { this.exit = 'stop'; return true; }
+    if (words[S.runState >> 2] === RUN.waitSipi || words[S.shadow >> 2]) return false;
+    if (attention & ATTN.NMI && !words[S.nmiBlocked >> 2]) {
+      Atomics.and(words, S.attention >> 2, ~ATTN.NMI);
+      words[S.nmiBlocked >> 2] = 1;
+      words[S.runState >> 2] = RUN.running;
+      this.currentRest = 0; words[S.rec >> 2] = 0;
+      deliver(this.cpu, VEC.NMI, -1, 'external', words[S.eip >> 2]);
+    } else if (attention & ATTN.INTR && words[S.eflags >> 2] & FLAG.IF) {
+      words[S.rec >> 2] = 0;
+      this.syncRetired();
+      const vector = this.bus.interruptAcknowledge(this.index);
+      if (vector >= 0) {
+        words[S.runState >> 2] = RUN.running;
+        deliver(this.cpu, vector, -1, 'external', words[S.eip >> 2]);
+      }
+    }
+    return false;
+  }
+
+  // ---- called by generated code
+  /** Record of the block at state.eip: > 0, or 0 to start over at state.eip, or minus an exit code. */
+  private lookup(limit: number): number {
+    const words = this.words, cpu = this.cpu;
+    let single = false;
+    const wasSingle = (words[S.mode >> 2] & MODE.SINGLE) !== 0;
+    if (wasSingle && !limit) {
+      const shadow = words[S.shadow >> 2];
+      if (shadow & SHADOW.STEPPED) {
+        // Single-step trap of the instruction just completed (SDM vol. 3 17.3.1.4).
+        words[S.shadow >> 2] = 0;
+        words[S.dr6 >> 2] |= 0x4000;
+        deliver(cpu, VEC.DB, -1, 'fault', words[S.eip >> 2]);
+        cpu.update();
+        return 0;
+      }
+      if (shadow & SHADOW.ISSUED) {
+        // The instruction in the shadow is done: the window is open.
+        words[S.shadow >> 2] = shadow & SHADOW.PENDING;
+        cpu.update();
+        if (this.serviceAttention()) return -LEAVE;
+        return 0;
+      }
+      if (words[S.budget >> 2] === 0) return -this.leave('budget');
+      words[S.shadow >> 2] = (shadow & SHADOW.PENDING ? SHADOW.ISSUED : 0) | (words[S.eflags >> 2] & FLAG.TF ? SHADOW.STEPPED : 0);
+      single = true;
+    }
+    const eip = words[S.eip >> 2];
+    try {
+      words[S.countMisses >> 2]++;
+      let mode = words[S.mode >> 2] & ~MODE.SINGLE;
+      if (!(mode & MODE.CS_FLAT) && eip >>> 0 > cpu.segmentLimit(SEG.CS)) throw new GuestFault(VEC.GP, 0);
+      const linear = cpu.segmentBase(SEG.CS) + eip | 0;
+      const physical = this.mmu.translate(linear, ACCESS.EXECUTE, cpu.user);
+      if (single) mode |= MODE.SINGLE;
+      const block = this.blocks.block(linear, physical, mode, cpu.user, limit);
+      if (!(mode & MODE.CS_FLAT) && eip + block.bytes - 1 > cpu.segmentLimit(SEG.CS) && block.insns.length > 1 && !limit) return this.lookup(1);
+      if (!limit && !single && mode & MODE.CS_FLAT) {
+        this.mmu.jumpCacheSet(eip, mode, block.record);
+        this.mmu.noteCodePage(linear);
+        if (block.secondPage >= 0) this.mmu.noteCodePage(linear + 4096 | 0);
+      }
+      return block.record;
+    } catch (fault) {
+      if (!(fault instanceof GuestFault)) throw fault;
+      this.raise(fault);
+      return 0;
+    }
+  }
+  private truncate(): number {
+    const words = this.words;
+    if (this.later > 0) { this.startSlice(); return 0; }
+    const shadowed = words[S.shadow >> 2];
+    const record = this.lookup(Math.min(words[S.budget >> 2], 48));
+    words[S.shadow >> 2] = words[S.shadow >> 2] && shadowed;
+    return record < 0 ? 0 : record;
+  }
+  /** Delivers a fault of the instruction at state.eip. */
+  private raise(fault: GuestFault): void {
+    const words = this.words;
+    words[S.countFaults >> 2]++;
+    if (words[S.shadow >> 2]) { words[S.shadow >> 2] = 0; }
+    deliver(this.cpu, fault.vector, fault.error, 'fault', words[S.eip >> 2]);
+    this.cpu.update();
+  }
+  /** A fault found by generated code at record state.rec. */
+  private fault(): number {
+    const words = this.words, rec = words[S.rec >> 2];
+    words[S.fault >> 2] = 0;
+    if (rec) {
+      words[S.budget >> 2] += this.blocks.rest(rec);
+      words[S.eip >> 2] = words[S.blockEip >> 2] + this.blocks.delta(rec);
+    } else if (words[S.faultVector >> 2] === REPEAT_IN_TIER0) return this.repeatInTier0();
+    this.raise(new GuestFault(words[S.faultVector >> 2], words[S.faultError >> 2]));
+    return 0;
+  }
+  /** The helper instruction at record state.rec. */
+  private operation(): number {
+    const words = this.words, rec = words[S.rec >> 2];
+    const insn = this.blocks.insn(rec);
+    words[S.eip >> 2] = words[S.blockEip >> 2] + this.blocks.delta(rec);
+    words[S.countJsOps >> 2]++;
+    this.busTouched = false;
+    this.currentRest = 1;
+    try {
+      execute(this.cpu, insn);
+    } catch (fault) {
+      if (!(fault instanceof GuestFault)) throw fault;
+      words[S.budget >> 2] += 1;
+      this.currentRest = 0;
+      this.raise(fault);
+      return 0;
+    } finally { this.currentRest = 0; }
+    if (words[S.runState >> 2] === RUN.halted) return this.halted();
+    return this.after();
+  }
+  private halted(): number {
+    if (this.serviceAttention()) return LEAVE;
+    return this.words[S.runState >> 2] === RUN.running ? 0 : this.leave('halt');
+  }
+  /** Interrupt window after an instruction that may have opened it. */
+  private after(): number {
+    const words = this.words;
+    if (Atomics.load(words, S.attention >> 2) && words[S.shadow >> 2] === 0) { words[S.rec >> 2] = 0; if (this.serviceAttention()) return LEAVE; }
+    else if (Atomics.load(words, S.attention >> 2) & ATTN.STOP) return this.leave('stop');
+    return 0;
+  }
+  /** After LEAVE and END_CHECK records: EIP is in the state block. */
+  private check(): number {
+    this.mmu.jumpCacheDrop(this.words[S.eip >> 2]);
+    return this.after();
+  }
+}
+
+export function createEngine(board: Board, cpu: number, bus: Bus, options: EngineOptions): Engine { return new Engine(board, cpu, bus, options); }
+export type { Block };

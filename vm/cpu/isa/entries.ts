@@ -1,0 +1,86 @@
+/**
+ * The instruction table parsed: rows of table.ts become `Entry` objects and the lookup maps the decoder indexes.
+ */
+import { ROWS } from './table.ts';
+
+/** Flag letters as bits of a liveness mask. */
+export const FLAGS_ALL = 63;
+const FLAG_BITS: Record<string, number> = { O: 1, S: 2, Z: 4, A: 8, P: 16, C: 32 };
+
+export interface OperandSpec {
+  /** Addressing letter of the legend, or a fixed register name. */
+  readonly kind: string;
+  /** b w d q x v bs p y, or '' for constants. */
+  readonly size: string;
+}
+
+export interface Entry {
+  readonly index: number;
+  readonly name: string;
+  readonly operands: readonly OperandSpec[];
+  /** Flags certainly overwritten, flags possibly written, flags read. */
+  readonly kills: number;
+  readonly writes: number;
+  readonly reads: number;
+  readonly lock: boolean;
+  readonly end: boolean;
+  readonly js: boolean;
+  readonly stack: boolean;
+  readonly rare: boolean;
+  readonly fault: boolean;
+  readonly str: boolean;
+  readonly sse: boolean;
+  /** Operand size fixed to 8, 16 or 32; 0 = by prefix. */
+  readonly fixedSize: 0 | 8 | 16 | 32;
+  readonly hasModrm: boolean;
+  /** '' any, 'm' memory only, 'r' register only. */
+  readonly mod: string;
+}
+
+const MODRM_KINDS = new Set(['E', 'G', 'M', 'S', 'C', 'D', 'V', 'W', 'N', 'R', 'P', 'Q']);
+const FIXED = new Set(['AL', 'eAX', 'DX', 'CL', '1', '3']);
+
+function operandSpec(text: string): OperandSpec {
+  if (FIXED.has(text)) return { kind: text, size: text === 'eAX' ? 'v' : text === 'DX' ? 'w' : 'b' };
+  return { kind: text[0], size: text.slice(1) };
+}
+
+const flagMask = (text: string): number => [...text].reduce((mask, letter) => mask | (FLAG_BITS[letter] ?? 0), 0);
+
+/** One slot of a map: an entry, or eight entries by ModRM.reg. */
+export type Slot = Entry | (Entry | undefined)[] | undefined;
+/** Maps by mandatory prefix (none 66 F2 F3) for 0F opcodes; `one` for one-byte opcodes. */
+export const MAPS: { readonly one: Slot[]; readonly two: Record<'none' | '66' | 'F2' | 'F3', Slot[]> } = {
+  one: new Array<Slot>(256), two: { none: new Array<Slot>(256), 66: new Array<Slot>(256), F2: new Array<Slot>(256), F3: new Array<Slot>(256) },
+};
+export const ENTRIES: Entry[] = [];
+export let PAUSE: Entry;
+
+for (const row of ROWS) {
+  const [opcodeText, name, operandText, writtenText, readText, ...attributes] = row.split(/\s+/);
+  const match = /^((?:66|F2|F3)?(?=0F|90$))?(0F)?([0-9A-F]{2})(?:\/(\d)|(\+r))?$/.exec(opcodeText);
+  if (!match) throw new Error(`instruction table: bad opcode ${opcodeText}`);
+  const [, prefix, two, byteText, digit, plus] = match;
+  const mod = /:([mr])$/.exec(operandText)?.[1] ?? '';
+  const operands = operandText === '-' ? [] : operandText.replace(/:[mr]$/, '').split(',').map(operandSpec);
+  const has = (attribute: string): boolean => attributes.includes(attribute);
+  const writes = writtenText === '-' ? 0 : flagMask(writtenText);
+  const entry: Entry = {
+    index: ENTRIES.length, name, operands, writes, kills: writtenText.endsWith('?') ? 0 : writes, reads: readText === '-' ? 0 : flagMask(readText),
+    lock: has('lock'), end: has('end') || has('js'), js: has('js'), stack: has('stack'), rare: has('rare'), fault: has('fault') || has('js'),
+    str: has('str'), sse: has('sse'), fixedSize: has('b') ? 8 : 0,
+    hasModrm: digit !== undefined || operands.some(({ kind }) => MODRM_KINDS.has(kind)) || name === 'arpl', mod,
+  };
+  ENTRIES.push(entry);
+  const byte = parseInt(byteText, 16);
+  if (prefix === 'F3' && !two) { PAUSE = entry; continue; }
+  const map = two ? MAPS.two[(prefix || 'none') as 'none'] : MAPS.one;
+  if (digit !== undefined) {
+    const slot = map[byte];
+    const group = Array.isArray(slot) ? slot : [];
+    group[Number(digit)] = entry;
+    map[byte] = group;
+  } else if (plus) {
+    for (let r = 0; r < 8; r++) map[byte + r] ??= entry;
+  } else map[byte] = entry;
+}

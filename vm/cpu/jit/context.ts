@@ -1,0 +1,366 @@
+/**
+ * Tier 1's binding of the lowering context: operands are constants, general registers are wasm locals, flags stay symbolic.
+ *
+ * Flags. Inside a block the last producer is remembered as trees over pinned locals and costs nothing until somebody asks. Between
+ * blocks it travels in four locals, whatever the producer was:
+ *
+ *     flagKind   0: flagRes/flagAux locals hold the two flag words; else 1 + 3*kind + size, see FLAG_KINDS
+ *     carryX, carryY   CF = carryX <u carryY, always valid
+ *     result     the (zero-extended) result of logic, inc and dec
+ *
+ *   add: carryX = result, carryY = a      sub: carryX = a, carryY = b      logic: 0, 0      inc, dec: the pair of before
+ *
+ * so INC and DEC, which keep CF, do not touch the pair, and a loop that ends in `dec; jnz` moves three locals and computes nothing.
+ * The flag words are made only where someone can see them: at exits (cold), by the shared helper `settle`.
+ *
+ * Exactness. Every way out goes through the shared exit: registers are spilled, EIP is that of the instruction, the budget gets back
+ * what the block had paid for instructions that did not complete. A store whose slow path hit code sets `leave`; the region then ends
+ * after that very instruction. Devices are never touched from here: the instruction faults without a vector and tier 0 repeats it.
+ */
+import { Cx, type FlagKind, type PendingFlags, type SlowCalls } from '../lower/context.ts';
+import type { Insn, Operand } from '../isa/decode.ts';
+import { S, SEG, segSelector } from '../state.ts';
+import * as w from '../wasm.ts';
+import type { Fn, Label, N } from '../wasm.ts';
+import { EXIT } from './exit.ts';
+
+const k = w.k;
+export const FLAG_KINDS: readonly FlagKind[] = ['add', 'sub', 'logic', 'inc', 'dec'];
+const SIZES = [8, 16, 32];
+/** Number of a producer in `flagKind`; 0 = flag words. */
+export const flagKindNumber = (kind: FlagKind, size: number): number => 1 + FLAG_KINDS.indexOf(kind) * 3 + SIZES.indexOf(size);
+
+/** The locals of a region function. */
+export interface Locals {
+  readonly regs: readonly number[];
+  readonly budget: number;
+  readonly flagKind: number; readonly carryX: number; readonly carryY: number; readonly result: number;
+  readonly flagRes: number; readonly flagAux: number;
+  readonly leave: number;
+  readonly exitEip: number; readonly exitCode: number;
+  readonly dispatch: number;
+  readonly tlbRead: number; readonly tlbWrite: number; readonly jumpCache: number;
+}
+
+type Flags =
+  /** As the four locals say; `kind` is known when there is only one way here. */
+  | { readonly t: 'in'; readonly known: { readonly kind: FlagKind; readonly size: number } | null }
+  | { readonly t: 'sym'; readonly kind: FlagKind; readonly size: number; readonly a: N; readonly b: N; readonly res: N; readonly x: N; readonly y: N }
+  | { readonly t: 'from'; readonly size: number; readonly res: N; readonly cf: N; readonly of: N }
+  | { readonly t: 'words' };
+
+/** What a block leaves behind, for successors with no other predecessor. */
+export type FlagsOut = { readonly kind: FlagKind; readonly size: number } | null;
+
+interface CxState {
+  readonly insn: Insn; readonly eip: number; readonly rest: number; readonly flagState: Flags; readonly pending: PendingFlags | null;
+  readonly transferred: boolean; readonly mayLeave: boolean;
+}
+
+/** Where control goes; given by the structure emitter. */
+export interface Targets {
+  /** Continue at a known EIP (an edge of the current block). */
+  edge(eip: number): void;
+  /** Continue at a computed EIP. */
+  indirect(eip: N): void;
+  readonly exit: Label;
+  /** Index of the helper (cpu, flagKind, carryX, carryY, result): writes the flag words to the state block. */
+  readonly settle: number;
+}
+
+/** Producers whose flags are plain functions of a, b and the result; others are settled at once. */
+const SYMBOLIC = new Set(['add', 'sub', 'and', 'or', 'xor', 'cmp', 'test', 'inc', 'dec', 'neg', 'cmpxchg', 'xadd']);
+
+export class RegionCx extends Cx {
+  readonly at: Locals;
+  readonly targets: Targets;
+  private insn!: Insn;
+  private eip = 0;
+  /** Instructions of the block from this one on. */
+  private rest = 0;
+  private flagState: Flags = { t: 'words' };
+  private eager = false;
+  /** This instruction has a store slow path that may have asked to leave. */
+  private mayLeave = false;
+  /** Result is in the block: true once control has been transferred. */
+  transferred = false;
+
+  constructor(fn: Fn, cpu: N, slow: SlowCalls, parallel: boolean, at: Locals, targets: Targets) {
+    super(fn, cpu, slow, parallel);
+    this.at = at;
+    this.targets = targets;
+  }
+
+  beginBlock(known: FlagsOut): void {
+    this.flagState = { t: 'in', known };
+    this.adoptKnown();
+    this.transferred = false;
+  }
+  begin(insn: Insn, eip: number, rest: number, needFlags: boolean): void {
+    this.insn = insn;
+    this.eip = eip;
+    this.rest = rest;
+    this.name = insn.entry.name;
+    this.size = insn.size;
+    this.operandSize = insn.entry.end || insn.entry.stack || this.name === 'cbw' || this.name === 'cwd' ? insn.operandSize : 32;
+    this.lock = insn.lock;
+    this.needFlags = needFlags;
+    this.bitStringOffset = null;
+    this.mayLeave = false;
+    this.eager = !SYMBOLIC.has(this.name);
+    if (insn.entry.str && insn.rep !== 0) this.settleFlags();
+  }
+  /** After the semantics of an instruction that does not transfer control. */
+  end(): void {
+    if (this.mayLeave) this.fn.if(w.local(this.at.leave), () => this.leaveAt(this.nextEip(), this.rest - 1, EXIT.CHECK), undefined, 0);
+    this.mayLeave = false;
+  }
+
+  // ---- operands
+  private op(i: number): Operand { return this.insn.ops[i]; }
+  operandClass(i: number): string { return this.op(i).c; }
+  operandSizeOf(i: number): number { return this.op(i).size; }
+  operandCount(): number { return this.insn.ops.length; }
+  readRegister(i: number): N { const op = this.op(i) as Operand & { c: 'R' }; return this.getReg(op.reg, op.size); }
+  writeRegister(i: number, value: N): void { const op = this.op(i) as Operand & { c: 'R' }; this.setReg(op.reg, op.size, value); }
+  override writeFull(i: number, value: N): void {
+    const op = this.op(i) as Operand & { c: 'R' };
+    this.setReg(op.reg, this.insn.operandSize === 32 ? 32 : op.size, value);
+  }
+  getReg(reg: number, size: number): N {
+    if (size === 32) return w.local(this.at.regs[reg]);
+    if (size === 16) return w.and(w.local(this.at.regs[reg]), k(0xffff));
+    return reg < 4 ? w.and(w.local(this.at.regs[reg]), k(0xff)) : w.and(w.shr(w.local(this.at.regs[reg - 4]), k(8)), k(0xff));
+  }
+  setReg(reg: number, size: number, value: N): void {
+    if (size === 32) { this.fn.set(this.at.regs[reg], value); return; }
+    const index = size === 8 ? reg & 3 : reg, shift = size === 8 && reg >= 4 ? 8 : 0, mask = size === 8 ? 0xff : 0xffff;
+    const old = w.local(this.at.regs[index]);
+    this.fn.set(this.at.regs[index], w.or(w.and(old, k(~(mask << shift))), w.shl(w.and(value, k(mask)), k(shift))));
+  }
+  xmmAddress(i: number): N { return w.add(this.cpu, k(S.xmm + (this.op(i) as Operand & { c: 'V' }).reg * 16)); }
+  imm(i: number): N { const op = this.op(i); return k(op.c === 'S' ? op.reg : (op as Operand & { value: number }).value); }
+
+  effective(i: number): N {
+    const op = this.op(i) as Operand & { c: 'M' };
+    let address: N = op.base >= 0 ? w.local(this.at.regs[op.base]) : k(0);
+    if (op.index >= 0) address = w.add(address, w.shl(w.local(this.at.regs[op.index]), k(op.scale)));
+    address = w.add(address, k(op.disp));
+    if (this.bitStringOffset) address = w.add(address, this.bitStringOffset);
+    return this.insn.addr16 ? w.and(address, k(0xffff)) : address;
+  }
+  linear(i: number, bytes: number, write: boolean): N {
+    const op = this.op(i) as Operand & { c: 'M' };
+    // Regions are made only when ES, CS, SS and DS are flat; FS and GS go through their caches, and code is never writable.
+    if (op.seg < 4 && !(write && op.seg === SEG.CS)) return this.effective(i);
+    return this.segmented(k(segSelector(op.seg)), this.let(this.effective(i)), bytes, write);
+  }
+  implicitSegment(): N | null { return this.insn.seg >= 4 ? k(segSelector(this.insn.seg)) : null; }
+  tlbRead(): N { return w.local(this.at.tlbRead); }
+  tlbWrite(): N { return w.local(this.at.tlbWrite); }
+  flatStack(): boolean { return true; }
+  address16(): boolean { return this.insn.addr16; }
+  repeat(): 0 | 2 | 3 { return !this.insn.entry.str || this.insn.rep === 0 ? 0 : this.insn.rep === 0xf2 ? 2 : 3; }
+  nextEip(): N { return k(this.eip + this.insn.length); }
+
+  // ---- state words that live in locals here
+  override state(offset: number): N {
+    if (offset === S.budget) return w.local(this.at.budget);
+    if (offset === S.flagRes) return this.flagRes();
+    if (offset === S.flagAux) return this.flagAux();
+    return super.state(offset);
+  }
+  override setState(offset: number, value: N): void {
+    if (offset === S.budget) this.fn.set(this.at.budget, value);
+    else if (offset === S.flagRes) { this.fn.set(this.at.flagRes, value); this.flagState = { t: 'words' }; }
+    else if (offset === S.flagAux) { this.settleFlags(); this.fn.set(this.at.flagAux, value); }
+    else super.setState(offset, value);
+  }
+
+  // ---- slow paths and exits
+  where(): [N, N] {
+    // Record 0: a slow path that would touch a device gives up instead (a fault without vector), and tier 0 runs the instruction.
+    return [k(0), k(this.eip)];
+  }
+  override slowWrite(va: N, size: number, value: N): void {
+    super.slowWrite(va, size, value);
+    this.mayLeave = true;
+    this.fn.set(this.at.leave, w.load(this.cpu, S.smc));
+  }
+  faultIf(condition?: N): void {
+    const leave = (): void => this.leaveAt(k(this.eip), this.rest, EXIT.FAULT);
+    if (condition) this.fn.if(condition, leave, undefined, 0); else leave();
+  }
+  restart(): void { this.leaveAt(k(this.eip), 0, EXIT.GO); }
+  /** Leaves the region: flags to the four locals, budget back, then the shared exit. The static state is as before. */
+  leaveAt(eip: N, giveBack: number, code: number): void {
+    const fn = this.fn;
+    fn.set(this.at.exitEip, eip);
+    if (giveBack > 0) fn.set(this.at.budget, w.add(w.local(this.at.budget), k(giveBack)));
+    fn.set(this.at.exitCode, k(code));
+    this.storeFlags();
+    fn.br(this.targets.exit);
+  }
+
+  // ---- control transfer (the block's last instruction)
+  private finish(transfer: () => void, eip: N): void {
+    this.transferred = true;
+    if (this.mayLeave) this.fn.if(w.local(this.at.leave), () => this.leaveAt(eip, 0, EXIT.CHECK), undefined, 0);
+    this.mayLeave = false;
+    transfer();
+  }
+  private target(i: number): number { return (this.eip + this.insn.length + (this.op(i) as Operand & { c: 'J' }).value) >>> 0; }
+  branch(condition: N, i: number): void {
+    const taken = this.target(i), next = (this.eip + this.insn.length) >>> 0;
+    const pinned = this.let(condition);
+    this.transferred = true;
+    if (w.isConst(pinned)) { this.targets.edge(pinned.n ? taken : next); return; }
+    this.fn.if(pinned, () => this.targets.edge(taken), () => this.targets.edge(next));
+  }
+  jump(i: number): void { const to = this.target(i); this.finish(() => this.targets.edge(to), k(to)); }
+  jumpTo(eip: N): void {
+    if (w.isConst(eip)) { const to = eip.n >>> 0; this.finish(() => this.targets.edge(to), eip); return; }
+    const pinned = this.let(eip);
+    this.finish(() => this.targets.indirect(pinned), pinned);
+  }
+  /** Falls out of the block's end into the next block. */
+  fallThrough(eip: number): void { this.targets.edge(eip); }
+
+  /** Emitting a nested block changes the static state; the emitter brackets it. */
+  snapshot(): CxState { return { insn: this.insn, eip: this.eip, rest: this.rest, flagState: this.flagState, pending: this.pending, transferred: this.transferred, mayLeave: this.mayLeave }; }
+  restore(state: CxState): void {
+    this.insn = state.insn; this.eip = state.eip; this.rest = state.rest; this.flagState = state.flagState;
+    this.pending = state.pending; this.transferred = state.transferred; this.mayLeave = state.mayLeave;
+  }
+
+  // ---- flags
+  /** What a successor that is reached only from here knows of the flags in the four locals. */
+  get flagsOut(): FlagsOut {
+    const s = this.flagState;
+    return s.t === 'in' ? s.known : s.t === 'sym' ? { kind: s.kind, size: s.size } : null;
+  }
+
+  private adoptKnown(): void {
+    const state = this.flagState;
+    this.pending = state.t === 'in' && state.known ? this.producer(state.known) : null;
+  }
+  /** A producer of known kind, as trees over the four locals. */
+  private producer({ kind, size }: NonNullable<FlagsOut>): PendingFlags {
+    const x = w.local(this.at.carryX), y = w.local(this.at.carryY), res = w.local(this.at.result);
+    if (kind === 'add') return { kind, size, a: y, b: w.sub(x, y), res: x };
+    if (kind === 'sub') return { kind, size, a: x, b: y, res: w.sub(x, y) };
+    if (kind === 'logic') return { kind, size, a: res, b: res, res };
+    return { kind, size, a: kind === 'inc' ? w.sub(res, k(1)) : w.add(res, k(1)), b: k(1), res };
+  }
+  /** CF as a comparison x <u y. */
+  private carryPair(): [N, N] {
+    const s = this.flagState;
+    switch (s.t) {
+      case 'in': return [w.local(this.at.carryX), w.local(this.at.carryY)];
+      case 'sym': return [s.x, s.y];
+      case 'from': return [k(0), s.cf];
+      case 'words': return [k(0), w.shr(w.local(this.at.flagAux), k(31))];
+    }
+  }
+  override carry(): N { const [x, y] = this.carryPair(); return w.ltu(x, y); }
+
+  override flags(kind: FlagKind, size: number, a: N, b: N, res: N): void {
+    if (!this.needFlags) { this.pending = null; return; }
+    if (this.eager) { this.pending = { kind, size, a, b, res }; this.materialise(); this.pending = null; return; }
+    let x: N, y: N;
+    if (kind === 'add') { x = this.let(this.unsigned(res, size)); y = this.let(this.unsigned(a, size)); }
+    else if (kind === 'sub') { x = this.let(this.unsigned(a, size)); y = this.let(this.unsigned(b, size)); }
+    else if (kind === 'logic') { x = k(0); y = k(0); }
+    else { const pair = this.carryPair(); x = this.let(pair[0]); y = this.let(pair[1]); }
+    this.flagState = { t: 'sym', kind, size, a, b, res, x, y };
+    this.pending = { kind, size, a, b, res };
+  }
+  override flagsFrom(size: number, res: N, cf: N, of: N): void {
+    if (!this.needFlags) return;
+    if (this.settledForArm) { super.flagsFrom(size, res, cf, of); return; }
+    this.pending = null;
+    this.flagState = { t: 'from', size, res: this.let(this.signed(res, size)), cf: this.let(cf), of: this.let(of) };
+  }
+  /** True once flags were settled because this instruction changes them conditionally: every arm then leaves words. */
+  private settledForArm = false;
+  settleFlags(): void {
+    this.toWords();
+    this.eager = true;
+    this.settledForArm = true;
+  }
+  /** Lowers one instruction; resets the per-instruction modes. */
+  lower(semantics: (c: Cx) => void): void {
+    this.settledForArm = this.insn.entry.str && this.insn.rep !== 0;
+    semantics(this);
+  }
+  override flagRes(): N { this.toWords(); return w.local(this.at.flagRes); }
+  override flagAux(): N { this.toWords(); return w.local(this.at.flagAux); }
+  override setFlagWords(res: N, aux: N): void {
+    const r = this.let(res), a = this.let(aux);
+    this.fn.set(this.at.flagAux, a);
+    this.fn.set(this.at.flagRes, r);
+    this.flagState = { t: 'words' };
+  }
+  /** Makes the two flag words in their locals. */
+  private toWords(): void {
+    const s = this.flagState, fn = this.fn, at = this.at;
+    if (s.t === 'words') return;
+    if (s.t === 'in') {
+      if (s.known) {
+        const { kind, size, a, b, res } = this.producer(s.known);
+        this.wordsOf(kind, size, a, b, res, w.local(at.carryX), w.local(at.carryY));
+      } else {
+        fn.if(w.local(at.flagKind), () => {
+          fn.do(w.call(this.targets.settle, 0x40, this.cpu, w.local(at.flagKind), w.local(at.carryX), w.local(at.carryY), w.local(at.result)));
+          fn.set(at.flagRes, w.load(this.cpu, S.flagRes));
+          fn.set(at.flagAux, w.load(this.cpu, S.flagAux));
+        });
+      }
+    } else if (s.t === 'sym') this.wordsOf(s.kind, s.size, s.a, s.b, s.res, s.x, s.y);
+    else {
+      fn.set(at.flagAux, w.or(w.shl(s.cf, k(31)), w.shl(w.xor(s.cf, s.of), k(30))));
+      fn.set(at.flagRes, s.res);
+    }
+    this.flagState = { t: 'words' };
+  }
+  private wordsOf(kind: FlagKind, size: number, a: N, b: N, res: N, x: N, y: N): void {
+    const fn = this.fn;
+    const [flagRes, aux] = flagWords(this, kind, size, a, b, res, x, y);
+    const r = this.let(flagRes);
+    fn.set(this.at.flagAux, aux);
+    fn.set(this.at.flagRes, r);
+  }
+  /** Writes the static state to the four locals (exits, and edges to blocks that need flags); what is known here stays. */
+  storeFlags(): void {
+    const s = this.flagState, fn = this.fn, at = this.at;
+    if (s.t === 'in') return;
+    if (s.t === 'from') {
+      fn.set(at.flagAux, w.or(w.shl(s.cf, k(31)), w.shl(w.xor(s.cf, s.of), k(30))));
+      fn.set(at.flagRes, s.res);
+    }
+    if (s.t === 'sym') {
+      const needResult = s.kind !== 'add' && s.kind !== 'sub';
+      const result = needResult ? this.let(this.unsigned(s.res, s.size)) : null;
+      const x = this.let(s.x), y = this.let(s.y);
+      if (result) fn.set(at.result, result);
+      fn.set(at.carryX, x);
+      fn.set(at.carryY, y);
+      fn.set(at.flagKind, k(flagKindNumber(s.kind, s.size)));
+      return;
+    }
+    fn.set(at.carryX, k(0));
+    fn.set(at.carryY, w.shr(w.local(at.flagAux), k(31)));
+    fn.set(at.flagKind, k(0));
+  }
+}
+
+/** flagRes and flagAux of a producer; x <u y is the CF that INC and DEC keep. */
+export function flagWords(c: Pick<Cx, 'let' | 'carries' | 'normalise' | 'signed'>, kind: FlagKind, size: number, a: N, b: N, res: N, x: N, y: N): [N, N] {
+  const flagRes = c.signed(res, size);
+  if (kind === 'logic') return [flagRes, k(0)];
+  const aux = c.normalise(c.carries(kind, a, b, res), size);
+  if (kind !== 'inc' && kind !== 'dec') return [flagRes, aux];
+  const fresh = c.let(aux);
+  const difference = c.let(w.and(w.xor(fresh, w.shl(w.ltu(x, y), k(31))), k(0x80000000 | 0)));
+  return [flagRes, w.xor(fresh, w.or(difference, w.shr(difference, k(1))))];
+}

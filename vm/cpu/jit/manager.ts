@@ -1,0 +1,173 @@
+/**
+ * Which code is hot, and the life of its regions.
+ *
+ * Heat is sampled, not counted: the engine runs in slices and shows where each slice ended, so the interpreter pays nothing. An EIP
+ * seen SAMPLES_TO_COMPILE times becomes the head of a region. Compilation is synchronous here; when it happens can change speed only,
+ * because a region and tier 0 do the same to the architectural state, instruction by instruction.
+ *
+ * A region is entered through tier 0 blocks: the first record of the block at each entry is overwritten with a REGION record, and a
+ * shadow copy of the block stays for the times when the region cannot run (budget too small, page mapped elsewhere in this view).
+ * Regions are made of code that this view has executed, so making one sets no accessed bit.
+ *
+ * Death: a store into a page of code kills its blocks (vm/cpu/blocks.ts), tells us through `dropped`, and every region with a byte on
+ * that page is taken out; the running one leaves after the storing instruction because `smc` is set.
+ */
+import { GUEST_RAM_BASE, type Board } from '../../board.ts';
+import type { BlockCache } from '../blocks.ts';
+import type { Mmu } from '../mmu.ts';
+import { MODE, S } from '../state.ts';
+import { discover, type Region } from './cfg.ts';
+import { regionModule } from './region.ts';
+
+const SAMPLES_TO_COMPILE = 2;
+const MAX_REGIONS = 1500;
+/** A head whose regions died this often (self-modifying code) stays in tier 0. */
+const MAX_DEATHS = 32;
+const FLAT = MODE.CODE32 | MODE.STACK32 | MODE.DS_FLAT | MODE.ES_FLAT | MODE.SS_FLAT | MODE.CS_FLAT | MODE.PROTECTED;
+
+interface Installed {
+  readonly slot: number;
+  readonly region: Region;
+  readonly mode: number;
+  /** Virtual page -> physical page. */
+  readonly pages: ReadonlyMap<number, number>;
+  readonly records: readonly number[];
+}
+
+export class RegionManager {
+  private readonly board: Board;
+  private readonly mmu: Mmu;
+  private readonly blocks: BlockCache;
+  private readonly words: Int32Array;
+  private readonly parallel: boolean;
+  private readonly place: (slot: number | undefined, fn: WebAssembly.ExportValue | null) => number;
+  private readonly imports: WebAssembly.Imports;
+  private readonly heat = new Map<number, number>();
+  private readonly bySlot = new Map<number, Installed>();
+  private readonly byPage = new Map<number, Set<Installed>>();
+  private readonly freeSlots: number[] = [];
+  /** Heads that cannot be regions: nothing decodable, or they died again and again. */
+  private readonly refused = new Map<number, number>();
+
+  constructor(board: Board, mmu: Mmu, blocks: BlockCache, words: Int32Array, parallel: boolean, exports: WebAssembly.Exports, place: (slot: number | undefined, fn: WebAssembly.ExportValue | null) => number) {
+    this.board = board; this.mmu = mmu; this.blocks = blocks; this.words = words; this.parallel = parallel; this.place = place;
+    this.imports = { env: { ...exports, memory: board.memory } };
+    blocks.dropped = page => this.dropPage(page);
+    blocks.forgotten = () => this.reset();
+  }
+
+  /** A slice ended at state.eip. True when that made a region. */
+  sample(): boolean {
+    const words = this.words, mode = words[S.mode >> 2];
+    if ((mode & FLAT) !== FLAT || mode & (MODE.V86 | MODE.SINGLE)) return false;
+    const eip = words[S.eip >> 2] >>> 0, key = eip * 2 + (words[S.cpl >> 2] === 3 ? 1 : 0);
+    if (this.covered(eip, mode)) return false;
+    if ((this.refused.get(key) ?? 0) >= MAX_DEATHS) return false;
+    const seen = (this.heat.get(key) ?? 0) + 1;
+    if (seen < SAMPLES_TO_COMPILE) { this.heat.set(key, seen); return false; }
+    this.heat.delete(key);
+    if (this.compile(eip, mode)) return true;
+    this.refused.set(key, (this.refused.get(key) ?? 0) + 1);
+    return false;
+  }
+
+  /** A live region has this instruction: tier 0 is only on its way to one of the entries. */
+  private covered(eip: number, mode: number): boolean {
+    const physical = this.mmu.isCodePage(eip) ? this.mmu.probe(eip | 0) : -1;
+    if (physical < 0) return false;
+    for (const installed of this.byPage.get(physical >>> 12) ?? []) {
+      if (installed.mode === mode && installed.pages.get(eip >>> 12) === physical >>> 12 && installed.region.blocks.some(block => eip >= block.eip && eip < block.next)) return true;
+    }
+    return false;
+  }
+
+  /** Makes a region of the code at `head`, hot or not. */
+  compile(head: number, mode: number): boolean {
+    const { mmu, board } = this;
+    if (this.bySlot.size >= MAX_REGIONS) this.reset();
+    const pages = new Map<number, number>();
+    const region = discover(head, mode, { page: page => {
+      const known = pages.get(page >>> 12);
+      if (known !== undefined) return board.ram.subarray(known << 12, (known << 12) + 4096);
+      if (!mmu.isCodePage(page)) return null;
+      const physical = mmu.probe(page | 0);
+      if (physical < 0 || physical + 4096 > board.ramBytes) return null;
+      pages.set(page >>> 12, physical >>> 12);
+      return board.ram.subarray(physical, physical + 4096);
+    }, avoid: eip => {
+      const page = pages.get(eip >>> 12);
+      return page !== undefined && this.blocks.mmioInsns.has((page << 12 | eip & 4095) >>> 0);
+    }, peek: va => mmu.peekMapped(va) });
+    if (!region || region.blocks.length === 0) return false;
+    const first = this.blockAt(region.head, mode);
+    if (!first || this.blocks.isRegion(first.record)) return false;
+    const used = new Map<number, number>();
+    for (const block of region.blocks) for (const va of [block.eip >>> 12, (block.next - 1) >>> 12]) { const physical = pages.get(va); if (physical !== undefined) used.set(va, physical); }
+    const guards = new Map<number, number>();
+    if (used.size > 1) for (const [page, physical] of used) guards.set(page, guardEntry(page, physical));
+    const slot = this.place(this.freeSlots.pop(), null);
+    const bytes = regionModule([{ region, options: { parallel: this.parallel, mode, slot, guards } }]);
+    const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), this.imports);
+    this.place(slot, instance.exports['r0']);
+    const records: number[] = [];
+    for (const index of region.entries) {
+      const eip = region.blocks[index].eip;
+      const block = this.blockAt(eip, mode);
+      if (!block || block.secondPage >= 0 || this.blocks.isRegion(block.record)) continue;
+      this.blocks.installRegion(block, slot, index, eip);
+      records.push(block.record);
+    }
+    const installed: Installed = { slot, region, mode, pages: used, records };
+    this.bySlot.set(slot, installed);
+    for (const [, physical] of used) {
+      const set = this.byPage.get(physical);
+      if (set) set.add(installed); else this.byPage.set(physical, new Set([installed]));
+      this.blocks.watchWholePage(physical);
+    }
+    this.words[S.countRegions >> 2]++;
+    return true;
+  }
+
+  private blockAt(eip: number, mode: number): ReturnType<BlockCache['find']> {
+    const physical = this.mmu.probe(eip | 0);
+    return physical < 0 ? undefined : this.blocks.find(physical, mode) ?? this.blocks.block(eip | 0, physical, mode, this.words[S.cpl >> 2] === 3, 0);
+  }
+
+  /** The region of a record found a guard wrong. True when the view maps it as compiled after all: the entries are filled again. */
+  revalidate(slot: number): boolean {
+    const installed = this.bySlot.get(slot);
+    if (!installed) return false;
+    for (const [page, physical] of installed.pages) {
+      if (!this.mmu.isCodePage(page * 4096) || this.mmu.probe((page << 12) | 0) >>> 12 !== physical) return false;
+    }
+    for (const [page, physical] of installed.pages) this.mmu.fillRead(page, physical);
+    return true;
+  }
+
+  private remove(installed: Installed): void {
+    for (const record of installed.records) this.blocks.removeRegion(record, installed.slot);
+    for (const [, physical] of installed.pages) this.byPage.get(physical)?.delete(installed);
+    this.bySlot.delete(installed.slot);
+    this.place(installed.slot, null);
+    this.freeSlots.push(installed.slot);
+  }
+  private dropPage(page: number): void {
+    const set = this.byPage.get(page);
+    if (!set || set.size === 0) return;
+    this.words[S.smc >> 2] = 1;
+    for (const installed of [...set]) {
+      this.remove(installed);
+      const key = installed.region.head * 2;
+      for (const k of [key, key + 1]) this.refused.set(k, (this.refused.get(k) ?? 0) + 1);
+    }
+  }
+  /** All translated code was forgotten. */
+  private reset(): void {
+    this.words[S.smc >> 2] = 1;
+    for (const installed of [...this.bySlot.values()]) this.remove(installed);
+    this.heat.clear();
+    this.refused.clear();
+  }
+}
+
+export const guardEntry = (page: number, physicalPage: number): number => (GUEST_RAM_BASE + (physicalPage << 12) - (page << 12) - 3) | 0;

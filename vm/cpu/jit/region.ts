@@ -1,0 +1,257 @@
+/**
+ * Tier 1: a hot region of guest code as one wasm function.
+ *
+ *   region(cpu, entry) -> EXIT.*       state.eip, budget and all registers are exact at every return
+ *
+ *   prologue   pages of the region still mapped as compiled? · registers, flags, table bases into locals
+ *   dispatch   loop with one br_table over the entry blocks: where control arrives from outside, from an indirect jump that hits
+ *              this region, and along retreating edges of irreducible loops
+ *   blocks     structured control flow from the dominator tree (Ramsey, "Beyond Relooper", ICFP 2022): a loop header opens a
+ *              `loop`, a merge point closes a `block`, everything else is nested where it is reached
+ *   exit       one shared place that spills registers and flags
+ *
+ * Each block pays its instruction count from the budget. Whether the budget reaches is asked only where a path can begin, on edges to
+ * entry blocks (loop headers among them) and in the dispatcher, for the longest path up to the next such question; where it does not,
+ * the region leaves in front of that block and tier 0 runs the exact remainder. The attention word is looked at in the same places.
+ * Flags travel along an edge only if the block behind it may show them to someone before overwriting them (plan.ts).
+ *
+ * Why: per-block functions with registers in memory cost 10-20 times native, one structured function with registers in locals and no
+ * dead flags 1.3 before the soft MMU and 2.3 with it (geomean of seven hot loops).
+ */
+import { EXIT } from './exit.ts';
+import { FLAG_KINDS, RegionCx, flagKindNumber, flagWords, type FlagsOut, type Locals } from './context.ts';
+import { type Region } from './cfg.ts';
+import { planRegion, type Plan } from './plan.ts';
+import { Cx, type SlowCalls } from '../lower/context.ts';
+import { SEMANTICS } from '../lower/index.ts';
+import { JUMP_CACHE_ENTRIES, KIND, R } from '../tier0/record.ts';
+import { importSlowCalls } from '../tier0/module.ts';
+import { S } from '../state.ts';
+import * as w from '../wasm.ts';
+import { I, ModuleBuilder, type Fn, type Label, type N } from '../wasm.ts';
+
+const k = w.k;
+
+export interface RegionOptions {
+  readonly parallel: boolean;
+  /** Decode mode the region was made for. */
+  readonly mode: number;
+  /** Table slot the function will have. */
+  readonly slot: number;
+  /** Read-table entries of the region's pages, by page number, as they were at compile time. */
+  readonly guards: ReadonlyMap<number, number>;
+}
+
+/** Module with one region function per element, exported as r0, r1... */
+export function regionModule(regions: readonly { readonly region: Region; readonly options: RegionOptions }[]): Uint8Array {
+  const module = new ModuleBuilder();
+  const slow = importSlowCalls(module);
+  const settle = module.declare('settle', [I, I, I, I, I], []);
+  const functions = regions.map((_, i) => module.declare(`r${i}`, [I, I], [I], true));
+  module.define(settle, fn => defineSettle(fn, slow));
+  regions.forEach(({ region, options }, i) => module.define(functions[i], fn => new RegionEmitter(fn, region, options, slow, settle).emit()));
+  return module.build();
+}
+
+/** settle(cpu, flagKind, carryX, carryY, result): the flag words of a producer, into the state block. flagKind is not 0. */
+function defineSettle(fn: Fn, _slow: SlowCalls): void {
+  const [cpu, kindLocal, x, y, result] = [0, 1, 2, 3, 4].map(i => w.local(i));
+  const helper = {
+    let: (tree: N): N => fn.let(tree),
+    carries: Cx.prototype.carries,
+    normalise: Cx.prototype.normalise,
+    signed: Cx.prototype.signed,
+  };
+  for (const kind of FLAG_KINDS) {
+    for (const size of [8, 16, 32]) {
+      fn.scope(() => fn.if(w.eq(kindLocal, k(flagKindNumber(kind, size))), () => {
+        const one = k(1);
+        const [a, b, res] = kind === 'add' ? [y, fn.let(w.sub(x, y)), x] : kind === 'sub' ? [x, y, fn.let(w.sub(x, y))]
+          : kind === 'inc' ? [fn.let(w.sub(result, one)), one, result] : kind === 'dec' ? [fn.let(w.add(result, one)), one, result] : [result, result, result];
+        const [flagRes, aux] = flagWords(helper, kind, size, a, b, res, x, y);
+        fn.store(cpu, aux, S.flagAux);
+        fn.store(cpu, flagRes, S.flagRes);
+        fn.ret();
+      }));
+    }
+  }
+}
+
+class RegionEmitter {
+  private readonly fn: Fn;
+  private readonly region: Region;
+  private readonly options: RegionOptions;
+  private readonly slow: SlowCalls;
+  private readonly settle: number;
+  private readonly plan: Plan;
+  private readonly cpu = w.local(0);
+  private at!: Locals;
+  private cx!: RegionCx;
+  private dispatchLabel!: Label;
+  private readonly mergeLabels = new Map<number, Label>();
+  private readonly loopLabels = new Map<number, Label>();
+  private readonly children: number[][];
+  private readonly isMerge: boolean[];
+  private readonly flagsOut: FlagsOut[] = [];
+  private current = 0;
+
+  constructor(fn: Fn, region: Region, options: RegionOptions, slow: SlowCalls, settle: number) {
+    this.fn = fn;
+    this.region = region;
+    this.options = options;
+    this.slow = slow;
+    this.settle = settle;
+    this.plan = planRegion(region);
+    const { blocks, idom, predecessors } = region;
+    this.children = blocks.map(() => []);
+    idom.forEach((d, i) => { if (d >= 0) this.children[d].push(i); });
+    this.isMerge = blocks.map((_, i) => idom[i] < 0 || predecessors[i].filter(p => p < i).length > 1);
+  }
+
+  emit(): void {
+    const { fn, cpu, region, options } = this;
+    const local = (): number => fn.newLocal();
+    const regs = Array.from({ length: 8 }, local);
+    this.at = {
+      regs, budget: local(), flagKind: local(), carryX: local(), carryY: local(), result: local(), flagRes: local(), flagAux: local(),
+      leave: local(), exitEip: local(), exitCode: local(), dispatch: local(), tlbRead: local(), tlbWrite: local(), jumpCache: local(),
+    };
+    const at = this.at;
+    fn.set(at.tlbRead, w.load(cpu, S.tlbRead));
+    for (const [page, entry] of options.guards) {
+      fn.if(w.ne(w.load(w.local(at.tlbRead), page * 4), k(entry)), () => fn.ret(k(EXIT.MISS)), undefined, 0);
+    }
+    fn.set(at.tlbWrite, w.load(cpu, S.tlbWrite));
+    fn.set(at.jumpCache, w.load(cpu, S.jumpCache));
+    fn.set(at.budget, w.load(cpu, S.budget));
+    regs.forEach((index, reg) => fn.set(index, w.load(cpu, reg * 4)));
+    fn.set(at.flagRes, w.load(cpu, S.flagRes));
+    fn.set(at.flagAux, w.load(cpu, S.flagAux));
+    fn.set(at.carryY, w.shr(w.local(at.flagAux), k(31)));
+    fn.set(at.dispatch, w.local(1));
+    fn.set(at.exitEip, w.load(cpu, S.eip));
+    fn.block(exit => {
+      this.cx = new RegionCx(fn, cpu, this.slow, options.parallel, at, { edge: eip => this.edge(eip), indirect: eip => this.indirect(eip), exit, settle: this.settle });
+      fn.loop(dispatch => {
+        this.dispatchLabel = dispatch;
+        const roots = region.blocks.map((_, i) => i).filter(i => region.idom[i] < 0);
+        this.within(roots, () => {
+          this.checkpoint(this.plan.longest, () => { fn.set(at.exitCode, k(EXIT.GO)); fn.br(exit); });
+          const fallback = this.mergeLabels.get(0)!;
+          const labels = region.blocks.map((_, i) => this.mergeLabels.get(i) ?? fallback);
+          fn.brTable(labels, fallback, w.local(at.dispatch));
+        });
+      });
+      fn.unreachable();
+    });
+    regs.forEach((index, reg) => fn.store(cpu, w.local(index), reg * 4));
+    fn.if(w.local(at.flagKind), () => {
+      fn.do(w.call(this.settle, 0x40, cpu, w.local(at.flagKind), w.local(at.carryX), w.local(at.carryY), w.local(at.result)));
+    }, () => {
+      fn.store(cpu, w.local(at.flagRes), S.flagRes);
+      fn.store(cpu, w.local(at.flagAux), S.flagAux);
+    });
+    fn.store(cpu, w.local(at.budget), S.budget);
+    fn.store(cpu, w.local(at.exitEip), S.eip);
+    fn.emit(w.local(at.exitCode));
+  }
+
+  /** `body`, then the trees of the merge points in reverse post-order, each behind the end of its own wasm block. */
+  private within(merges: readonly number[], body: () => void): void {
+    const { fn } = this;
+    const nest = (i: number): void => {
+      if (i < 0) { body(); return; }
+      fn.block(label => { this.mergeLabels.set(merges[i], label); nest(i - 1); });
+      this.tree(merges[i]);
+    };
+    nest(merges.length - 1);
+  }
+
+  private tree(i: number): void {
+    const { fn } = this;
+    const code = (): void => this.within(this.children[i].filter(child => this.isMerge[child]), () => fn.scope(() => this.block(i)));
+    if (this.region.loopHeader[i]) fn.loop(label => { this.loopLabels.set(i, label); code(); });
+    else code();
+    fn.unreachable();
+  }
+
+  private block(i: number): void {
+    const { fn, at, cx } = this;
+    const block = this.region.blocks[i];
+    const saved = this.current;
+    this.current = i;
+    const predecessors = this.region.predecessors[i];
+    cx.beginBlock(!this.isMerge[i] && !this.region.loopHeader[i] && predecessors.length === 1 ? this.flagsOut[predecessors[0]] : null);
+    const count = block.insns.length;
+    fn.set(at.budget, w.sub(w.local(at.budget), k(count)));
+    const needed = this.plan.flagsNeeded[i];
+    block.insns.forEach(({ insn, eip }, n) => {
+      cx.begin(insn, eip, count - n, needed[n]);
+      const semantics = SEMANTICS[insn.entry.name];
+      if (!semantics) throw new Error(`no semantics for ${insn.entry.name}`);
+      cx.lower(semantics);
+      if (!cx.transferred) cx.end();
+    });
+    if (!cx.transferred) {
+      if (block.leaves) cx.leaveAt(k(block.next), 0, EXIT.GO);
+      else cx.fallThrough(block.targets[0]);
+    }
+    this.current = saved;
+  }
+
+  /** Transfers from the current block to a known EIP; flags are published. */
+  private edge(eip: number): void {
+    const { fn, region, current } = this;
+    const target = region.index.get(eip);
+    if (target === undefined) { this.cx.leaveAt(k(eip), 0, EXIT.GO); return; }
+    if (this.plan.isEntry[target]) this.checkpoint(this.plan.path[target], () => this.cx.leaveAt(k(eip), 0, EXIT.GO));
+    if (this.plan.flagsLive[target]) this.cx.storeFlags();
+    this.flagsOut[current] = this.cx.flagsOut;
+    if (target <= current) {
+      const loop = this.loopLabels.get(target);
+      if (loop && this.dominates(target, current)) fn.br(loop);
+      else this.redispatch(target);
+      return;
+    }
+    if (this.isMerge[target]) { fn.br(this.mergeLabels.get(target)!); return; }
+    const before = this.cx.snapshot();
+    this.tree(target);
+    this.cx.restore(before);
+  }
+  /** Retreating edge into a block that does not dominate us: through the dispatcher when it is an entry, else outside. */
+  private redispatch(target: number): void {
+    const { fn, at, cx, region } = this, eip = k(region.blocks[target].eip);
+    if (region.idom[target] >= 0) { cx.leaveAt(eip, 0, EXIT.GO); return; }
+    cx.storeFlags();
+    fn.set(at.dispatch, k(target));
+    fn.set(at.exitEip, eip);
+    fn.br(this.dispatchLabel);
+  }
+  private dominates(a: number, b: number): boolean {
+    for (let x = b; x >= 0; x = this.region.idom[x]) if (x === a) return true;
+    return false;
+  }
+
+  /** Leaves when the budget does not reach for `instructions` more, or somebody wants attention. */
+  private checkpoint(instructions: number, leave: () => void): void {
+    const short = w.lt(w.local(this.at.budget), k(instructions));
+    this.fn.if(this.options.parallel ? w.or(short, w.load(this.cpu, S.attention)) : short, leave, undefined, 0);
+  }
+
+  /** A computed target: an entry of this very region found through the jump cache, else outside. */
+  private indirect(eip: N): void {
+    const { fn, at } = this;
+    this.cx.storeFlags();
+    const hash = w.and(w.xor(eip, w.shr(eip, k(12))), k(JUMP_CACHE_ENTRIES - 1));
+    const slot = fn.let(w.add(w.local(at.jumpCache), w.shl(hash, k(4))));
+    fn.if(w.and(w.eq(w.load(slot), eip), w.eq(w.load(slot, 4), k(this.options.mode))), () => {
+      const record = fn.let(w.load(slot, 8));
+      fn.if(w.and(w.and(w.eq(w.load16u(record, R.kind), k(KIND.REGION)), w.eq(w.load(record, R.link), k(this.options.slot))), w.eq(w.load(record, R.disp), eip)), () => {
+        fn.set(at.dispatch, w.load(record, R.imm));
+        fn.set(at.exitEip, eip);
+        fn.br(this.dispatchLabel);
+      });
+    });
+    this.cx.leaveAt(eip, 0, EXIT.GO);
+  }
+}

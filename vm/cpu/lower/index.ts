@@ -1,0 +1,9 @@
+/** All semantics by mnemonic. */
+import type { Semantics } from './context.ts';
+import { CONTROL } from './control.ts';
+import { INTEGER } from './integer.ts';
+import { SSE } from './sse.ts';
+import { SHIFT } from './shift.ts';
+import { STRING } from './string.ts';
+
+export const SEMANTICS: Record<string, Semantics> = { ...INTEGER, ...SHIFT, ...CONTROL, ...STRING, ...SSE };

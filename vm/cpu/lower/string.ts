@@ -1,0 +1,162 @@
+/**
+ * String instructions. A REP prefix makes a loop whose every iteration is one retired instruction: the block paid for the
+ * first one, each further one is taken from the budget, and when the budget is used up the instruction is left with EIP at
+ * itself and registers as after the last completed iteration. Interrupts therefore see only architectural states.
+ *
+ * MOVS and STOS run forward through `memory.copy` and `memory.fill`, one piece per pair of pages (21.7 us/MiB natively;
+ * a dword loop through the soft MMU costs 8 times that).
+ */
+import { FLAG, S, SEG, segSelector } from '../state.ts';
+import * as w from '../wasm.ts';
+import type { N } from '../wasm.ts';
+import type { Cx, Semantics } from './context.ts';
+
+const k = w.k;
+
+const indexBits = (c: Cx): number => c.address16() ? 16 : 32;
+const source = (c: Cx, bytes: number): N => c.implicitLinear(c.let(c.getReg(6, indexBits(c))), bytes);
+const destination = (c: Cx, bytes: number, write: boolean): N => {
+  const offset = c.let(c.getReg(7, indexBits(c)));
+  return c.implicitSegment() ? c.segmented(k(segSelector(SEG.ES)), offset, bytes, write) : offset;
+};
+/** +bytes or -bytes by DF. */
+const stride = (c: Cx, bytes: number): N => w.select(k(-bytes), k(bytes), w.and(c.state(S.eflags), k(FLAG.DF)));
+const advance = (c: Cx, reg: number, by: N): void => c.setReg(reg, indexBits(c), w.add(c.getReg(reg, indexBits(c)), by));
+
+/** One iteration; returns what the REPE/REPNE prefix compares (ZF), or nothing. */
+type Iteration = (c: Cx, bytes: number) => void;
+/** Tries many iterations at once: sets local `done` to their number (0: none possible). */
+type Bulk = (c: Cx, bytes: number, done: number) => void;
+
+function string(iteration: Iteration, compares: boolean, bulk?: Bulk): Semantics {
+  return c => {
+    const fn = c.fn, bytes = c.size >> 3, repeat = c.repeat();
+    if (!repeat) { iteration(c, bytes); return; }
+    const bits = indexBits(c);
+    fn.block(finished => {
+      fn.brIf(finished, w.eqz(c.getReg(1, bits)));
+      fn.loop(again => {
+        if (bulk && bits === 32 && !c.implicitSegment()) {
+          const done = fn.newLocal();
+          fn.set(done, k(0));
+          bulk(c, bytes, done);
+          fn.if(w.local(done), () => {
+            // The block paid for one.
+            c.setState(S.budget, w.sub(c.state(S.budget), w.sub(w.local(done), k(1))));
+            c.setReg(1, 32, w.sub(c.getReg(1, 32), w.local(done)));
+          }, () => {
+            iteration(c, bytes);
+            c.setReg(1, 32, w.sub(c.getReg(1, 32), k(1)));
+          });
+        } else {
+          iteration(c, bytes);
+          c.setReg(1, bits, w.sub(c.getReg(1, bits), k(1)));
+        }
+        fn.brIf(finished, w.eqz(c.getReg(1, bits)));
+        if (compares) fn.brIf(finished, repeat === 3 ? w.ne(c.flagRes(), k(0)) : w.eqz(c.flagRes()));
+        const budget = c.let(c.state(S.budget));
+        fn.if(w.eqz(budget), () => c.restart());
+        c.setState(S.budget, w.sub(budget, k(1)));
+        fn.br(again);
+      });
+    });
+    c.jumpTo(c.nextEip());
+  };
+}
+
+/** min(ECX, budget + 1, elements before the next page boundary of va) */
+function limitToPage(c: Cx, count: number, va: N, bytes: number): void {
+  const room = w.shr(w.sub(k(4096), w.and(va, k(4095))), k(Math.log2(bytes)));
+  const pinned = c.let(room);
+  c.fn.if(w.ltu(pinned, w.local(count)), () => c.fn.set(count, pinned));
+}
+function begin(c: Cx, count: number): void {
+  c.fn.set(count, c.getReg(1, 32));
+  const most = c.let(w.add(c.state(S.budget), k(1)));
+  c.fn.if(w.ltu(most, w.local(count)), () => c.fn.set(count, most));
+}
+const forward = (c: Cx): N => w.eqz(w.and(c.state(S.eflags), k(FLAG.DF)));
+
+const bulkMove: Bulk = (c, bytes, done) => {
+  const fn = c.fn, count = fn.newLocal();
+  const from = c.let(c.getReg(6, 32)), to = c.let(c.getReg(7, 32));
+  const read = c.let(c.entry(c.tlbRead(), from)), write = c.let(c.entry(c.tlbWrite(), to));
+  fn.if(w.and(w.and(w.and(read, write), k(1)), forward(c)), () => {
+    begin(c, count);
+    limitToPage(c, count, from, bytes); limitToPage(c, count, to, bytes);
+    const hostFrom = c.let(w.add(w.add(from, read), k(3))), hostTo = c.let(w.add(w.add(to, write), k(3)));
+    const length = c.let(w.mul(w.local(count), k(bytes)));
+    // A destination shortly after the source repeats a pattern: memory.copy would not.
+    fn.if(w.and(w.geu(w.sub(hostTo, hostFrom), length), w.gtu(w.local(count), k(1))), () => {
+      fn.memoryCopy(hostTo, hostFrom, length);
+      c.setReg(6, 32, w.add(from, length)); c.setReg(7, 32, w.add(to, length));
+      fn.set(done, w.local(count));
+    });
+  });
+};
+const bulkStore: Bulk = (c, bytes, done) => {
+  const fn = c.fn, count = fn.newLocal();
+  const to = c.let(c.getReg(7, 32)), value = c.let(c.getReg(0, bytes * 8));
+  const write = c.let(c.entry(c.tlbWrite(), to));
+  fn.if(w.and(w.and(write, k(1)), forward(c)), () => {
+    begin(c, count);
+    limitToPage(c, count, to, bytes);
+    const host = c.let(w.add(w.add(to, write), k(3))), length = c.let(w.mul(w.local(count), k(bytes)));
+    fn.if(w.gtu(w.local(count), k(1)), () => {
+      const uniform = bytes === 1 ? k(1) : w.eq(value, w.mul(w.and(value, k(255)), k(bytes === 2 ? 0x101 : 0x01010101)));
+      fn.if(uniform, () => fn.memoryFill(host, value, length), () => {
+        if (bytes === 2) fn.store16(host, value); else fn.store(host, value);
+        // Double the written prefix until the piece is full.
+        const written = fn.newLocal();
+        fn.set(written, k(bytes));
+        fn.loop(more => {
+          const rest = c.let(w.sub(length, w.local(written)));
+          fn.if(rest, () => {
+            const piece = c.let(w.select(rest, w.local(written), w.ltu(rest, w.local(written))));
+            fn.memoryCopy(w.add(host, w.local(written)), host, piece);
+            fn.set(written, w.add(w.local(written), piece));
+            fn.br(more);
+          });
+        });
+      });
+      c.setReg(7, 32, w.add(to, length));
+      fn.set(done, w.local(count));
+    });
+  });
+};
+
+const move: Iteration = (c, bytes) => {
+  const value = c.readMemory(source(c, bytes), bytes * 8);
+  c.writeMemory(destination(c, bytes, true), bytes * 8, value);
+  const by = c.let(stride(c, bytes));
+  advance(c, 6, by); advance(c, 7, by);
+};
+const store: Iteration = (c, bytes) => {
+  c.writeMemory(destination(c, bytes, true), bytes * 8, c.getReg(0, bytes * 8));
+  advance(c, 7, stride(c, bytes));
+};
+const loadString: Iteration = (c, bytes) => {
+  const value = c.readMemory(source(c, bytes), bytes * 8);
+  c.setReg(0, bytes * 8, value);
+  advance(c, 6, stride(c, bytes));
+};
+const compare: Iteration = (c, bytes) => {
+  const a = c.readMemory(source(c, bytes), bytes * 8), b = c.readMemory(destination(c, bytes, false), bytes * 8);
+  const by = c.let(stride(c, bytes));
+  advance(c, 6, by); advance(c, 7, by);
+  c.needFlags = true;
+  c.flags('sub', bytes * 8, a, b, c.let(w.sub(a, b)));
+};
+const scan: Iteration = (c, bytes) => {
+  const b = c.readMemory(destination(c, bytes, false), bytes * 8), a = c.let(c.getReg(0, bytes * 8));
+  advance(c, 7, stride(c, bytes));
+  c.needFlags = true;
+  c.flags('sub', bytes * 8, a, b, c.let(w.sub(a, b)));
+};
+
+export const STRING: Record<string, Semantics> = {
+  movsb: string(move, false, bulkMove), movsv: string(move, false, bulkMove),
+  stosb: string(store, false, bulkStore), stosv: string(store, false, bulkStore),
+  lodsb: string(loadString, false), lodsv: string(loadString, false),
+  cmpsb: string(compare, true), cmpsv: string(compare, true), scasb: string(scan, true), scasv: string(scan, true),
+};

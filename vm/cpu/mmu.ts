@@ -1,0 +1,418 @@
+/**
+ * Paging: the walk, the soft-MMU tables, and guest memory access for TypeScript helpers.
+ *
+ * Soft-MMU tables are flat arrays of 2^20 x i32 per (view, privilege, read/write): entry = host page - guest page - 3, zero =
+ * invalid. The generated fast path tests hit and alignment at once; everything else arrives at `slowRead`/`slowWrite` here.
+ * A write entry exists only for a present, writable, dirty RAM page that holds no translated code, so dirty tracking and
+ * self-modifying code cost nothing on the fast path.
+ *
+ * Views (views.ts) keep the tables of recent address spaces across CR3 loads; coherence.ts keeps them right on several vCPUs.
+ *
+ * SDM vol. 3 chapter 4: 32-bit paging with PSE, PAE paging with NX. Walks set A and D like the processor.
+ */
+import { DIRTY_ALL, GUEST_RAM_BASE, PAGE_KIND_MASK, PAGE_KIND_RAM, PAGE_KIND_ROM, type Board, type PhysAddr } from '../board.ts';
+import type { AccessSize, Bus } from '../devices/bus.ts';
+import { CR0, CR4, S, VEC } from './state.ts';
+import { JUMP_CACHE_BYTES } from './tier0/record.ts';
+import { EVENT, type Coherence } from './coherence.ts';
+import { DIRECTORY, View } from './views.ts';
+
+/** Thrown by TypeScript helpers to raise an exception in the guest; error -1 = no error code. */
+export class GuestFault {
+  readonly vector: number;
+  readonly error: number;
+  constructor(vector: number, error = -1) { this.vector = vector; this.error = error; }
+}
+
+/** `faultVector` of an access that a region leaves to tier 0. */
+export const REPEAT_IN_TIER0 = -1;
+const isMemory = (kind: number): boolean => (kind & PAGE_KIND_MASK) === PAGE_KIND_RAM || (kind & PAGE_KIND_MASK) === PAGE_KIND_ROM;
+
+/** Page-map bit: the page holds translated code; stores to it take the slow path. */
+export const PAGE_CODE = 4;
+/** Page-map bit: a walk has read the page as a page table; see views.ts. */
+export const PAGE_TABLE = 8;
+
+export const ACCESS = { READ: 0, WRITE: 1, EXECUTE: 2 } as const;
+
+/** What a store to a code page must tell. */
+export interface CodeWatcher {
+  written(physical: number, bytes: number): void;
+  /** Another vCPU wrote code of this page (-1: of any page). */
+  dropped(page: number): void;
+}
+
+export class Mmu {
+  readonly board: Board;
+  readonly bus: Bus;
+  readonly cpu: number;
+  readonly words: Int32Array;
+  private readonly coherence: Coherence;
+  readonly ramWords: Int32Array;
+  readonly ram: Uint8Array;
+  readonly ramBytes: number;
+  private readonly pageMap: Uint8Array;
+  private readonly dirtyMap: Uint8Array;
+  /** All views of this vCPU; made when first needed. */
+  private readonly views: View[] = [];
+  private view: View;
+  private readonly viewLimit: number;
+  private uses = 0;
+  code: CodeWatcher = { written: () => undefined, dropped: () => undefined };
+  /** The vector of an access by generated code that wraps at 4 GiB (#GP, or #SS through the stack), or -1 where wrapping is legal. */
+  wrapVector: (write: boolean) => number = () => VEC.GP;
+  /** Called before the bus is used, to make `retired` exact, and after, because the bus may want attention. */
+  beforeBus: () => void = () => undefined;
+  afterBus: () => void = () => undefined;
+
+  constructor(board: Board, cpu: number, bus: Bus, words: Int32Array, coherence: Coherence) {
+    this.board = board; this.bus = bus; this.cpu = cpu; this.words = words; this.coherence = coherence;
+    this.ram = board.ram; this.ramBytes = board.ramBytes;
+    this.ramWords = new Int32Array(board.buffer, GUEST_RAM_BASE, board.ramBytes >> 2);
+    this.pageMap = board.pageMap; this.dirtyMap = board.dirtyMap;
+    this.viewLimit = Math.min(32, board.layout.viewsPerCpu);
+    this.view = new View(board, cpu, 0);
+    this.views.push(this.view);
+  }
+
+  /** Points the state block at the tables of the current privilege. */
+  selectView(): void {
+    const user = this.words[S.cpl >> 2] === 3;
+    this.words[S.tlbRead >> 2] = this.view.address + (user ? 8 << 20 : 0);
+    this.words[S.tlbWrite >> 2] = this.view.address + (user ? 12 << 20 : 4 << 20);
+    this.words[S.jumpCache >> 2] = this.view.jumpCacheAddress + (user ? JUMP_CACHE_BYTES : 0);
+  }
+
+  // ---- the walk
+  private faultCode = 0;
+  /** Physical address, or -1 with `faultCode` set. */
+  private walk(va: number, access: number, user: boolean): number {
+    const words = this.words;
+    const cr0 = words[S.cr0 >> 2];
+    if (cr0 >= 0) return va >>> 0;
+    words[S.countWalks >> 2]++;
+    const cr4 = words[S.cr4 >> 2];
+    const write = access === ACCESS.WRITE, execute = access === ACCESS.EXECUTE;
+    const nxe = (words[S.efer >> 2] & 0x800) !== 0;
+    const base = (write ? 2 : 0) | (user ? 4 : 0) | (execute && ((nxe && (cr4 & CR4.PAE) !== 0) || (cr4 & CR4.SMEP) !== 0) ? 16 : 0);
+    let writable = true, userPage = true, noExecute = false;
+    let entryAt: number, physical: number, entry: number;
+    if (cr4 & CR4.PAE) {
+      const pointerAt = (S.pdpte0 >> 2) + (va >>> 30) * 2;
+      const pointer = words[pointerAt];
+      if (!(pointer & 1)) { this.faultCode = base; return -1; }
+      entryAt = (pointer & 0xfffff000) + (va >>> 21 & 511) * 8 >>> 0;
+      this.usesTable(entryAt, DIRECTORY);
+      entry = this.tableWord(entryAt);
+      let high = this.tableWord(entryAt + 4);
+      if (!(entry & 1)) { this.faultCode = base; return -1; }
+      if (this.reservedHigh(high, nxe)) { this.faultCode = base | 9; return -1; }
+      writable = (entry & 2) !== 0; userPage = (entry & 4) !== 0; noExecute = high < 0;
+      if (entry & 0x80) {
+        if (entry & 0x1fe000) { this.faultCode = base | 9; return -1; }
+        this.view.largePages.add(va >>> 22);
+        physical = (entry & 0xffe00000 | va & 0x1fffff) >>> 0;
+      } else {
+        if (!(entry & 0x20)) this.orTable(entryAt, 0x20);
+        entryAt = (entry & 0xfffff000) + (va >>> 12 & 511) * 8 >>> 0;
+        this.usesTable(entryAt, va >>> 21);
+        entry = this.tableWord(entryAt);
+        high = this.tableWord(entryAt + 4);
+        if (!(entry & 1)) { this.faultCode = base; return -1; }
+        if (this.reservedHigh(high, nxe)) { this.faultCode = base | 9; return -1; }
+        writable &&= (entry & 2) !== 0; userPage &&= (entry & 4) !== 0; noExecute ||= high < 0;
+        physical = (entry & 0xfffff000 | va & 0xfff) >>> 0;
+      }
+      if (high & 0xf) physical += (high & 0xf) * 2 ** 32;
+    } else {
+      entryAt = (words[S.cr3 >> 2] & 0xfffff000) + (va >>> 22) * 4 >>> 0;
+      this.usesTable(entryAt, DIRECTORY);
+      entry = this.tableWord(entryAt);
+      if (!(entry & 1)) { this.faultCode = base; return -1; }
+      writable = (entry & 2) !== 0; userPage = (entry & 4) !== 0;
+      if (entry & 0x80 && cr4 & CR4.PSE) {
+        if (entry & 0x3fe000) { this.faultCode = base | 9; return -1; }
+        this.view.largePages.add(va >>> 22);
+        physical = (entry & 0xffc00000 | va & 0x3fffff) >>> 0;
+      } else {
+        if (!(entry & 0x20)) this.orTable(entryAt, 0x20);
+        entryAt = (entry & 0xfffff000) + (va >>> 12 & 1023) * 4 >>> 0;
+        this.usesTable(entryAt, va >>> 22 << 1);
+        entry = this.tableWord(entryAt);
+        if (!(entry & 1)) { this.faultCode = base; return -1; }
+        writable &&= (entry & 2) !== 0; userPage &&= (entry & 4) !== 0;
+        physical = (entry & 0xfffff000 | va & 0xfff) >>> 0;
+      }
+    }
+    if ((user && !userPage) || (write && !writable && (user || (cr0 & CR0.WP) !== 0))
+      || (execute && (noExecute || (!user && userPage && (cr4 & CR4.SMEP) !== 0)))) { this.faultCode = base | 1; return -1; }
+    const bits = 0x20 | (write ? 0x40 : 0);
+    if ((entry & bits) !== bits) this.orTable(entryAt, bits);
+    return physical;
+  }
+  private reservedHigh(high: number, nxe: boolean): boolean { return (high & 0x7ffffff0) !== 0 || (high < 0 && !nxe); }
+  private tableWord(physical: number): number { return physical < this.ramBytes ? this.ramWords[physical >>> 2] : -1; }
+  private orTable(physical: number, bits: number): void {
+    if (physical >= this.ramBytes) return;
+    Atomics.or(this.ramWords, physical >>> 2, bits);
+    this.dirtyMap[physical >>> 12] = DIRTY_ALL;
+  }
+
+  /** Physical address of `va`; throws #PF and sets CR2. */
+  translate(va: number, access: number, user: boolean): number {
+    const physical = this.walk(va, access, user);
+    if (physical < 0) {
+      this.words[S.cr2 >> 2] = va;
+      throw new GuestFault(VEC.PF, this.faultCode);
+    }
+    return physical;
+  }
+  /** For debuggers: no faults, no A/D. -1 when unmapped. */
+  probe(va: number): number {
+    const saved = this.words[S.countWalks >> 2];
+    const physical = this.walk(va, ACCESS.READ, false);
+    this.words[S.countWalks >> 2] = saved;
+    return physical;
+  }
+  /** PDPTEs for the CR3 value; false when one has reserved bits (#GP). */
+  loadPdptes(cr3: number): boolean {
+    const at = cr3 & 0xffffffe0;
+    const loaded: number[] = [];
+    for (let i = 0; i < 8; i++) loaded.push(this.tableWord((at + i * 4) >>> 0));
+    for (let i = 0; i < 8; i += 2) if (loaded[i] & 1 && (loaded[i] & 0x1e6 || loaded[i + 1] & ~0xf)) return false;
+    for (let i = 0; i < 8; i++) this.words[(S.pdpte0 >> 2) + i] = loaded[i];
+    return true;
+  }
+
+  // ---- soft-MMU entries
+  private kind(physical: number): number { return physical < 2 ** 32 ? this.pageMap[physical >>> 12] : 0; }
+  private fill(va: number, physical: number, write: boolean): void {
+    if (write) this.dirtyMap[physical >>> 12] = DIRTY_ALL;
+    this.view.fill(va >>> 12, this.words[S.cpl >> 2] === 3 ? 1 : 0, GUEST_RAM_BASE + (physical & 0xfffff000) - (va & 0xfffff000) - 3 | 0, write);
+  }
+  /** Everything translated so far is forgotten: mode change, snapshot restore. */
+  flush(): void {
+    this.words[S.countFlushes >> 2]++;
+    for (const view of this.views) { view.flush(); view.cr3 = -1; }
+    this.view.cr3 = this.words[S.cr3 >> 2];
+    this.rememberPointers();
+  }
+  private get pae(): boolean { return (this.words[S.cr4 >> 2] & CR4.PAE) !== 0; }
+  private rememberPointers(): void { if (this.pae) this.view.pointers.set(this.words.subarray(S.pdpte0 >> 2, (S.pdpte0 >> 2) + 8)); }
+  /** CR3 (and the PDPTEs) have been loaded: continue in that address space's view. */
+  switchSpace(): void {
+    const cr3 = this.words[S.cr3 >> 2];
+    if (this.coherence.pending) this.drain();
+    let view = this.view;
+    if (view.cr3 !== cr3) {
+      const known = this.views.find(candidate => candidate.cr3 === cr3);
+      view = known ?? this.freeView();
+      if (!known) { view.flush(); view.cr3 = cr3; }
+      this.view = view;
+    }
+    view.lastUse = ++this.uses;
+    let changed = view.stale;
+    if (this.pae) for (let i = 0; i < 8; i++) changed ||= view.pointers[i] !== this.words[(S.pdpte0 >> 2) + i];
+    if (changed || (view.needs !== 0 && !this.coherence.acknowledged(view.needs))) {
+      this.words[S.countFlushes >> 2]++;
+      view.flush();
+    }
+    this.rememberPointers();
+    this.selectView();
+  }
+  private freeView(): View {
+    if (this.views.length < this.viewLimit) { const view = new View(this.board, this.cpu, this.views.length); this.views.push(view); return view; }
+    return this.views.reduce((oldest, candidate) => candidate.lastUse < oldest.lastUse ? candidate : oldest);
+  }
+  /** A walk read an entry of the table at `physical`. */
+  private usesTable(physical: number, slot: number): void {
+    const page = physical >>> 12, view = this.view;
+    const slots = view.tables.get(page);
+    if (slots?.includes(slot)) return;
+    if (slots) slots.push(slot); else view.tables.set(page, [slot]);
+    if (page >= this.ramBytes >>> 12) return;
+    if (!(Atomics.or(this.pageMap, page, PAGE_TABLE) & PAGE_TABLE)) {
+      this.dropWriteEntries(page);
+      view.needs = Math.max(view.needs, this.coherence.post(EVENT.TABLE, page));
+    } else view.needs = Math.max(view.needs, this.coherence.head);
+  }
+  /** A page table has been stored to: what was derived from it goes, and the page is an ordinary one again. */
+  tableWritten(page: number): void {
+    Atomics.and(this.pageMap, page, ~PAGE_TABLE);
+    for (const view of this.views) view.tableWritten(page, this.pae);
+    this.coherence.post(EVENT.TABLE_WRITTEN, page);
+  }
+  /** What other vCPUs have posted. */
+  drain(): void {
+    this.coherence.drain((kind, page) => {
+      if (kind === EVENT.CODE) { if (this.dropWriteEntries(page)) this.coherence.post(EVENT.CODE_WRITTEN, page); }
+      else if (kind === EVENT.TABLE) { if (this.dropWriteEntries(page)) this.coherence.post(EVENT.TABLE_WRITTEN, page); }
+      else if (kind === EVENT.TABLE_WRITTEN) { for (const view of this.views) if (view.tables.has(page)) view.stale = true; }
+      else this.code.dropped(page);
+    }, () => { this.flush(); this.code.dropped(-1); });
+  }
+  invalidatePage(va: number): void {
+    // INVLPG of any address drops the whole large page (SDM vol. 3 4.10.4.1); other views may hold the page as a global one.
+    for (const view of this.views) if (view.largePages.has(va >>> 22)) view.flush(); else view.dropPage(va >>> 12);
+  }
+  /** A physical page lost its write entries: it holds code or is a page table. True when there were any. */
+  dropWriteEntries(physicalPage: number): boolean {
+    let found = false;
+    for (const view of this.views) found = view.dropWriteEntries(physicalPage) || found;
+    return found;
+  }
+  /** All write entries: a consumer has cleaned the dirty map. */
+  dropAllWriteEntries(): void { for (const view of this.views) view.dropAllWriteEntries(); }
+  /** An aligned dword through a read entry that exists already. */
+  peekMapped(va: number): number | undefined {
+    const at = (this.words[S.tlbRead >> 2] - this.view.address >> 2) + (va >>> 12), entry = this.view.table[at];
+    return entry === 0 || va & 3 ? undefined : this.ramWords[(va + entry + 3 - GUEST_RAM_BASE) >>> 2];
+  }
+  isCodePage(va: number): boolean { return this.view.codePages.has(va >>> 12); }
+  /** A read entry for a page whose mapping the caller has verified. */
+  fillRead(page: number, physicalPage: number): void { this.fill(page << 12, physicalPage * 4096, false); }
+  noteCodePage(va: number): void { this.view.codePages.add(va >>> 12); }
+  private jumpCacheIndex(eip: number): number {
+    return ((this.words[S.jumpCache >> 2] - this.view.jumpCacheAddress) >> 2) + ((eip ^ eip >>> 12) & 4095) * 4;
+  }
+  jumpCacheSet(eip: number, mode: number, record: number): void {
+    const at = this.jumpCacheIndex(eip), caches = this.view.jumpCaches;
+    caches[at] = eip; caches[at + 1] = mode; caches[at + 2] = record;
+  }
+  jumpCacheDrop(eip: number): void { this.view.jumpCaches[this.jumpCacheIndex(eip) + 1] = -1; }
+  clearJumpCaches(): void { for (const view of this.views) view.clearJumpCaches(); }
+
+  // ---- access by physical address
+  readPhysical(physical: number, size: number): number {
+    const kind = this.kind(physical) & PAGE_KIND_MASK;
+    if (kind === PAGE_KIND_RAM || kind === PAGE_KIND_ROM) {
+      const ram = this.ram;
+      if (physical + size <= this.ramBytes) {
+        return size === 1 ? ram[physical] : size === 2 ? ram[physical] | ram[physical + 1] << 8
+          : ram[physical] | ram[physical + 1] << 8 | ram[physical + 2] << 16 | ram[physical + 3] << 24;
+      }
+      return -1;
+    }
+    this.beforeBus();
+    const value = this.bus.mmioRead(this.cpu, physical as PhysAddr, size as AccessSize);
+    this.afterBus();
+    return value;
+  }
+  writePhysical(physical: number, size: number, value: number): void {
+    const kind = this.kind(physical);
+    if ((kind & PAGE_KIND_MASK) === PAGE_KIND_RAM) {
+      const ram = this.ram;
+      this.dirtyMap[physical >>> 12] = DIRTY_ALL;
+      if (size === 4 && !(physical & 3)) this.ramWords[physical >>> 2] = value;
+      else for (let i = 0; i < size; i++) ram[physical + i] = value >>> i * 8;
+      if (kind & PAGE_CODE) this.code.written(physical, size);
+      if (kind & PAGE_TABLE) this.tableWritten(physical >>> 12);
+      return;
+    }
+    if ((kind & PAGE_KIND_MASK) === PAGE_KIND_ROM) return;
+    this.beforeBus();
+    this.bus.mmioWrite(this.cpu, physical as PhysAddr, size as AccessSize, size === 4 ? value >>> 0 : size === 2 ? value & 0xffff : value & 0xff);
+    this.afterBus();
+  }
+
+  // ---- access by linear address; `user` = checked as CPL 3
+  read(va: number, size: number, user: boolean): number {
+    if ((va & 0xfff) + size > 4096) {
+      const first = this.translate(va, ACCESS.READ, user), boundary = (va & 0xfffff000) + 4096 | 0;
+      const second = this.translate(boundary, ACCESS.READ, user);
+      let value = 0;
+      for (let i = 0; i < size; i++) {
+        const offset = (va & 0xfff) + i;
+        value |= (this.readPhysical(offset < 4096 ? first + i : second + offset - 4096, 1) & 0xff) << i * 8;
+      }
+      return value;
+    }
+    const physical = this.translate(va, ACCESS.READ, user);
+    this.warm(va, physical, user, false);
+    const value = this.readPhysical(physical, size);
+    return size === 1 ? value & 0xff : size === 2 ? value & 0xffff : value | 0;
+  }
+  write(va: number, size: number, value: number, user: boolean): void {
+    if ((va & 0xfff) + size > 4096) {
+      const first = this.translate(va, ACCESS.WRITE, user), boundary = (va & 0xfffff000) + 4096 | 0;
+      const second = this.translate(boundary, ACCESS.WRITE, user);
+      for (let i = 0; i < size; i++) {
+        const offset = (va & 0xfff) + i;
+        this.writePhysical(offset < 4096 ? first + i : second + offset - 4096, 1, value >>> i * 8 & 0xff);
+      }
+      return;
+    }
+    const physical = this.translate(va, ACCESS.WRITE, user);
+    this.warm(va, physical, user, true);
+    this.writePhysical(physical, size, value);
+  }
+  /** Leaves an entry for the fast system operations, which refuse what is not mapped. */
+  private warm(va: number, physical: number, user: boolean, write: boolean): void {
+    const kind = this.kind(physical);
+    if ((kind & PAGE_KIND_MASK) !== PAGE_KIND_RAM) return;
+    if (write && !(kind & (PAGE_CODE | PAGE_TABLE))) this.dirtyMap[physical >>> 12] = DIRTY_ALL;
+    this.view.fill(va >>> 12, user ? 1 : 0, GUEST_RAM_BASE + (physical & 0xfffff000) - (va & 0xfffff000) - 3 | 0, write && !(kind & (PAGE_CODE | PAGE_TABLE)));
+  }
+  /** Faults exactly as a write of `bytes` would, without writing. */
+  checkWrite(va: number, bytes: number, user: boolean): void {
+    this.translate(va, ACCESS.WRITE, user);
+    if ((va & 0xfff) + bytes > 4096) this.translate((va + bytes - 1 & 0xfffff000) | 0, ACCESS.WRITE, user);
+  }
+
+  // ---- slow paths of generated code: a fault goes to the state block
+  private caught(fault: unknown): void {
+    if (!(fault instanceof GuestFault)) throw fault;
+    this.words[S.faultVector >> 2] = fault.vector;
+    this.words[S.faultError >> 2] = fault.error;
+    this.words[S.fault >> 2] = 1;
+  }
+  private wraps(write: boolean): void {
+    const vector = this.wrapVector(write);
+    if (vector >= 0) throw new GuestFault(vector, 0);
+  }
+  /** A page-crossing access touches no device. */
+  private bothMemory(va: number, size: number, access: number, user: boolean): boolean {
+    return isMemory(this.kind(this.translate(va, access, user))) && isMemory(this.kind(this.translate((va + size - 1 & 0xfffff000) | 0, access, user)));
+  }
+  /** From a region (record 0): a device. The instruction is left untouched for tier 0. */
+  private giveUp(): number {
+    this.words[S.faultVector >> 2] = REPEAT_IN_TIER0;
+    this.words[S.fault >> 2] = 1;
+    return 0;
+  }
+  slowRead(va: number, size: number, forWrite: number): number {
+    this.words[S.countSlow >> 2]++;
+    const user = this.words[S.cpl >> 2] === 3;
+    try {
+      if ((va & 0xfff) + size > 4096) {
+        if ((va >>> 0) + size > 2 ** 32) this.wraps(false);
+        if (this.words[S.rec >> 2] === 0 && !this.bothMemory(va, size, forWrite ? ACCESS.WRITE : ACCESS.READ, user)) return this.giveUp();
+        if (forWrite) this.checkWrite(va, size, user);
+        return this.read(va, size, user);
+      }
+      const physical = this.translate(va, forWrite ? ACCESS.WRITE : ACCESS.READ, user);
+      const kind = this.kind(physical);
+      if (this.words[S.rec >> 2] === 0 && !isMemory(kind)) return this.giveUp();
+      if ((kind & PAGE_KIND_MASK) === PAGE_KIND_RAM) this.fill(va, physical, forWrite !== 0 && !(kind & (PAGE_CODE | PAGE_TABLE)));
+      else if ((kind & PAGE_KIND_MASK) === PAGE_KIND_ROM && physical < this.ramBytes) this.fill(va, physical, false);
+      const value = this.readPhysical(physical, size);
+      return size === 1 ? value & 0xff : size === 2 ? value & 0xffff : value;
+    } catch (fault) { this.caught(fault); return 0; }
+  }
+  slowWrite(va: number, value: number, size: number): void {
+    this.words[S.countSlow >> 2]++;
+    const user = this.words[S.cpl >> 2] === 3;
+    try {
+      if ((va & 0xfff) + size > 4096) {
+        if ((va >>> 0) + size > 2 ** 32) this.wraps(true);
+        this.write(va, size, value, user);
+        return;
+      }
+      const physical = this.translate(va, ACCESS.WRITE, user);
+      const kind = this.kind(physical);
+      if (this.words[S.rec >> 2] === 0 && !isMemory(kind)) { this.giveUp(); return; }
+      if ((kind & (PAGE_KIND_MASK | PAGE_CODE | PAGE_TABLE)) === PAGE_KIND_RAM) this.fill(va, physical, true);
+      this.writePhysical(physical, size, value);
+    } catch (fault) { this.caught(fault); }
+  }
+}

@@ -1,0 +1,98 @@
+/**
+ * Soft-MMU views: the translations of one address space (CR3), kept across CR3 loads.
+ *
+ * A view owns four flat tables (kernel read, kernel write, user read, user write; 4 MiB each, committed on touch), the list of
+ * filled entries that makes flushing cheap, and two jump caches. A switch of address spaces is a pointer swap.
+ *
+ * A retained view must never hold what a CR3 load would have thrown away. So pages read in walks are page tables (PAGE_TABLE in the
+ * page map, no write entries anywhere); the first store to one drops everything derived from it and makes it an ordinary page
+ * again, until the next walk. `stale` views and views that depend on pages some running vCPU may still write unseen are flushed when
+ * they are selected: the guarantee is that of a real TLB or better.
+ */
+import { GUEST_RAM_BASE, type Board } from '../board.ts';
+import { JUMP_CACHE_BYTES } from './tier0/record.ts';
+
+const MAX_FILLED = 8192;
+export const VIEW_CACHE_BYTES = JUMP_CACHE_BYTES * 2;
+/** `tables` slot of a page directory. */
+export const DIRECTORY = -1;
+
+export class View {
+  readonly address: number;
+  readonly table: Int32Array;
+  readonly jumpCacheAddress: number;
+  readonly jumpCaches: Int32Array;
+  /** CR3 and PDPTEs it belongs to; -1 = free. */
+  cr3 = -1;
+  readonly pointers = new Int32Array(8);
+  stale = false;
+  lastUse = 0;
+  /** Log index that the other vCPUs must have processed before this view is coherent. */
+  needs = 0;
+  /** Page tables used: physical page -> 2 MiB (PAE) or 4 MiB stretches (as va >>> 21) it maps, or DIRECTORY. */
+  readonly tables = new Map<number, number[]>();
+  /** Virtual pages with jump-cache entries. */
+  readonly codePages = new Set<number>();
+  /** 4 MiB stretches translated by large pages. */
+  readonly largePages = new Set<number>();
+  /** Filled entries: page number * 2 + user. */
+  private readonly filled = new Int32Array(MAX_FILLED);
+  private filledCount = 0;
+
+  constructor(board: Board, cpu: number, index: number) {
+    this.address = board.viewBase(cpu, index);
+    this.table = new Int32Array(board.buffer, this.address, 4 << 20);
+    this.jumpCacheAddress = board.enginePrivateBase(cpu) + index * VIEW_CACHE_BYTES;
+    this.jumpCaches = new Int32Array(board.buffer, this.jumpCacheAddress, VIEW_CACHE_BYTES >> 2).fill(-1);
+  }
+
+  fill(page: number, user: number, entry: number, write: boolean): void {
+    if (this.filledCount === MAX_FILLED) this.flush();
+    const at = page + user * 0x200000;
+    if (this.table[at] === 0) this.filled[this.filledCount++] = page * 2 + user;
+    this.table[at] = entry;
+    if (write) this.table[at + 0x100000] = entry;
+  }
+  flush(): void {
+    for (let i = 0; i < this.filledCount; i++) {
+      const at = (this.filled[i] >>> 1 & 0xfffff) + (this.filled[i] & 1) * 0x200000;
+      this.table[at] = 0; this.table[at + 0x100000] = 0;
+    }
+    this.filledCount = 0;
+    this.tables.clear();
+    this.largePages.clear();
+    this.stale = false;
+    this.needs = 0;
+    this.clearJumpCaches();
+  }
+  clearJumpCaches(): void { if (this.codePages.size) { this.jumpCaches.fill(-1); this.codePages.clear(); } }
+  dropPage(page: number): void {
+    for (const at of [page, page + 0x200000]) { this.table[at] = 0; this.table[at + 0x100000] = 0; }
+    if (this.codePages.has(page)) this.clearJumpCaches();
+  }
+  private dropStretch(stretch: number, pages: number): void {
+    const page = stretch * 512;
+    for (let part = 0; part < 4; part++) this.table.fill(0, part * 0x100000 + page, part * 0x100000 + page + pages);
+    for (const code of this.codePages) if (code >= page && code < page + pages) { this.clearJumpCaches(); break; }
+  }
+  /** A page this view walked through has changed. */
+  tableWritten(page: number, wide: boolean): void {
+    const slots = this.tables.get(page);
+    if (!slots) return;
+    this.tables.delete(page);
+    for (const slot of slots) if (slot === DIRECTORY) this.stale = true; else this.dropStretch(slot, wide ? 512 : 1024);
+  }
+  /** Drops write entries that lead to a physical page; true when there was one. */
+  dropWriteEntries(physicalPage: number): boolean {
+    let found = false;
+    for (let i = 0; i < this.filledCount; i++) {
+      const page = this.filled[i] >>> 1 & 0xfffff, at = page + (this.filled[i] & 1) * 0x200000 + 0x100000;
+      const entry = this.table[at];
+      if (entry !== 0 && ((entry + 3 + (page << 12) - GUEST_RAM_BASE) >>> 12) === physicalPage) { this.table[at] = 0; found = true; }
+    }
+    return found;
+  }
+  dropAllWriteEntries(): void {
+    for (let i = 0; i < this.filledCount; i++) this.table[(this.filled[i] >>> 1 & 0xfffff) + (this.filled[i] & 1) * 0x200000 + 0x100000] = 0;
+  }
+}

@@ -1,0 +1,272 @@
+/**
+ * The machine: the one thing the rest of the project uses of vm/.
+ *
+ *     const machine = createMachine({ kernel: 'kernel.elf', modules: [...], cmdline, memoryMiB: 128, cpus: 4, mode: 'deterministic', com1: sink });
+ *     const result = await machine.run();      // {reason, status, instructions, virtualNs, stateHash}
+ *
+ * Errors in what the user gave (kernel, modules, disks, sizes) are thrown here, typed: LoaderError, DiskError, BoardError. After
+ * that nothing throws for what the guest does.
+ */
+import { createBoard, type Board } from './board.ts';
+import { createEngine } from './cpu/engine.ts';
+import { applyBootState } from './boot.ts';
+import { CHANNELS, Chipset } from './devices/chipset.ts';
+import { DeterministicRunner, VirtualClock, type DeterministicPause } from './deterministic.ts';
+import type { Engine, EngineFactory, JitMode } from './engine.ts';
+import { StateHasher } from './hash.ts';
+import { Inputs, type InputRecord, type SerialLine } from './inputs.ts';
+import { type DiskConfig, openDisks, type OpenedDisk } from './io/disk.ts';
+import { loadMultiboot, type FileSource, type ModuleSource } from './loader.ts';
+import { HALTED_FOR_GOOD, ParallelMachine } from './parallel.ts';
+import { Snapshots, type Snapshot } from './snapshot.ts';
+import { VCpus } from './vcpu.ts';
+
+export { BoardError } from './board.ts';
+export { DiskError, type DiskConfig } from './io/disk.ts';
+export { LoaderError, type FileSource, type ModuleSource } from './loader.ts';
+export { SnapshotError, type Snapshot } from './snapshot.ts';
+export type { InputRecord, SerialLine } from './inputs.ts';
+export type { JitMode } from './engine.ts';
+
+export interface MachineConfig {
+  /** Multiboot 1 kernel: a path, or bytes with a name for messages. */
+  readonly kernel: FileSource;
+  readonly modules?: readonly ModuleSource[];
+  readonly cmdline?: string;
+  /** Default 128. */
+  readonly memoryMiB?: number;
+  /** 1..8, default 1. */
+  readonly cpus?: number;
+  readonly disks?: readonly DiskConfig[];
+  /** Default deterministic. */
+  readonly mode?: 'parallel' | 'deterministic';
+  /** Deterministic: 0 (default) = fixed quanta, else quanta vary with it. */
+  readonly seed?: number;
+  /** Deterministic: instructions per vCPU and round. Default 2000. */
+  readonly quantum?: number;
+  readonly jit?: JitMode;
+  /** Host time after which run() gives up with reason `timeout`. */
+  readonly timeoutMs?: number;
+  /** Deterministic: instructions after which run() gives up with reason `timeout`. */
+  readonly maxInstructions?: number;
+  /** Virtual latency of a disk request, deterministic mode. Default 20 us. */
+  readonly diskLatencyNs?: number;
+  /** RTC at power on, seconds since 1970. Default 2026-01-01 in deterministic mode, the host's time in parallel mode. */
+  readonly rtcSeconds?: number;
+  /** Output of the serial ports and of the debug console (port E9h). Called with fresh arrays, in order. */
+  readonly com1?: (bytes: Uint8Array) => void;
+  readonly com2?: (bytes: Uint8Array) => void;
+  readonly debug?: (bytes: Uint8Array) => void;
+  /** Deterministic: somebody may still type. run() waits for input while all vCPUs halt, and idle virtual time keeps to host time. */
+  readonly interactive?: boolean;
+  /** Deterministic: inputs to deliver, from a recording. */
+  readonly replay?: readonly InputRecord[];
+  /** Deterministic: told about every input delivered. */
+  readonly record?: (record: InputRecord) => void;
+  readonly trace?: boolean;
+}
+
+export type Reason = 'exit' | 'poweroff' | 'reset' | 'shutdown' | 'timeout' | 'stopped';
+export interface MachineResult {
+  readonly reason: Reason;
+  /** Debug exit: 2v + 1. Shutdown: the vCPU. Else 0. */
+  readonly status: number;
+  readonly instructions: number;
+  readonly virtualNs: number;
+  /** Deterministic mode only, else ''. */
+  readonly stateHash: string;
+  /** One sentence where the reason alone does not say it. */
+  readonly detail?: string;
+}
+
+export interface Machine {
+  readonly config: MachineConfig;
+  /** Runs until the machine stops. */
+  run(): Promise<MachineResult>;
+  /** Asks a running machine to stop; run() then returns `stopped`. */
+  stop(): void;
+  /** Queues bytes for COM1 (0) or COM2 (1); never lost, never blocks. */
+  serialInput(line: SerialLine, bytes: Uint8Array): void;
+  readonly instructions: number;
+  readonly virtualNs: number;
+  /** Port and memory accesses that no device claimed, with counts. */
+  readonly unclaimed: ReadonlyMap<string, number>;
+  /** Releases disks (and their locks). The machine cannot run afterwards. */
+  close(): void;
+}
+
+/** 2026-01-01 00:00:00 UTC. */
+export const DETERMINISTIC_RTC_SECONDS = 1_767_225_600;
+const DEFAULT_QUANTUM = 2000;
+const DEFAULT_DISK_LATENCY_NS = 20_000;
+/** Instructions between looks at the host's event loop. */
+const CHUNK = 2_000_000;
+const SINK_BYTES = 4096;
+
+/** Collects output bytes per channel and hands them over in pieces. */
+class Sinks {
+  readonly #sinks: readonly (((bytes: Uint8Array) => void) | undefined)[];
+  readonly #buffers = Array.from({ length: CHANNELS }, () => new Uint8Array(SINK_BYTES));
+  readonly #fill = new Array<number>(CHANNELS).fill(0);
+  constructor(sinks: readonly (((bytes: Uint8Array) => void) | undefined)[]) { this.#sinks = sinks; }
+  emit(channel: number, byte: number): void {
+    this.#buffers[channel][this.#fill[channel]++] = byte;
+    if (this.#fill[channel] === SINK_BYTES) this.flush();
+  }
+  flush(): void {
+    for (let channel = 0; channel < CHANNELS; channel++) {
+      const count = this.#fill[channel];
+      if (count === 0) continue;
+      this.#fill[channel] = 0;
+      this.#sinks[channel]?.(this.#buffers[channel].slice(0, count));
+    }
+  }
+}
+
+export class DeterministicMachine implements Machine {
+  readonly config: MachineConfig;
+  readonly board: Board;
+  readonly cpus: VCpus;
+  readonly chipset: Chipset;
+  readonly engines: readonly Engine[];
+  readonly #runner: DeterministicRunner;
+  readonly #inputs: Inputs;
+  readonly #sinks: Sinks;
+  readonly #disks: OpenedDisk[];
+  readonly #hasher: StateHasher;
+  readonly #snapshots: Snapshots;
+  #inputArrived: () => void = () => {};
+  #hostStartMs = performance.now();
+
+  constructor(config: MachineConfig, createEngine: EngineFactory) {
+    this.config = config;
+    const board = this.board = createBoard({ cpus: config.cpus ?? 1, memoryMiB: config.memoryMiB ?? 128 });
+    const header = board.header;
+    header.rtcBaseSeconds = config.rtcSeconds ?? DETERMINISTIC_RTC_SECONDS;
+    header.scheduleSeed = config.seed ?? 0;
+    header.roundCpu = board.cpus; // between rounds
+    const boot = loadMultiboot(board, { kernel: config.kernel, modules: config.modules, cmdline: config.cmdline });
+    this.#disks = openDisks(config.disks ?? []);
+    const cpus = this.cpus = new VCpus(board);
+    const clock = new VirtualClock(board, cpus);
+    const sinks = this.#sinks = new Sinks([config.com1, config.com2, config.debug]);
+    const engines: Engine[] = [];
+    const chipset = this.chipset = new Chipset(board, {
+      clock, cpus, parallel: false,
+      disks: this.#disks.map(({ descriptor }) => descriptor),
+      diskLatencyNs: config.diskLatencyNs ?? DEFAULT_DISK_LATENCY_NS,
+      emit: (channel, byte) => sinks.emit(channel, byte),
+      onMemoryWrite: (address, bytes) => { for (const engine of engines) engine.memoryWritten(address, bytes); },
+    });
+    for (let cpu = 0; cpu < board.cpus; cpu++) engines.push(createEngine(board, cpu, chipset, { parallel: false, jit: config.jit ?? 'on', trace: config.trace ?? false }));
+    this.engines = engines;
+    chipset.powerOn();
+    for (const engine of engines) engine.reset('power');
+    applyBootState(board, boot);
+    for (const engine of engines) engine.invalidateAll();
+    const inputs = this.#inputs = new Inputs(chipset.uarts, config.replay, config.record);
+    const disks = chipset.disks.map(({ disk }) => disk);
+    this.#hasher = new StateHasher(board, chipset.blocks.blocks, disks);
+    this.#snapshots = new Snapshots(board, chipset.blocks.blocks, disks);
+    this.#runner = new DeterministicRunner({
+      board, cpus, chipset, engines, clock,
+      quantum: config.quantum ?? DEFAULT_QUANTUM,
+      deliverInputs: (instructions, now) => {
+        const delivered = inputs.deliver(instructions, now);
+        header.inputsDelivered += delivered;
+        return delivered;
+      },
+      nextInputNs: (instructions) => inputs.nextNs(instructions),
+      idleUntilNs: config.interactive ? () => (performance.now() - this.#hostStartMs) * 1e6 : undefined,
+    });
+  }
+
+  get instructions(): number { return this.cpus.totalRetired(); }
+  /** Of the current round's start while a round is under way. */
+  get virtualNs(): number { return this.board.header.roundStartNs; }
+  get unclaimed(): ReadonlyMap<string, number> { return this.chipset.unclaimed; }
+
+  /**
+   * Runs exactly `instructions` more (over all vCPUs), synchronously. `limit`: done; `stopped`: the machine stopped; `idle`: all vCPUs
+   * halt and nothing is due; `waiting`: they halt and timers tick without waking any. Cutting a run into pieces does not change it.
+   */
+  runFor(instructions: number): { pause: DeterministicPause; instructions: number } {
+    const result = this.#runner.run(instructions);
+    this.#sinks.flush();
+    return result;
+  }
+
+  async run(): Promise<MachineResult> {
+    const { config } = this;
+    const deadline = config.timeoutMs === undefined ? Infinity : performance.now() + config.timeoutMs;
+    const lastInstruction = config.maxInstructions ?? Infinity;
+    for (;;) {
+      const { pause } = this.runFor(Math.min(CHUNK, lastInstruction - this.instructions));
+      if (pause === 'stopped') return this.result();
+      if (this.instructions >= lastInstruction) return this.result('timeout', `${lastInstruction} instructions done`);
+      if (performance.now() >= deadline) return this.result('timeout', `${config.timeoutMs} ms passed`);
+      if (pause === 'limit' || pause === 'waiting') await new Promise((resolve) => setImmediate(resolve));
+      else if (config.interactive && !this.cpus.asleepForGood()) await this.#waitForInput(deadline);
+      else return this.result('stopped', HALTED_FOR_GOOD);
+    }
+  }
+
+  /** Idle and interactive: until a byte arrives or the next timer is due on the host's clock. */
+  async #waitForInput(deadlineMs: number): Promise<void> {
+    if (this.#inputs.waiting) return;
+    const now = performance.now();
+    const timerMs = (this.chipset.events.next() / 1e6) - (now - this.#hostStartMs);
+    const waitMs = Math.max(1, Math.min(timerMs, deadlineMs - now, 1000));
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, waitMs);
+      this.#inputArrived = () => { clearTimeout(timer); resolve(); };
+    });
+    this.#inputArrived = () => {};
+  }
+
+  result(reason?: Reason, detail?: string): MachineResult {
+    const stopped = this.cpus.stopped;
+    const why = stopped && stopped !== 'running' && stopped !== 'error' ? stopped : reason ?? 'stopped';
+    return {
+      reason: why, status: stopped ? this.board.header.stopStatus : 0,
+      instructions: this.instructions, virtualNs: this.virtualNs, stateHash: this.hash(),
+      ...(detail !== undefined && !stopped ? { detail } : {}),
+    };
+  }
+
+  stop(): void { this.cpus.stop('stopped', 0); this.#inputArrived(); }
+  serialInput(line: SerialLine, bytes: Uint8Array): void { this.#inputs.push(line, bytes); this.#inputArrived(); }
+
+  hash(): string {
+    const hash = this.#hasher.compute();
+    for (const engine of this.engines) engine.dropWriteTranslations();
+    return hash;
+  }
+
+  snapshot(): Snapshot {
+    const snapshot = this.#snapshots.take();
+    for (const engine of this.engines) engine.dropWriteTranslations();
+    return snapshot;
+  }
+
+  restore(snapshot: Snapshot): void {
+    const pages = this.#snapshots.restore(snapshot);
+    this.board.header.stopReason = 0;
+    for (let cpu = 0; cpu < this.board.cpus; cpu++) {
+      this.cpus.clearStop(cpu);
+      this.chipset.lapics.refresh(cpu);
+    }
+    for (const engine of this.engines) {
+      for (const page of pages) engine.memoryWritten(page * 4096, 4096);
+      engine.invalidateAll();
+    }
+    this.#inputs.seek(this.instructions, this.virtualNs);
+  }
+
+  close(): void { for (const disk of this.#disks.splice(0)) disk.close(); }
+}
+
+/** A machine, powered on, its kernel loaded, about to execute its first instruction. */
+export function createMachine(config: MachineConfig): Machine {
+  return config.mode === 'parallel' ? new ParallelMachine(config) : new DeterministicMachine(config, createEngine);
+}

@@ -1,0 +1,121 @@
+/**
+ * One vCPU in parallel mode: the loop of its worker thread, which never returns to the event loop while the machine runs.
+ *
+ * Slices. The engine runs about half a millisecond at a time (less when a timer is due), as a budget of instructions at the measured
+ * rate. Between slices the vCPU fires due timers, its own and the global ones, and slews its time stamp counter: TSC = host ns, by an
+ * offset that only grows, so within a slice it advances with instructions and never runs back. A timer armed for before the end of
+ * the slice by this vCPU itself ends the slice (STOP on itself), and so does any device access that reads the clock after it.
+ *
+ * Halting. When all vCPUs halt with interrupts off the machine stops. Otherwise HLT parks with Atomics.wait on the attention word until somebody raises attention or the next timer is due. Parking and
+ * waking cost some 50 us, so a vCPU first spins when recent halts were short and the executing vCPUs fit the host's cores; with a
+ * spin at every tick an idle guest would burn a core.
+ */
+import type { Board } from './board.ts';
+import type { Chipset } from './devices/chipset.ts';
+import type { Engine } from './engine.ts';
+import { RUN } from './cpu/state.ts';
+import { WORKER, type VCpus } from './vcpu.ts';
+
+const SLICE_NS = 500_000;
+const MINIMUM_BUDGET = 1000;
+const MAXIMUM_BUDGET = 5_000_000;
+/** A vCPU's first slice: long enough for a trampoline, short enough that whoever waits for it goes on soon. */
+const FIRST_BUDGET = 3000;
+const SPIN_NS = 50_000;
+/** Halts shorter than this on average are worth spinning for. */
+const SHORT_HALT_NS = 60_000;
+const LONGEST_PARK_MS = 1000;
+
+/** The worker's clock: devices read it, which tells a polling guest's slice that its time is over. */
+export interface SliceClock { now(): number; onRead: ((ns: number) => void) | undefined }
+
+export interface ParallelVcpuParts {
+  readonly board: Board;
+  readonly cpus: VCpus;
+  readonly cpu: number;
+  readonly chipset: Chipset;
+  readonly engine: Engine;
+  readonly clock: SliceClock;
+  /** Host cores available. */
+  readonly cores: number;
+}
+
+/** Runs until the machine stops. */
+export function runVcpu(parts: ParallelVcpuParts): void {
+  const { board, cpus, cpu, chipset, engine, clock, cores } = parts;
+  const now = (): number => clock.now();
+  const { headerWords } = board;
+  const activeIndex = board.headerWord('active');
+  const block = cpus.block(cpu);
+  let instructionsPerNs = 0.05;
+  let averageHaltNs = SPIN_NS * 10;
+  let sliceEndNs = 0;
+  let inEngine = false;
+  let warm = false;
+  const slew = (ns: number): void => {
+    const offset = Math.floor(ns) - cpus.retired(cpu);
+    if (offset <= block.timeOffset) return;
+    cpus.advanceTsc(cpu, offset - block.timeOffset);
+    block.timeOffset = offset;
+  };
+  // A device that reads the clock shows the guest host time: the time stamp counter must agree (calibration loops compare the two).
+  // And a loop of device accesses is a thousand times slower than the budget assumes: the slice ends when its time is over.
+  clock.onRead = (ns) => {
+    if (!inEngine) return;
+    slew(ns);
+    if (ns >= sliceEndNs) cpus.requestStop(cpu);
+  };
+  chipset.events.onArm = (deadline) => { if (inEngine && deadline < sliceEndNs) cpus.requestStop(cpu); };
+
+  Atomics.add(headerWords, activeIndex, 1);
+  for (;;) {
+    if (cpus.stopped) break;
+    let time = now();
+    const due = chipset.events.nextFor(cpu);
+    if (due <= time) { chipset.runEvents(time, cpu); continue; }
+    const seen = cpus.attention(cpu);
+    let halted = !cpus.runnable(cpu);
+    if (!halted) {
+      slew(time);
+      const sliceNs = Math.min(SLICE_NS, due - time);
+      sliceEndNs = time + sliceNs;
+      const before = cpus.retired(cpu);
+      inEngine = true;
+      const exit = engine.run(warm ? Math.max(MINIMUM_BUDGET, Math.min(MAXIMUM_BUDGET, Math.floor(sliceNs * instructionsPerNs))) : FIRST_BUDGET);
+      inEngine = false;
+      block.sliceCount++;
+      const ended = now();
+      const ran = cpus.retired(cpu) - before;
+      if (!warm && ran > 0) {
+        warm = true;
+        cpus.setWorkerState(cpu, WORKER.warm);
+      }
+      if (exit === 'budget' && ended > time) instructionsPerNs = instructionsPerNs * 0.75 + 0.25 * (ran / (ended - time));
+      time = ended;
+      if (exit === 'shutdown') { cpus.setRunState(cpu, RUN.dead); cpus.stop('shutdown', cpu); break; }
+      if (exit === 'stop' && !cpus.stopped) {
+        cpus.clearStop(cpu);
+        if (cpus.stopped) cpus.requestStop(cpu); // the machine stopped just now
+      }
+      halted = exit === 'halt';
+    }
+    // Attention that came while the engine was leaving must not be slept over.
+    if (!halted || cpus.attention(cpu) !== seen) continue;
+    if (cpus.asleepForGood()) { cpus.stop('stopped', 0); break; }
+    const start = time;
+    if (averageHaltNs < SHORT_HALT_NS && Atomics.load(headerWords, activeIndex) <= cores) {
+      const until = Math.min(start + SPIN_NS, chipset.events.nextFor(cpu));
+      while (cpus.attention(cpu) === seen && now() < until) for (let k = 0; k < 64 && cpus.attention(cpu) === seen; k++);
+    }
+    if (cpus.attention(cpu) === seen) {
+      const waitMs = Math.min(LONGEST_PARK_MS, (chipset.events.nextFor(cpu) - now()) / 1e6);
+      if (waitMs > 0) {
+        Atomics.sub(headerWords, activeIndex, 1);
+        cpus.park(cpu, seen, waitMs);
+        Atomics.add(headerWords, activeIndex, 1);
+      }
+    }
+    averageHaltNs = averageHaltNs * 0.75 + 0.25 * (now() - start);
+  }
+  Atomics.sub(headerWords, activeIndex, 1);
+}

@@ -1,0 +1,143 @@
+/**
+ * Snapshots: a copy of the architectural state, and the way back.
+ *
+ * A snapshot holds the vCPU states, the declared fields of header and devices, the RAM pages that are not zero and the overlay blocks
+ * of the disks. Pages are immutable once saved and shared between snapshots: taking one copies what was written since the last one
+ * taken or restored (the *base*), restoring one copies back what differs between the machine and it: pages written since the base
+ * and pages in which base and snapshot differ. Forking the same point again and again therefore costs the pages each fork touches.
+ */
+import { DIRTY_HASH, DIRTY_SNAPSHOT, HEADER, HEADER_BASE, MACHINE_BLOCK, PAGE_BYTES, type Board } from './board.ts';
+import { loadCpu, saveCpu } from './cpu-fields.ts';
+import type { StateBlock } from './devices/device.ts';
+import type { FieldList, FieldMap } from './fields.ts';
+import { OVERLAY_CHANGED, OVERLAY_PRESENT, type Disk } from './io/disk.ts';
+
+export const SNAPSHOT_VERSION = 1;
+
+type Pages = ReadonlyMap<number, Uint8Array>;
+
+export interface Snapshot {
+  readonly version: number;
+  readonly cpus: number;
+  readonly ramBytes: number;
+  readonly cpuStates: readonly Uint8Array[];
+  /** Declared fields by block name, in the order of the list. */
+  readonly blocks: ReadonlyMap<string, Uint8Array>;
+  /** Non-zero RAM pages by page number. */
+  readonly pages: Pages;
+  /** Overlay blocks of each disk. */
+  readonly overlays: readonly Pages[];
+}
+
+export class SnapshotError extends Error { override readonly name = 'SnapshotError'; }
+
+function saveFields(buffer: SharedArrayBuffer, list: FieldList<FieldMap>, base: number): Uint8Array {
+  const kept = list.placed.filter(({ field }) => !field.derived);
+  const out = new Uint8Array(kept.reduce((sum, { bytes }) => sum + bytes, 0));
+  let at = 0;
+  for (const { offset, bytes } of kept) { out.set(new Uint8Array(buffer, base + offset, bytes), at); at += bytes; }
+  return out;
+}
+
+function loadFields(buffer: SharedArrayBuffer, list: FieldList<FieldMap>, base: number, saved: Uint8Array): void {
+  let at = 0;
+  for (const { field, offset, bytes } of list.placed) {
+    if (field.derived) continue;
+    new Uint8Array(buffer, base + offset, bytes).set(saved.subarray(at, at + bytes));
+    at += bytes;
+  }
+}
+
+export class Snapshots {
+  readonly #board: Board;
+  readonly #blocks: readonly StateBlock[];
+  readonly #disks: readonly Disk[];
+  /** What clean pages and blocks are equal to. */
+  #base: Snapshot | undefined;
+
+  constructor(board: Board, blocks: readonly StateBlock[], disks: readonly Disk[]) {
+    this.#board = board;
+    this.#disks = disks;
+    this.#blocks = [
+      { name: 'header', list: HEADER as unknown as FieldList<FieldMap>, base: HEADER_BASE },
+      ...Array.from({ length: board.cpus }, (_, cpu) => ({ name: `machine ${cpu}`, list: MACHINE_BLOCK as unknown as FieldList<FieldMap>, base: board.machineBlockBase(cpu) })),
+      ...blocks,
+    ];
+  }
+
+  /** The engines must drop their write translations afterwards: pages are clean again. */
+  take(): Snapshot {
+    const board = this.#board;
+    for (const disk of this.#disks) if (!disk.restorable) throw new SnapshotError(`disk ${disk.descriptor.name} is written directly; attach it with an overlay to take snapshots`);
+    const pages = new Map(this.#base?.pages);
+    const count = board.ramBytes / PAGE_BYTES;
+    for (let page = 0; page < count; page++) {
+      if (!(board.dirtyMap[page] & DIRTY_SNAPSHOT)) continue;
+      board.dirtyMap[page] &= ~DIRTY_SNAPSHOT;
+      const words = board.ramWords.subarray(page << 10, (page + 1) << 10);
+      if (isZero(words)) pages.delete(page);
+      else pages.set(page, board.ram.slice(page * PAGE_BYTES, (page + 1) * PAGE_BYTES));
+    }
+    const overlays = this.#disks.map((disk, index) => {
+      const blocks = new Map(this.#base?.overlays[index]);
+      for (let block = 0; block < disk.overlayBlocks; block++) {
+        const flags = disk.overlayFlags(block);
+        if (!(flags & OVERLAY_CHANGED)) continue;
+        disk.clearOverlayFlags(block, OVERLAY_CHANGED);
+        if (flags & OVERLAY_PRESENT) blocks.set(block, disk.overlayBlock(block).slice());
+        else blocks.delete(block);
+      }
+      return blocks;
+    });
+    const snapshot: Snapshot = {
+      version: SNAPSHOT_VERSION, cpus: board.cpus, ramBytes: board.ramBytes,
+      cpuStates: Array.from({ length: board.cpus }, (_, cpu) => saveCpu(board, cpu)),
+      blocks: new Map(this.#blocks.map(({ name, list, base }) => [name, saveFields(board.buffer, list, base)])),
+      pages, overlays,
+    };
+    this.#base = snapshot;
+    return snapshot;
+  }
+
+  /** Returns the RAM pages whose contents changed. The caller recomputes INTR and tells the engines. */
+  restore(snapshot: Snapshot): number[] {
+    const board = this.#board;
+    if (snapshot.version !== SNAPSHOT_VERSION) throw new SnapshotError(`snapshot version ${snapshot.version}, this program knows ${SNAPSHOT_VERSION}`);
+    if (snapshot.cpus !== board.cpus || snapshot.ramBytes !== board.ramBytes || snapshot.overlays.length !== this.#disks.length || this.#blocks.some(({ name }) => !snapshot.blocks.has(name))) {
+      throw new SnapshotError('the snapshot is of a machine with other CPUs, memory or devices');
+    }
+    for (let cpu = 0; cpu < board.cpus; cpu++) loadCpu(board, cpu, snapshot.cpuStates[cpu]);
+    for (const { name, list, base } of this.#blocks) loadFields(board.buffer, list, base, snapshot.blocks.get(name) as Uint8Array);
+
+    const changed = new Set<number>();
+    const count = board.ramBytes / PAGE_BYTES;
+    for (let page = 0; page < count; page++) if (board.dirtyMap[page] & DIRTY_SNAPSHOT) changed.add(page);
+    differing(this.#base?.pages, snapshot.pages, changed);
+    for (const page of changed) {
+      const saved = snapshot.pages.get(page);
+      if (saved) board.ram.set(saved, page * PAGE_BYTES);
+      else board.ram.fill(0, page * PAGE_BYTES, (page + 1) * PAGE_BYTES);
+      board.dirtyMap[page] = DIRTY_HASH;
+    }
+    this.#disks.forEach((disk, index) => {
+      const blocks = new Set<number>();
+      for (let block = 0; block < disk.overlayBlocks; block++) if (disk.overlayFlags(block) & OVERLAY_CHANGED) blocks.add(block);
+      differing(this.#base?.overlays[index], snapshot.overlays[index], blocks);
+      for (const block of blocks) disk.restoreBlock(block, snapshot.overlays[index].get(block));
+    });
+    this.#base = snapshot;
+    return [...changed];
+  }
+}
+
+/** Adds the keys under which two maps hold different values. */
+function differing(from: Pages | undefined, to: Pages, into: Set<number>): void {
+  if (from === to) return;
+  for (const [key, value] of to) if (from?.get(key) !== value) into.add(key);
+  for (const key of from?.keys() ?? []) if (!to.has(key)) into.add(key);
+}
+
+function isZero(words: Uint32Array): boolean {
+  for (let k = 0; k < words.length; k++) if (words[k] !== 0) return false;
+  return true;
+}
