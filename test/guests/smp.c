@@ -6,7 +6,7 @@ static volatile u32 alive, go, counter, plain, done, command, acks;
 static volatile u32 ids[16];
 static u32 cpus;
 static void ack(struct frame *f) { (void)f; asm volatile("lock incl %0" : "+m"(acks)); set_lapic(0xb0, 0); }
-enum { IDLE, COUNT, CAS, XADD, HALT, PING };
+enum { IDLE, COUNT, CAS, XADD, HALT, PING, MISS, CARRY };
 static volatile u32 turn, lock_word, protected_value, lost;
 static u32 xadd(volatile u32 *p, u32 v) { asm volatile("lock xaddl %0, %1" : "+r"(v), "+m"(*p) : : "memory"); return v; }
 static u32 cas(volatile u32 *p, u32 old, u32 new) { asm volatile("lock cmpxchgl %2, %1" : "+a"(old), "+m"(*p) : "r"(new) : "memory"); return old; }
@@ -15,6 +15,8 @@ static void work(u32 me) {
     case COUNT: for (u32 i = 0; i < 50000; i++) asm volatile("lock incl %0" : "+m"(counter) : : "memory"); break;
     case CAS: for (u32 i = 0; i < 5000; i++) { for (u32 spins = 0; cas(&lock_word, 0, me + 1) != 0; spins++) asm volatile("pause"); u32 v = protected_value; asm volatile("" ::: "memory"); protected_value = v + 1; lock_word = 0; } break;
     case XADD: for (u32 i = 0; i < 20000; i++) { u32 v = xadd(&counter, 1); if (v >= cpus * 20000) lost++; } break;
+    case MISS: for (u32 i = 0; i < 5000; i++) { asm volatile("invlpg %0" : : "m"(counter) : "memory"); asm volatile("lock incl %0" : "+m"(counter) : : "memory"); } break;
+    case CARRY: for (u32 i = 0; i < 5000; i++) { if (i & 1) asm volatile("invlpg %0" : : "m"(counter) : "memory"); asm volatile("clc; lock adcl $1, %0" : "+m"(counter) : : "memory", "cc"); } break;
     case PING: for (u32 i = 0; i < 500; i++) { while (turn != me) asm volatile("pause"); turn = (me + 1) % cpus; } break;
   }
 }
@@ -51,6 +53,8 @@ static void start(void) {
 static void locked_increments(void) { everyone(COUNT); EQUAL(counter, cpus * 50000); }
 static void exchange_add(void) { lost = 0; everyone(XADD); EQUAL(counter, cpus * 20000); EQUAL(lost, 0); }
 static void spin_lock(void) { protected_value = 0; everyone(CAS); EQUAL(protected_value, cpus * 5000); }
+static void locked_without_translation(void) { everyone(MISS); EQUAL(counter, cpus * 5000); }
+static void locked_carry(void) { everyone(CARRY); EQUAL(counter, cpus * 5000); }
 static void ping_pong(void) { turn = 0; everyone(PING); EQUAL(turn, 0); }
 static void ipi_broadcast(void) {
   handlers[0x48] = ack;
@@ -80,4 +84,4 @@ static void code_of_another(void) {
   u8 *p = (u8 *)self_modified;
   for (u32 i = 0; i < 100; i++) { p[1] = i; asm volatile("" ::: "memory"); EQUAL(self_modified(), i); }
 }
-const struct test tests[] = { { "INIT-SIPI starts the others", start }, { "LOCK INC loses nothing", locked_increments }, { "LOCK XADD gives each value once", exchange_add }, { "a CMPXCHG spin lock excludes", spin_lock }, { "ping-pong through memory", ping_pong }, { "broadcast IPI", ipi_broadcast }, { "IPI to one", ipi_to_one }, { "IPI wakes HLT", ipi_wakes_halted }, { "broadcast NMI", nmi_broadcast }, { "code patched at run time", code_of_another }, { 0, 0 } };
+const struct test tests[] = { { "INIT-SIPI starts the others", start }, { "LOCK INC loses nothing", locked_increments }, { "LOCK XADD gives each value once", exchange_add }, { "a CMPXCHG spin lock excludes", spin_lock }, { "LOCK INC loses nothing where the page is not in the TLB", locked_without_translation }, { "LOCK ADC loses nothing", locked_carry }, { "ping-pong through memory", ping_pong }, { "broadcast IPI", ipi_broadcast }, { "IPI to one", ipi_to_one }, { "IPI wakes HLT", ipi_wakes_halted }, { "broadcast NMI", nmi_broadcast }, { "code patched at run time", code_of_another }, { 0, 0 } };

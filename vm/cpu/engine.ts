@@ -83,6 +83,8 @@ export class Engine implements EngineInterface {
       memory: board.memory, table,
       slowRead: (_cpu: number, va: number, size: number, forWrite: number) => this.mmu.slowRead(va, size, forWrite),
       slowWrite: (_cpu: number, va: number, value: number, size: number) => this.mmu.slowWrite(va, value, size),
+      slowAtomic: (_cpu: number, va: number, what: number, value: number, expected: number) => this.mmu.slowAtomic(va, what, value, expected),
+      slowExchange64: (_cpu: number, va: number, expected: bigint, replacement: bigint) => this.mmu.slowExchange64(va, expected, replacement),
       floatUnit: (_cpu: number, op: number, shape: number, at: number, immediate: number) => float.run(op, shape, at, immediate),
       lookup: () => this.lookup(0), truncate: () => this.truncate(),
       revalidate: (slot: number) => this.regions?.revalidate(slot) ? 1 : 0,

@@ -15,6 +15,7 @@ import type { AccessSize, Bus } from '../devices/bus.ts';
 import { CR0, CR4, S, VEC } from './state.ts';
 import { JUMP_CACHE_BYTES } from './tier0/record.ts';
 import { EVENT, type Coherence } from './coherence.ts';
+import { ATOMIC } from './lower/context.ts';
 import { DIRECTORY, View } from './views.ts';
 
 /** Thrown by TypeScript helpers to raise an exception in the guest; error -1 = no error code. */
@@ -49,6 +50,8 @@ export class Mmu {
   readonly words: Int32Array;
   private readonly coherence: Coherence;
   readonly ramWords: Int32Array;
+  private readonly ramHalves: Uint16Array;
+  private readonly ramQuads: BigInt64Array;
   readonly ram: Uint8Array;
   readonly ramBytes: number;
   private readonly pageMap: Uint8Array;
@@ -69,6 +72,8 @@ export class Mmu {
     this.board = board; this.bus = bus; this.cpu = cpu; this.words = words; this.coherence = coherence;
     this.ram = board.ram; this.ramBytes = board.ramBytes;
     this.ramWords = new Int32Array(board.buffer, GUEST_RAM_BASE, board.ramBytes >> 2);
+    this.ramHalves = new Uint16Array(board.buffer, GUEST_RAM_BASE, board.ramBytes >> 1);
+    this.ramQuads = new BigInt64Array(board.buffer, GUEST_RAM_BASE, board.ramBytes >> 3);
     this.pageMap = board.pageMap; this.dirtyMap = board.dirtyMap;
     this.viewLimit = Math.min(32, board.layout.viewsPerCpu);
     this.view = new View(board, cpu, 0);
@@ -113,7 +118,7 @@ export class Mmu {
         this.view.largePages.add(va >>> 22);
         physical = (entry & 0xffe00000 | va & 0x1fffff) >>> 0;
       } else {
-        if (!(entry & 0x20)) this.orTable(entryAt, 0x20);
+        if (!(entry & 0x20) && !this.orTable(entryAt, entry, 0x20)) return this.walk(va, access, user);
         entryAt = (entry & 0xfffff000) + (va >>> 12 & 511) * 8 >>> 0;
         this.usesTable(entryAt, va >>> 21);
         entry = this.tableWord(entryAt);
@@ -135,7 +140,7 @@ export class Mmu {
         this.view.largePages.add(va >>> 22);
         physical = (entry & 0xffc00000 | va & 0x3fffff) >>> 0;
       } else {
-        if (!(entry & 0x20)) this.orTable(entryAt, 0x20);
+        if (!(entry & 0x20) && !this.orTable(entryAt, entry, 0x20)) return this.walk(va, access, user);
         entryAt = (entry & 0xfffff000) + (va >>> 12 & 1023) * 4 >>> 0;
         this.usesTable(entryAt, va >>> 22 << 1);
         entry = this.tableWord(entryAt);
@@ -147,15 +152,22 @@ export class Mmu {
     if ((user && !userPage) || (write && !writable && (user || (cr0 & CR0.WP) !== 0))
       || (execute && (noExecute || (!user && userPage && (cr4 & CR4.SMEP) !== 0)))) { this.faultCode = base | 1; return -1; }
     const bits = 0x20 | (write ? 0x40 : 0);
-    if ((entry & bits) !== bits) this.orTable(entryAt, bits);
+    if ((entry & bits) !== bits && !this.orTable(entryAt, entry, bits)) return this.walk(va, access, user);
     return physical;
   }
   private reservedHigh(high: number, nxe: boolean): boolean { return (high & 0x7ffffff0) !== 0 || (high < 0 && !nxe); }
   private tableWord(physical: number): number { return physical < this.ramBytes ? this.ramWords[physical >>> 2] : -1; }
-  private orTable(physical: number, bits: number): void {
-    if (physical >= this.ramBytes) return;
-    Atomics.or(this.ramWords, physical >>> 2, bits);
+  /** Sets accessed and dirty bits (SDM vol. 3 4.8: a locked update). False: the entry is no longer what the walk has read, it must start again. */
+  private orTable(physical: number, entry: number, bits: number): boolean {
+    if (physical >= this.ramBytes) return true;
     this.dirtyMap[physical >>> 12] = DIRTY_ALL;
+    for (let expected = entry; (expected & bits) !== bits;) {
+      const seen = Atomics.compareExchange(this.ramWords, physical >>> 2, expected, expected | bits);
+      if (seen === expected) return true;
+      if ((seen ^ entry) & ~0x60) return false;
+      expected = seen;
+    }
+    return true;
   }
 
   /** Physical address of `va`; throws #PF and sets CR2. */
@@ -414,5 +426,89 @@ export class Mmu {
       if ((kind & (PAGE_KIND_MASK | PAGE_CODE | PAGE_TABLE)) === PAGE_KIND_RAM) this.fill(va, physical, true);
       this.writePhysical(physical, size, value);
     } catch (fault) { this.caught(fault); }
+  }
+  /** Where a locked access goes: a RAM address when it can be atomic, -1 when not (device, misaligned); the soft MMU is filled. */
+  private lockedTarget(va: number, bytes: number): number {
+    const physical = this.translate(va, ACCESS.WRITE, this.words[S.cpl >> 2] === 3);
+    const kind = this.kind(physical);
+    if ((kind & PAGE_KIND_MASK) !== PAGE_KIND_RAM) return -1;
+    if (!(kind & (PAGE_CODE | PAGE_TABLE))) this.fill(va, physical, true);
+    return va & bytes - 1 ? -1 : physical;
+  }
+  private lockedStored(physical: number, bytes: number): void {
+    this.dirtyMap[physical >>> 12] = DIRTY_ALL;
+    const kind = this.kind(physical);
+    if (kind & PAGE_CODE) this.code.written(physical, bytes);
+    if (kind & PAGE_TABLE) this.tableWritten(physical >>> 12);
+  }
+  /**
+   * A locked read-modify-write without a write entry; `what` = operation (lower/context.ts) | bytes << 8. Aligned RAM: atomic. Misaligned (docs/CAVEATS.md)
+   * and devices: a read, then a write.
+   */
+  slowAtomic(va: number, what: number, value: number, expected: number): number {
+    const bytes = what >> 8, operation = what & 0xff;
+    if ((va & 0xfff) + bytes <= 4096) {
+      try {
+        const physical = this.lockedTarget(va, bytes);
+        if (physical >= 0) {
+          this.words[S.countSlow >> 2]++;
+          const old = atomically(bytes === 4 ? this.ramWords : bytes === 2 ? this.ramHalves : this.ram, physical / bytes, operation, value, expected);
+          this.lockedStored(physical, bytes);
+          return old;
+        }
+      } catch (fault) { this.caught(fault); return 0; }
+    }
+    const old = this.slowRead(va, bytes, 1);
+    if (this.words[S.fault >> 2]) return 0;
+    this.slowWrite(va, combine(operation, old, value, expected), bytes);
+    return old;
+  }
+  /** LOCK CMPXCHG8B without a write entry. */
+  slowExchange64(va: number, expected: bigint, replacement: bigint): bigint {
+    if ((va & 0xfff) + 8 <= 4096) {
+      try {
+        const physical = this.lockedTarget(va, 8);
+        if (physical >= 0) {
+          this.words[S.countSlow >> 2]++;
+          const old = Atomics.compareExchange(this.ramQuads, physical / 8, BigInt.asIntN(64, expected), BigInt.asIntN(64, replacement));
+          this.lockedStored(physical, 8);
+          return old;
+        }
+      } catch (fault) { this.caught(fault); return 0n; }
+    }
+    const low = this.slowRead(va, 4, 1);
+    if (this.words[S.fault >> 2]) return 0n;
+    const high = this.slowRead(va + 4 | 0, 4, 1);
+    if (this.words[S.fault >> 2]) return 0n;
+    const old = BigInt(high) << 32n | BigInt(low >>> 0);
+    const chosen = BigInt.asUintN(64, old) === BigInt.asUintN(64, expected) ? replacement : old;
+    this.slowWrite(va, Number(BigInt.asIntN(32, chosen)), 4);
+    if (!this.words[S.fault >> 2]) this.slowWrite(va + 4 | 0, Number(BigInt.asIntN(32, chosen >> 32n)), 4);
+    return old;
+  }
+}
+
+function atomically(view: Int32Array | Uint16Array | Uint8Array, index: number, operation: number, value: number, expected: number): number {
+  switch (operation) {
+    case ATOMIC.add: return Atomics.add(view, index, value);
+    case ATOMIC.sub: return Atomics.sub(view, index, value);
+    case ATOMIC.and: return Atomics.and(view, index, value);
+    case ATOMIC.or: return Atomics.or(view, index, value);
+    case ATOMIC.xor: return Atomics.xor(view, index, value);
+    case ATOMIC.xchg: return Atomics.exchange(view, index, value);
+    case ATOMIC.cmpxchg: return Atomics.compareExchange(view, index, expected, value);
+    default: throw new RangeError(`locked operation ${operation}`);
+  }
+}
+function combine(operation: number, old: number, value: number, expected: number): number {
+  switch (operation) {
+    case ATOMIC.add: return old + value | 0;
+    case ATOMIC.sub: return old - value | 0;
+    case ATOMIC.and: return old & value;
+    case ATOMIC.or: return old | value;
+    case ATOMIC.xor: return old ^ value;
+    case ATOMIC.xchg: return value;
+    case ATOMIC.cmpxchg: return old === expected ? value : old;
+    default: throw new RangeError(`locked operation ${operation}`);
   }
 }

@@ -182,8 +182,8 @@ export class RegionCx extends Cx {
     // Record 0: a slow path that would touch a device gives up instead (a fault without vector), and tier 0 runs the instruction.
     return [k(0), k(this.eip)];
   }
-  override slowWrite(va: N, size: number, value: N): void {
-    super.slowWrite(va, size, value);
+  protected override stored(): void {
+    super.stored();
     this.mayLeave = true;
     this.fn.set(this.at.leave, w.load(this.cpu, S.smc));
   }

@@ -23,6 +23,12 @@ export interface SlowCalls {
   readonly readForWrite: Record<number, number>;
   /** (cpu, va, value, rec, blockEip) */
   readonly write: Record<number, number>;
+  /**
+   * A locked read-modify-write whose page has no write entry (yet): (cpu, va, ATOMIC | bytes << 8, value, expected, rec, blockEip) -> old value;
+   * and CMPXCHG8B: (cpu, va, expected, replacement, rec, blockEip) -> i64.
+   */
+  readonly atomic: number;
+  readonly exchange64: number;
   /** (cpu, segment offset in state | 1 if write, offset, bytes) -> linear; state.fault set on #GP/#SS. */
   readonly segment: number;
   /** (cpu, vector, error) raises a fault. */
@@ -33,6 +39,10 @@ export interface SlowCalls {
 
 export type FlagKind = 'add' | 'sub' | 'logic' | 'inc' | 'dec';
 export interface PendingFlags { readonly kind: FlagKind; readonly size: number; readonly a: N; readonly b: N; readonly res: N }
+
+/** Locked operations, by the wasm opcode (0xfe nn) of their 32-bit form; 8 bits: + 2, 16 bits: + 3. */
+export const ATOMIC = { add: 0x1e, sub: 0x25, and: 0x2c, or: 0x33, xor: 0x3a, xchg: 0x41, cmpxchg: 0x48 } as const;
+export type AtomicOperation = keyof typeof ATOMIC;
 
 const TEST_SHIFT: Record<number, number> = { 16: 3, 32: 2, 64: 1, 128: 0 };
 
@@ -145,45 +155,50 @@ export abstract class Cx {
     return w.local(value);
   }
   /**
-   * A LOCKed read-modify-write of memory operand 0 in parallel mode: `sub` is the 8-bit-less atomic opcode family base
-   * (rmw.add 0x1e, sub 0x25, and 0x2c, or 0x33, xor 0x3a, xchg 0x41). Returns the old value, or null when plain code will do.
+   * A LOCKed read-modify-write of memory operand 0 in parallel mode. Returns the old value, or null when plain code will do. Atomic on the slow
+   * path too: the first access to a lock's page in a view is as good a moment for a race as any other.
    */
-  atomicRmw(sub: number, i: number, value: N): N | null {
+  atomicRmw(operation: AtomicOperation, i: number, value: N): N | null { return this.atomic(operation, i, value, w.k(0)); }
+
+  /** LOCK CMPXCHG of memory operand 0 in parallel mode: the old value, or null when plain code will do. */
+  atomicCompareExchange(expected: N, replacement: N): N | null { return this.atomic('cmpxchg', 0, replacement, expected); }
+
+  /** What has no atomic of its own (ADC, SBB, NEG): compare and exchange until nobody came between. */
+  atomicUpdate(i: number, f: (old: N) => N): N | null {
     if (!(this.lock && this.parallel && this.isMemory(i))) return null;
     const fn = this.fn, size = this.operandSizeOf(i);
-    const va = this.let(this.linear(i, size >> 3, true)), v = this.let(value);
-    const old = fn.newLocal();
-    const entry = this.let(this.entry(this.tlbWrite(), va));
-    const opcode = sub + (size === 32 ? 0 : size === 8 ? 2 : 3);
-    fn.if(this.fast(entry, va, size), () => {
-      fn.set(old, w.atomic(opcode, w.I, size === 32 ? 2 : size === 8 ? 0 : 1, 0, w.add(w.add(va, entry), w.k(3)), v));
-    }, () => {
-      // Split or unmapped: the slow pair is not atomic against other vCPUs (docs/CAVEATS.md: split locks).
-      fn.set(old, w.call(this.slow.readForWrite[size], w.I, this.cpu, va, ...this.where()));
-      this.faultIf(this.state(S.fault));
-      const combined = sub === 0x1e ? w.add(w.local(old), v) : sub === 0x25 ? w.sub(w.local(old), v) : sub === 0x2c ? w.and(w.local(old), v)
-        : sub === 0x33 ? w.or(w.local(old), v) : sub === 0x3a ? w.xor(w.local(old), v) : v;
-      this.slowWrite(va, size, this.let(combined));
-    }, 1);
+    const va = this.let(this.linear(i, size >> 3, true)), old = fn.newLocal();
+    fn.set(old, w.call(this.slow.readForWrite[size], w.I, this.cpu, va, ...this.where()));
+    this.faultIf(this.state(S.fault));
+    const seen = fn.newLocal();
+    fn.loop(again => {
+      fn.set(seen, w.local(old));
+      fn.set(old, this.atomicAt(ATOMIC.cmpxchg, va, size, this.let(f(w.local(seen))), w.local(seen)));
+      fn.brIf(again, w.ne(w.local(old), w.local(seen)));
+    });
     return w.local(old);
   }
 
-  /** LOCK CMPXCHG of memory operand 0 in parallel mode: the old value, or null when plain code will do. */
-  atomicCompareExchange(expected: N, replacement: N): N | null {
-    if (!(this.lock && this.parallel && this.isMemory(0))) return null;
-    const fn = this.fn, size = this.operandSizeOf(0);
-    const va = this.let(this.linear(0, size >> 3, true));
-    const old = fn.newLocal();
+  private atomic(operation: AtomicOperation, i: number, value: N, expected: N): N | null {
+    if (!(this.lock && this.parallel && this.isMemory(i))) return null;
+    const size = this.operandSizeOf(i);
+    return this.atomicAt(ATOMIC[operation], this.let(this.linear(i, size >> 3, true)), size, this.let(value), expected);
+  }
+  private atomicAt(base: number, va: N, size: number, value: N, expected: N): N {
+    const fn = this.fn, old = fn.newLocal();
     const entry = this.let(this.entry(this.tlbWrite(), va));
+    const opcode = base + (size === 32 ? 0 : size === 8 ? 2 : 3);
     fn.if(this.fast(entry, va, size), () => {
-      fn.set(old, w.atomic(size === 32 ? 0x48 : size === 8 ? 0x4a : 0x4b, w.I, size === 32 ? 2 : size === 8 ? 0 : 1, 0, w.add(w.add(va, entry), w.k(3)), expected, replacement));
+      const operands = base === ATOMIC.cmpxchg ? [expected, value] : [value];
+      fn.set(old, w.atomic(opcode, w.I, size === 32 ? 2 : size === 8 ? 0 : 1, 0, w.add(w.add(va, entry), w.k(3)), ...operands));
     }, () => {
-      fn.set(old, w.call(this.slow.readForWrite[size], w.I, this.cpu, va, ...this.where()));
-      this.faultIf(this.state(S.fault));
-      this.slowWrite(va, size, this.let(w.select(replacement, w.local(old), w.eq(w.local(old), expected))));
+      fn.set(old, w.call(this.slow.atomic, w.I, this.cpu, va, w.k(base | size >> 3 << 8), value, expected, ...this.where()));
+      this.stored();
     }, 1);
     return w.local(old);
   }
+  /** A slow path has written to memory: it may have faulted, or hit code. */
+  protected stored(): void { this.faultIf(this.state(S.fault)); }
   /** CMPXCHG8B's memory part: returns the old 64-bit value; writes `replacement` if it equals `expected`, else the old value. */
   exchange64(expected: N, replacement: N): N {
     const fn = this.fn;
@@ -191,11 +206,17 @@ export abstract class Cx {
     const old = fn.newLocal(w.L);
     const entry = this.let(this.entry(this.tlbWrite(), va));
     const chosen = (): N => w.select(replacement, w.local(old, w.L), w.op2(0x51, w.I, w.local(old, w.L), expected));
+    const locked = this.lock && this.parallel;
     fn.if(this.fast(entry, va, 64), () => {
       const host = this.let(w.add(w.add(va, entry), w.k(3)));
-      if (this.lock && this.parallel) fn.set(old, w.atomic(0x49, w.L, 3, 0, host, expected, replacement));
+      if (locked) fn.set(old, w.atomic(0x49, w.L, 3, 0, host, expected, replacement));
       else { fn.set(old, w.load64(host)); fn.store64(host, chosen()); }
     }, () => {
+      if (locked) {
+        fn.set(old, w.call(this.slow.exchange64, w.L, this.cpu, va, expected, replacement, ...this.where()));
+        this.stored();
+        return;
+      }
       fn.set(old, w.call(this.slow.readForWrite[64], w.L, this.cpu, va, ...this.where()));
       this.faultIf(this.state(S.fault));
       this.slowWrite(va, 64, this.let(chosen()));
@@ -266,7 +287,7 @@ export abstract class Cx {
       fn.do(w.call(this.slow.write[64], 0x40, this.cpu, va, w.lane(w.simd(0x1d), w.L, 0, v), ...this.where()));
       fn.do(w.call(this.slow.write[64], 0x40, this.cpu, w.add(va, w.k(8)), w.lane(w.simd(0x1d), w.L, 1, v), ...this.where()));
     } else fn.do(w.call(this.slow.write[size], 0x40, this.cpu, va, v, ...this.where()));
-    this.faultIf(this.state(S.fault));
+    this.stored();
   }
   /** Raises an exception with an error code (-1: none). */
   raiseIf(condition: N, vector: number, error: number): void {

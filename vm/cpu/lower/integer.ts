@@ -4,16 +4,14 @@
 import { FLAG, S, VEC } from '../state.ts';
 import * as w from '../wasm.ts';
 import type { N } from '../wasm.ts';
-import type { Cx, FlagKind, Semantics } from './context.ts';
+import type { AtomicOperation, Cx, FlagKind, Semantics } from './context.ts';
 
 const k = w.k;
-/** wasm atomic rmw families by mnemonic. */
-const ATOMIC: Record<string, number> = { add: 0x1e, sub: 0x25, and: 0x2c, or: 0x33, xor: 0x3a };
 
-function arithmetic(kind: FlagKind, f: (a: N, b: N) => N, name: string): Semantics {
+function arithmetic(kind: FlagKind, f: (a: N, b: N) => N, name: AtomicOperation): Semantics {
   return c => {
     const b = c.let(c.rd(1));
-    const old = c.atomicRmw(ATOMIC[name], 0, b);
+    const old = c.atomicRmw(name, 0, b);
     const a = old ?? c.rmw(0);
     const res = c.let(f(a, b));
     if (!old) c.wr(0, res);
@@ -22,9 +20,11 @@ function arithmetic(kind: FlagKind, f: (a: N, b: N) => N, name: string): Semanti
 }
 function withCarry(kind: FlagKind, f: (a: N, b: N, carry: N) => N): Semantics {
   return c => {
-    const b = c.let(c.rd(1)), a = c.rmw(0), carry = c.let(c.carry());
+    const b = c.let(c.rd(1)), carryIn = c.let(c.carry());
+    const old = c.atomicUpdate(0, a => f(a, b, carryIn));
+    const a = old ?? c.rmw(0), carry = old ? carryIn : c.let(c.carry());
     const res = c.let(f(a, b, carry));
-    c.wr(0, res);
+    if (!old) c.wr(0, res);
     c.flags(kind, c.size, a, b, res);
     // Bit size-1 of a partial result decides; the direct conditions assume no carry-in.
     c.pending = null;
@@ -39,7 +39,7 @@ function test(c: Cx): void {
   c.flags('logic', c.size, a, a, c.let(w.and(a, b)));
 }
 const step = (kind: 'inc' | 'dec'): Semantics => c => {
-  const old = c.atomicRmw(kind === 'inc' ? 0x1e : 0x25, 0, k(1));
+  const old = c.atomicRmw(kind === 'inc' ? 'add' : 'sub', 0, k(1));
   const a = old ?? c.rmw(0);
   const res = c.let(kind === 'inc' ? w.add(a, k(1)) : w.sub(a, k(1)));
   if (!old) c.wr(0, res);
@@ -122,7 +122,7 @@ const bitOp = (name: string, immediate: boolean): Semantics => c => {
   if (immediate || !c.isMemory(0)) {
     if (name === 'bt') { c.setCarry(w.and(w.shr(c.rd(0), bit), k(1))); return; }
     const mask = c.let(w.shl(k(1), bit));
-    const family = name === 'bts' ? 0x33 : name === 'btr' ? 0x2c : 0x3a;
+    const family = name === 'bts' ? 'or' : name === 'btr' ? 'and' : 'xor';
     const atomicOld = c.atomicRmw(family, 0, name === 'btr' ? w.xor(mask, k(-1)) : mask);
     const old = atomicOld ?? c.rmw(0);
     if (!atomicOld) c.wr(0, change(old, mask));
@@ -133,7 +133,7 @@ const bitOp = (name: string, immediate: boolean): Semantics => c => {
   c.bitStringOffset = offset;
   if (name === 'bt') { c.setCarry(w.and(w.shr(c.rd(0), bit), k(1))); c.bitStringOffset = null; return; }
   const mask = c.let(w.shl(k(1), bit));
-  const family = name === 'bts' ? 0x33 : name === 'btr' ? 0x2c : 0x3a;
+  const family = name === 'bts' ? 'or' : name === 'btr' ? 'and' : 'xor';
   const atomicOld = c.atomicRmw(family, 0, name === 'btr' ? w.xor(mask, k(-1)) : mask);
   const old = atomicOld ?? c.rmw(0);
   if (!atomicOld) c.wr(0, change(old, mask));
@@ -152,7 +152,7 @@ const exchange: Semantics = c => {
   // XCHG with memory is locked with or without the prefix.
   const wasLock = c.lock;
   c.lock = true;
-  const old = c.atomicRmw(0x41, 0, b);
+  const old = c.atomicRmw('xchg', 0, b);
   c.lock = wasLock;
   const a = old ?? c.rmw(0);
   if (!old) c.wr(0, b);
@@ -160,7 +160,7 @@ const exchange: Semantics = c => {
 };
 const exchangeAdd: Semantics = c => {
   const b = c.let(c.rd(1));
-  const old = c.atomicRmw(0x1e, 0, b);
+  const old = c.atomicRmw('add', 0, b);
   const a = old ?? c.rmw(0);
   const res = c.let(w.add(a, b));
   if (c.isMemory(0)) { if (!old) c.wr(0, res); c.wr(1, a); } else { c.wr(1, a); c.wr(0, res); }
@@ -220,8 +220,13 @@ export const INTEGER: Record<string, Semantics> = {
   and: arithmetic('logic', w.and, 'and'), or: arithmetic('logic', w.or, 'or'), xor: arithmetic('logic', w.xor, 'xor'),
   adc: withCarry('add', (a, b, carry) => w.add(w.add(a, b), carry)), sbb: withCarry('sub', (a, b, carry) => w.sub(w.sub(a, b), carry)),
   cmp: compare, test, inc: step('inc'), dec: step('dec'),
-  neg: c => { const a = c.rmw(0), res = c.let(w.sub(k(0), a)); c.wr(0, res); c.flags('sub', c.size, k(0), a, res); },
-  not: c => { if (!c.atomicRmw(0x3a, 0, k(-1))) c.wr(0, w.xor(c.rmw(0), k(-1))); },
+  neg: c => {
+    const old = c.atomicUpdate(0, a => w.sub(k(0), a));
+    const a = old ?? c.rmw(0), res = c.let(w.sub(k(0), a));
+    if (!old) c.wr(0, res);
+    c.flags('sub', c.size, k(0), a, res);
+  },
+  not: c => { if (!c.atomicRmw('xor', 0, k(-1))) c.wr(0, w.xor(c.rmw(0), k(-1))); },
   mov: c => c.wr(0, c.rd(1)),
   movzx: c => c.wr(0, c.rd(1)),
   movsx: c => c.wr(0, c.signed(c.rd(1), c.operandSizeOf(1))),

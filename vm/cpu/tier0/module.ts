@@ -29,6 +29,7 @@ export function hotKinds(forms: readonly Form[]): Map<string, number> {
 let cachedForms: Form[] | undefined;
 export const HOT_FORMS = (): readonly Form[] => cachedForms ??= hotForms();
 
+const ATOMIC_TYPE = [I, I, I, I, I, I, I], EXCHANGE64_TYPE = [I, I, L, L, I, I];
 const SIZES = [8, 16, 32, 64] as const;
 const valueType = (size: number): T => size === 64 ? L : I;
 /** Names under which the slow paths are exported and imported. */
@@ -42,7 +43,10 @@ export function importSlowCalls(module: ModuleBuilder): SlowCalls {
     readForWrite[size] = module.import(slowName('readForWrite', size), [I, I, I, I], [valueType(size)]);
     write[size] = module.import(slowName('write', size), [I, I, valueType(size), I, I], []);
   }
-  return { read, readForWrite, write, segment: module.import('segment', [I, I, I, I], [I]), raise: module.import('raise', [I, I, I], []), float: module.import('float', [I, I, I, I, I], [I]) };
+  return {
+    read, readForWrite, write, atomic: module.import('atomic', ATOMIC_TYPE, [I]), exchange64: module.import('exchange64', EXCHANGE64_TYPE, [L]),
+    segment: module.import('segment', [I, I, I, I], [I]), raise: module.import('raise', [I, I, I], []), float: module.import('float', [I, I, I, I, I], [I]),
+  };
 }
 
 /** Runs the lowering of a form (and of the jump fused to it) in context `c`. */
@@ -69,17 +73,19 @@ export function rareModule(forms: readonly Form[], options: Tier0Options): Uint8
 }
 
 /** Defines the slow paths over two JavaScript imports. */
-function defineSlowCalls(module: ModuleBuilder, jsRead: number, jsWrite: number, jsFloat: number): SlowCalls {
-  const calls = { read: {} as Record<number, number>, readForWrite: {} as Record<number, number>, write: {} as Record<number, number>, segment: 0, raise: 0, float: 0 };
+function defineSlowCalls(module: ModuleBuilder, js: { read: number; write: number; atomic: number; exchange64: number; float: number }): SlowCalls {
+  const calls = { read: {} as Record<number, number>, readForWrite: {} as Record<number, number>, write: {} as Record<number, number>, atomic: 0, exchange64: 0, segment: 0, raise: 0, float: 0 };
   for (const size of SIZES) {
     calls.read[size] = module.declare(slowName('read', size), [I, I, I, I], [valueType(size)], true);
     calls.readForWrite[size] = module.declare(slowName('readForWrite', size), [I, I, I, I], [valueType(size)], true);
     calls.write[size] = module.declare(slowName('write', size), [I, I, valueType(size), I, I], [], true);
   }
+  calls.atomic = module.declare('atomic', ATOMIC_TYPE, [I], true);
+  calls.exchange64 = module.declare('exchange64', EXCHANGE64_TYPE, [L], true);
   calls.segment = module.declare('segment', [I, I, I, I], [I], true);
   calls.raise = module.declare('raise', [I, I, I], [], true);
   calls.float = module.declare('float', [I, I, I, I, I], [I], true);
-  module.define(calls.float, fn => fn.emit(w.call(jsFloat, I, ...[0, 1, 2, 3, 4].map(i => w.local(i)))));
+  module.define(calls.float, fn => fn.emit(w.call(js.float, I, ...[0, 1, 2, 3, 4].map(i => w.local(i)))));
 
   const cpu = w.local(0), va = w.local(1);
   const entryOf = (table: number): N => w.load(w.add(w.load(cpu, table), w.shl(w.shr(va, k(12)), k(2))));
@@ -94,7 +100,7 @@ function defineSlowCalls(module: ModuleBuilder, jsRead: number, jsWrite: number,
       fn.ret(size === 8 ? w.load8u(host, 3) : size === 16 ? w.load16u(host, 3) : size === 32 ? w.load(host, 3) : w.load64(host, 3));
     });
     note(fn, rec, blockEip);
-    if (size < 64) { fn.emit(w.call(jsRead, I, cpu, va, k(size >> 3), k(forWrite ? 1 : 0))); return; }
+    if (size < 64) { fn.emit(w.call(js.read, I, cpu, va, k(size >> 3), k(forWrite ? 1 : 0))); return; }
     const half = forWrite ? calls.readForWrite[32] : calls.read[32];
     const low = fn.let(w.call(half, I, cpu, va, rec, blockEip));
     fn.if(w.load(cpu, S.fault), () => fn.ret(w.k64(0n)));
@@ -111,7 +117,7 @@ function defineSlowCalls(module: ModuleBuilder, jsRead: number, jsWrite: number,
       fn.ret();
     });
     note(fn, rec, blockEip);
-    if (size < 64) { fn.do(w.call(jsWrite, 0x40, cpu, va, value, k(size >> 3))); return; }
+    if (size < 64) { fn.do(w.call(js.write, 0x40, cpu, va, value, k(size >> 3))); return; }
     // No partial write: both halves must be writable first.
     fn.drop(w.call(calls.readForWrite[32], I, cpu, va, rec, blockEip));
     fn.if(w.load(cpu, S.fault), () => fn.ret());
@@ -125,6 +131,14 @@ function defineSlowCalls(module: ModuleBuilder, jsRead: number, jsWrite: number,
     module.define(calls.readForWrite[size], reader(size, true));
     module.define(calls.write[size], writer(size));
   }
+  module.define(calls.atomic, fn => {
+    note(fn, w.local(5), w.local(6));
+    fn.emit(w.call(js.atomic, I, cpu, va, w.local(2), w.local(3), w.local(4)));
+  });
+  module.define(calls.exchange64, fn => {
+    note(fn, w.local(4), w.local(5));
+    fn.emit(w.call(js.exchange64, L, cpu, va, w.local(2, L), w.local(3, L)));
+  });
   module.define(calls.raise, fn => {
     fn.store(cpu, w.local(1), S.faultVector);
     fn.store(cpu, w.local(2), S.faultError);
@@ -154,9 +168,11 @@ function defineSlowCalls(module: ModuleBuilder, jsRead: number, jsWrite: number,
 
 export function tier0Module(options: Tier0Options): Uint8Array {
   const module = new ModuleBuilder();
-  const jsRead = module.import('slowRead', [I, I, I, I], [I]);
-  const jsWrite = module.import('slowWrite', [I, I, I, I], []);
-  const jsFloat = module.import('floatUnit', [I, I, I, I, I], [I]);
+  const memory = {
+    read: module.import('slowRead', [I, I, I, I], [I]), write: module.import('slowWrite', [I, I, I, I], []),
+    atomic: module.import('slowAtomic', [I, I, I, I, I], [I]), exchange64: module.import('slowExchange64', [I, I, L, L], [L]),
+    float: module.import('floatUnit', [I, I, I, I, I], [I]),
+  };
   const jsLookup = module.import('lookup', [I], [I]);
   const jsTruncate = module.import('truncate', [I], [I]);
   const jsOperation = module.import('operation', [I], [I]);
@@ -166,7 +182,7 @@ export function tier0Module(options: Tier0Options): Uint8Array {
   module.importTable = true;
   const rareType = module.typeIndex({ params: [I, I, I], results: [I] });
   const regionType = module.typeIndex({ params: [I, I], results: [I] });
-  const slow = defineSlowCalls(module, jsRead, jsWrite, jsFloat);
+  const slow = defineSlowCalls(module, memory);
   const gate = defineFastOperations(module, slow);
   const run = module.declare('run', [I], [I], true);
   const forms = HOT_FORMS();
