@@ -141,9 +141,11 @@ const OWNER_SLOT: usize = 32;
       const n = base + <u32>ctz<u32>(left);
       left &= left - 1;
       const st = this.statusEntry(n);
-      const state = load<u32>(st, RING_STATUS_ENTRY_STATE);
-      barrier();
+      // The seq first: `take` stores the state before it. The other way round a worker that takes the entry between the two loads shows
+      // the `done` of the slot's previous request under the seq of this one.
       if (load<u32>(st, RING_STATUS_ENTRY_SEQ) != load<u32>(this.entry(n), RING_REQUEST_ENTRY_SEQ)) continue;
+      barrier();
+      const state = load<u32>(st, RING_STATUS_ENTRY_STATE);
       if (state != RING_STATE_DONE) { if (state > RING_STATE_DONE) this.refused++; continue; }
       if (<i32>(load<u32>(st, RING_STATUS_ENTRY_EPOCH) - epoch) > 0) { this.refused++; continue; }
       const s = this.slot(n);

@@ -42,6 +42,28 @@ describe('ring', () => {
     }
   });
 
+  it('never takes the answer of the previous request in a slot for that of the one just taken', async () => {
+    // The worker takes slot 0 for the second time at every barrier that `reap` passes, in turn.
+    for (let at = 0; at < 12; at++) {
+      const g = await start();
+      const o = g.fn['owner']!(0, REQUEST, STATUS, 1), w = g.fn['worker']!(1, REQUEST, STATUS, 1);
+      for (let k = 0; k < RING.slots; k++) post(g, o, 1); // every slot has a `done` behind it
+      for (let k = 0; k < RING.slots; k++) g.fn['complete']!(w, g.fn['take']!(w), 0, 111);
+      g.fn['reap']!(o);
+      for (let k = 0; k < RING.slots; k++) g.fn['slotRelease']!(o, g.fn['poll']!(o));
+      const first = post(g, o, 2), second = post(g, o, 3);
+      g.fn['complete']!(w, g.fn['take']!(w), 0, 222);
+      let barriers = 0;
+      g.onBarrier = () => { if (barriers++ === at) { g.onBarrier = undefined; expect(g.fn['take']!(w)).toBe(second); } };
+      g.fn['reap']!(o);
+      g.onBarrier = undefined;
+      expect(g.fn['poll']!(o)).toBe(first);
+      expect(g.fn['slotResult']!(o, first)).toBe(222);
+      g.fn['slotRelease']!(o, first);
+      expect(g.fn['poll']!(o), `taken at barrier ${at}`).toBe(-1); // the second is in work, not done
+    }
+  });
+
   it('is full at 64 entries and goes on when one is released', async () => {
     const g = await start();
     const o = g.fn['owner']!(0, REQUEST, STATUS, 1), w = g.fn['worker']!(1, REQUEST, STATUS, 1);
