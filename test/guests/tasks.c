@@ -26,7 +26,9 @@ static void preempt(struct frame *f) {
   outb(0x20, 0x20);
   frames[current] = (u32)f;
   current = (current + 1) % N;
-  if (++switches >= 40) { stop = 1; current = 0; }
+  /* The last tick silences the timer: another one may be on its way before the test gets to CLI. */
+  if (!stop && ++switches >= 40) { pic_mask_all(); stop = 1; current = 0; }
+  if (stop) current = 0;
   asm volatile("mov %0, %%esp\n jmp trap_return" : : "r"(frames[current]) : "memory");
 }
 static void spinner(void) {

@@ -15,7 +15,8 @@ import type { Engine as EngineInterface, EngineOptions, Exit } from '../engine.t
 import { BlockCache, type Block } from './blocks.ts';
 import { decode } from './isa/decode.ts';
 import { Coherence } from './coherence.ts';
-import { ACCESS, GuestFault, Mmu, PAGE_CODE, PAGE_TABLE, REPEAT_IN_TIER0 } from './mmu.ts';
+import { ACCESS, GuestFault, Mmu, PAGE_CODE, PAGE_TABLE } from './mmu.ts';
+import { REPEAT_IN_TIER0 } from './jit/exit.ts';
 import { RegionManager } from './jit/manager.ts';
 import { ARCH_FIELDS, ATTN, CR0, FLAG, MODE, RUN, S, SEG, VEC, VCPU_BLOCK_BYTES, readEflags, writeEflags } from './state.ts';
 import { FloatUnit } from './float/unit.ts';
@@ -64,6 +65,8 @@ export class Engine implements EngineInterface {
   /** Budget of this run() not yet given to generated code; length of the next slice. */
   private later = 0;
   private slice = SLICE_INSNS;
+  /** Start of the block that the end of the last run() cut in two, -1: none. A region should begin there, not in the middle of a loop body. */
+  private cut = -1;
   private currentRest = 0;
 
   /** parallel: attention is tested at block boundaries and LOCK uses wasm atomics. */
@@ -87,7 +90,7 @@ export class Engine implements EngineInterface {
       slowExchange64: (_cpu: number, va: number, expected: bigint, replacement: bigint) => this.mmu.slowExchange64(va, expected, replacement),
       floatUnit: (_cpu: number, op: number, shape: number, at: number, immediate: number) => float.run(op, shape, at, immediate),
       lookup: () => this.lookup(0), truncate: () => this.truncate(),
-      revalidate: (slot: number) => this.regions?.revalidate(slot) ? 1 : 0,
+      revalidate: (slot: number) => this.regions?.revalidate(slot) ? 1 : 0, split: (slot: number) => this.regions?.split(slot) ? 1 : 0,
       operation: () => this.operation(), fault: () => this.fault(), check: () => this.check(),
     };
     const instance = new WebAssembly.Instance(compiledTier0(parallel), { env });
@@ -112,7 +115,7 @@ export class Engine implements EngineInterface {
     };
     this.blocks = new BlockCache(board, this.mmu, cpu, kindsOf, rare, parallel, this.coherence);
     if (options.jit !== 'off') {
-      this.regions = new RegionManager(board, this.mmu, this.blocks, this.words, parallel, instance.exports, (slot, fn) => {
+      this.regions = new RegionManager(board, this.mmu, this.blocks, this.words, parallel, instance.exports, () => this.retiredEnd - this.words[S.budget >> 2], (slot, fn) => {
         const at = slot ?? nextSlot++;
         if (at === table.length) table.grow(4096);
         table.set(at, fn as never);
@@ -121,6 +124,7 @@ export class Engine implements EngineInterface {
     }
     this.mmu.code = {
       written: (physical, bytes) => this.blocks.written(physical, bytes),
+      hits: (physical, bytes) => this.coherence.hitsCode(physical >>> 12, physical & 0xfff, bytes),
       dropped: page => { if (page < 0) this.blocks.reset(); else this.blocks.dropPage(page); },
     };
     this.mmu.wrapVector = write => this.wrapVector(write);
@@ -273,7 +277,8 @@ export class Engine implements EngineInterface {
    * function by its optimised form, which it does only when the function returns: short while regions are being made, long later.
    */
   private startSlice(): void {
-    if (this.regions) this.slice = this.regions.sample() ? SLICE_INSNS : Math.min(this.slice + (this.slice >> 3), MAX_SLICE_INSNS);
+    if (this.regions) this.slice = this.regions.sample(this.cut >= 0 ? this.cut : this.words[S.eip >> 2] >>> 0) ? SLICE_INSNS : Math.min(this.slice + (this.slice >> 3), MAX_SLICE_INSNS);
+    this.cut = -1;
     const slice = this.regions ? Math.min(this.later, this.slice) : this.later;
     this.later -= slice;
     this.words[S.budget >> 2] += slice;
@@ -427,6 +432,7 @@ export class Engine implements EngineInterface {
   private truncate(): number {
     const words = this.words;
     if (this.later > 0) { this.startSlice(); return 0; }
+    this.cut = words[S.eip >> 2] >>> 0;
     const shadowed = words[S.shadow >> 2];
     const record = this.lookup(Math.min(words[S.budget >> 2], 48));
     words[S.shadow >> 2] = words[S.shadow >> 2] && shadowed;

@@ -14,6 +14,7 @@ import { DIRTY_ALL, GUEST_RAM_BASE, PAGE_KIND_MASK, PAGE_KIND_RAM, PAGE_KIND_ROM
 import type { AccessSize, Bus } from '../devices/bus.ts';
 import { CR0, CR4, S, VEC } from './state.ts';
 import { JUMP_CACHE_BYTES } from './tier0/record.ts';
+import { ONCE_IN_TIER0, REPEAT_IN_TIER0 } from './jit/exit.ts';
 import { EVENT, type Coherence } from './coherence.ts';
 import { ATOMIC } from './lower/context.ts';
 import { DIRECTORY, View } from './views.ts';
@@ -25,8 +26,6 @@ export class GuestFault {
   constructor(vector: number, error = -1) { this.vector = vector; this.error = error; }
 }
 
-/** `faultVector` of an access that a region leaves to tier 0. */
-export const REPEAT_IN_TIER0 = -1;
 const isMemory = (kind: number): boolean => (kind & PAGE_KIND_MASK) === PAGE_KIND_RAM || (kind & PAGE_KIND_MASK) === PAGE_KIND_ROM;
 
 /** Page-map bit: the page holds translated code; stores to it take the slow path. */
@@ -39,6 +38,8 @@ export const ACCESS = { READ: 0, WRITE: 1, EXECUTE: 2 } as const;
 /** What a store to a code page must tell. */
 export interface CodeWatcher {
   written(physical: number, bytes: number): void;
+  /** Would `written` find code? */
+  hits(physical: number, bytes: number): boolean;
   /** Another vCPU wrote code of this page (-1: of any page). */
   dropped(page: number): void;
 }
@@ -61,7 +62,7 @@ export class Mmu {
   private view: View;
   private readonly viewLimit: number;
   private uses = 0;
-  code: CodeWatcher = { written: () => undefined, dropped: () => undefined };
+  code: CodeWatcher = { written: () => undefined, hits: () => false, dropped: () => undefined };
   /** The vector of an access by generated code that wraps at 4 GiB (#GP, or #SS through the stack), or -1 where wrapping is legal. */
   wrapVector: (write: boolean) => number = () => VEC.GP;
   /** Called before the bus is used, to make `retired` exact, and after, because the bus may want attention. */
@@ -90,6 +91,8 @@ export class Mmu {
 
   // ---- the walk
   private faultCode = 0;
+  /** A walk took write entries away: the table it read was ordinary memory before. */
+  private walkDropped = false;
   /** Physical address, or -1 with `faultCode` set. */
   private walk(va: number, access: number, user: boolean): number {
     const words = this.words;
@@ -244,7 +247,7 @@ export class Mmu {
     if (slots) slots.push(slot); else view.tables.set(page, [slot]);
     if (page >= this.ramBytes >>> 12) return;
     if (!(Atomics.or(this.pageMap, page, PAGE_TABLE) & PAGE_TABLE)) {
-      this.dropWriteEntries(page);
+      if (this.dropWriteEntries(page)) this.walkDropped = true;
       view.needs = Math.max(view.needs, this.coherence.post(EVENT.TABLE, page));
     } else view.needs = Math.max(view.needs, this.coherence.head);
   }
@@ -386,25 +389,42 @@ export class Mmu {
   private bothMemory(va: number, size: number, access: number, user: boolean): boolean {
     return isMemory(this.kind(this.translate(va, access, user))) && isMemory(this.kind(this.translate((va + size - 1 & 0xfffff000) | 0, access, user)));
   }
-  /** From a region (record 0): a device. The instruction is left untouched for tier 0. */
-  private giveUp(): number {
-    this.words[S.faultVector >> 2] = REPEAT_IN_TIER0;
+  /** A region (record 0) leaves the instruction untouched to tier 0. */
+  private giveUp(vector: number): number {
+    this.words[S.faultVector >> 2] = vector;
     this.words[S.fault >> 2] = 1;
     return 0;
   }
+  private get fromRegion(): boolean { return this.words[S.rec >> 2] === 0; }
+  /** A store there takes translations away. */
+  private disturbs(physical: number, size: number, kind: number): boolean {
+    return (kind & PAGE_TABLE) !== 0 || ((kind & PAGE_CODE) !== 0 && this.code.hits(physical, size));
+  }
+  /** disturbs() for a store that crosses into the next page. */
+  private disturbsAcross(va: number, size: number, user: boolean): boolean {
+    const first = this.translate(va, ACCESS.WRITE, user), second = this.translate((va + size - 1 & 0xfffff000) | 0, ACCESS.WRITE, user), head = 4096 - (va & 0xfff);
+    return this.disturbs(first, head, this.kind(first)) || this.disturbs(second, size - head, this.kind(second));
+  }
   slowRead(va: number, size: number, forWrite: number): number {
     this.words[S.countSlow >> 2]++;
+    this.walkDropped = false;
     const user = this.words[S.cpl >> 2] === 3;
     try {
       if ((va & 0xfff) + size > 4096) {
         if ((va >>> 0) + size > 2 ** 32) this.wraps(false);
-        if (this.words[S.rec >> 2] === 0 && !this.bothMemory(va, size, forWrite ? ACCESS.WRITE : ACCESS.READ, user)) return this.giveUp();
+        if (this.fromRegion) {
+          if (!this.bothMemory(va, size, forWrite ? ACCESS.WRITE : ACCESS.READ, user)) return this.giveUp(REPEAT_IN_TIER0);
+          if (this.walkDropped || (forWrite && this.disturbsAcross(va, size, user))) return this.giveUp(ONCE_IN_TIER0);
+        }
         if (forWrite) this.checkWrite(va, size, user);
         return this.read(va, size, user);
       }
       const physical = this.translate(va, forWrite ? ACCESS.WRITE : ACCESS.READ, user);
       const kind = this.kind(physical);
-      if (this.words[S.rec >> 2] === 0 && !isMemory(kind)) return this.giveUp();
+      if (this.fromRegion) {
+        if (!isMemory(kind)) return this.giveUp(REPEAT_IN_TIER0);
+        if (this.walkDropped || (forWrite && this.disturbs(physical, size, kind))) return this.giveUp(ONCE_IN_TIER0);
+      }
       if ((kind & PAGE_KIND_MASK) === PAGE_KIND_RAM) this.fill(va, physical, forWrite !== 0 && !(kind & (PAGE_CODE | PAGE_TABLE)));
       else if ((kind & PAGE_KIND_MASK) === PAGE_KIND_ROM && physical < this.ramBytes) this.fill(va, physical, false);
       const value = this.readPhysical(physical, size);
@@ -413,25 +433,35 @@ export class Mmu {
   }
   slowWrite(va: number, value: number, size: number): void {
     this.words[S.countSlow >> 2]++;
+    this.walkDropped = false;
     const user = this.words[S.cpl >> 2] === 3;
     try {
       if ((va & 0xfff) + size > 4096) {
         if ((va >>> 0) + size > 2 ** 32) this.wraps(true);
+        if (this.fromRegion) {
+          if (!this.bothMemory(va, size, ACCESS.WRITE, user)) { this.giveUp(REPEAT_IN_TIER0); return; }
+          if (this.disturbsAcross(va, size, user) || this.walkDropped) { this.giveUp(ONCE_IN_TIER0); return; }
+        }
         this.write(va, size, value, user);
         return;
       }
       const physical = this.translate(va, ACCESS.WRITE, user);
       const kind = this.kind(physical);
-      if (this.words[S.rec >> 2] === 0 && !isMemory(kind)) { this.giveUp(); return; }
+      if (this.fromRegion) {
+        if (!isMemory(kind)) { this.giveUp(REPEAT_IN_TIER0); return; }
+        if (this.walkDropped || this.disturbs(physical, size, kind)) { this.giveUp(ONCE_IN_TIER0); return; }
+      }
       if ((kind & (PAGE_KIND_MASK | PAGE_CODE | PAGE_TABLE)) === PAGE_KIND_RAM) this.fill(va, physical, true);
       this.writePhysical(physical, size, value);
     } catch (fault) { this.caught(fault); }
   }
   /** Where a locked access goes: a RAM address when it can be atomic, -1 when not (device, misaligned); the soft MMU is filled. */
   private lockedTarget(va: number, bytes: number): number {
+    this.walkDropped = false;
     const physical = this.translate(va, ACCESS.WRITE, this.words[S.cpl >> 2] === 3);
     const kind = this.kind(physical);
     if ((kind & PAGE_KIND_MASK) !== PAGE_KIND_RAM) return -1;
+    if (this.fromRegion && (this.walkDropped || this.disturbs(physical, bytes, kind))) throw new GuestFault(ONCE_IN_TIER0);
     if (!(kind & (PAGE_CODE | PAGE_TABLE))) this.fill(va, physical, true);
     return va & bytes - 1 ? -1 : physical;
   }

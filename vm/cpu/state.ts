@@ -64,8 +64,6 @@ export const S = {
   rec: 0x84, blockEip: 0x88,
   /** Tier 1: EIP and count of instructions to give back of the instruction in the slow path; rec is 0 then. */
   instrRest: 0x8c,
-  /** Set when a store hit code: leave the block after this instruction. */
-  smc: 0x90,
   /** Counted, visible events: unimplemented instructions met, and the EIP of the last. */
   unimplemented: 0x94, unimplementedEip: 0x98,
   /** 1 while an NMI handler runs (until IRET). */

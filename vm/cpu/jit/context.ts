@@ -14,15 +14,16 @@
  * The flag words are made only where someone can see them: at exits (cold), by the shared helper `settle`.
  *
  * Exactness. Every way out goes through the shared exit: registers are spilled, EIP is that of the instruction, the budget gets back
- * what the block had paid for instructions that did not complete. A store whose slow path hit code sets `leave`; the region then ends
- * after that very instruction. Devices are never touched from here: the instruction faults without a vector and tier 0 repeats it.
+ * what the block had paid for instructions that did not complete. What would change translations under us is never done from here:
+ * an access that reaches a device, code or a page table faults without a vector, and tier 0 runs the instruction (mmu.ts).
  */
-import { Cx, type FlagKind, type PendingFlags, type SlowCalls } from '../lower/context.ts';
+import { Cx, type Direct, type FlagKind, type PendingFlags, type SlowCalls } from '../lower/context.ts';
 import type { Insn, Operand } from '../isa/decode.ts';
 import { S, SEG, segSelector } from '../state.ts';
 import * as w from '../wasm.ts';
 import type { Fn, Label, N } from '../wasm.ts';
 import { EXIT } from './exit.ts';
+import type { Access, Group, Grouped } from './groups.ts';
 
 const k = w.k;
 export const FLAG_KINDS: readonly FlagKind[] = ['add', 'sub', 'logic', 'inc', 'dec'];
@@ -36,10 +37,9 @@ export interface Locals {
   readonly budget: number;
   readonly flagKind: number; readonly carryX: number; readonly carryY: number; readonly result: number;
   readonly flagRes: number; readonly flagAux: number;
-  readonly leave: number;
   readonly exitEip: number; readonly exitCode: number;
   readonly dispatch: number;
-  readonly tlbRead: number; readonly tlbWrite: number; readonly jumpCache: number;
+  readonly tlbRead: number; readonly tlbWrite: number;
 }
 
 type Flags =
@@ -54,7 +54,7 @@ export type FlagsOut = { readonly kind: FlagKind; readonly size: number } | null
 
 interface CxState {
   readonly insn: Insn; readonly eip: number; readonly rest: number; readonly flagState: Flags; readonly pending: PendingFlags | null;
-  readonly transferred: boolean; readonly mayLeave: boolean;
+  readonly transferred: boolean;
 }
 
 /** Where control goes; given by the structure emitter. */
@@ -80,8 +80,11 @@ export class RegionCx extends Cx {
   private rest = 0;
   private flagState: Flags = { t: 'words' };
   private eager = false;
-  /** This instruction has a store slow path that may have asked to leave. */
-  private mayLeave = false;
+  /** Accesses of this instruction that belong to groups, and the address trees made for them. */
+  private grouped: Grouped | undefined;
+  private readonly tags = new Map<N, Access>();
+  /** Host address of each group's lowest byte, minus 3. */
+  private readonly hosts = new Map<Group, N>();
   /** Result is in the block: true once control has been transferred. */
   transferred = false;
 
@@ -96,7 +99,7 @@ export class RegionCx extends Cx {
     this.adoptKnown();
     this.transferred = false;
   }
-  begin(insn: Insn, eip: number, rest: number, needFlags: boolean): void {
+  begin(insn: Insn, eip: number, rest: number, needFlags: boolean, grouped: Grouped | undefined): void {
     this.insn = insn;
     this.eip = eip;
     this.rest = rest;
@@ -106,16 +109,11 @@ export class RegionCx extends Cx {
     this.lock = insn.lock;
     this.needFlags = needFlags;
     this.bitStringOffset = null;
-    this.mayLeave = false;
+    this.grouped = grouped;
+    this.tags.clear();
     this.eager = !SYMBOLIC.has(this.name);
     if (insn.entry.str && insn.rep !== 0) this.settleFlags();
   }
-  /** After the semantics of an instruction that does not transfer control. */
-  end(): void {
-    if (this.mayLeave) this.fn.if(w.local(this.at.leave), () => this.leaveAt(this.nextEip(), this.rest - 1, EXIT.CHECK), undefined, 0);
-    this.mayLeave = false;
-  }
-
   // ---- operands
   private op(i: number): Operand { return this.insn.ops[i]; }
   operandClass(i: number): string { return this.op(i).c; }
@@ -152,8 +150,38 @@ export class RegionCx extends Cx {
   linear(i: number, bytes: number, write: boolean): N {
     const op = this.op(i) as Operand & { c: 'M' };
     // Regions are made only when ES, CS, SS and DS are flat; FS and GS go through their caches, and code is never writable.
-    if (op.seg < 4 && !(write && op.seg === SEG.CS)) return this.effective(i);
+    if (op.seg < 4 && !(write && op.seg === SEG.CS)) {
+      const address = this.effective(i);
+      if (this.grouped?.explicit) this.tags.set(address, this.grouped.explicit);
+      return address;
+    }
     return this.segmented(k(segSelector(op.seg)), this.let(this.effective(i)), bytes, write);
+  }
+  override stackAddress(esp: N, _bytes: number, _write: boolean): N {
+    if (this.grouped?.stack) this.tags.set(esp, this.grouped.stack);
+    return esp;
+  }
+  override direct(address: N): Direct | null {
+    const access = this.tags.get(address);
+    if (!access) return null;
+    const { group, offset } = access, { fn } = this;
+    if (access.first) {
+      const low = this.let(w.add(address, k(group.low)));
+      const entry = this.let(this.entry(group.write ? this.tlbWrite() : this.tlbRead(), low));
+      const leave = (): void => this.leaveAt(k(this.eip), this.rest, EXIT.SPLIT);
+      if (group.oneAddress && group.span !== 1) fn.if(w.eqz(this.fast(entry, low, group.span * 8)), leave, undefined, 0);
+      else {
+        fn.block(good => {
+          fn.block(bad => {
+            if (group.span > 1) fn.brIf(bad, w.gtu(w.and(low, k(4095)), k(4096 - group.span)), 0);
+            fn.brIf(good, w.and(entry, k(1)), 1);
+          });
+          leave();
+        });
+      }
+      this.hosts.set(group, this.let(w.add(low, entry)));
+    }
+    return { host: this.hosts.get(group)!, offset: offset - group.low + 3 };
   }
   implicitSegment(): N | null { return this.insn.seg >= 4 ? k(segSelector(this.insn.seg)) : null; }
   tlbRead(): N { return w.local(this.at.tlbRead); }
@@ -182,11 +210,6 @@ export class RegionCx extends Cx {
     // Record 0: a slow path that would touch a device gives up instead (a fault without vector), and tier 0 runs the instruction.
     return [k(0), k(this.eip)];
   }
-  protected override stored(): void {
-    super.stored();
-    this.mayLeave = true;
-    this.fn.set(this.at.leave, w.load(this.cpu, S.smc));
-  }
   faultIf(condition?: N): void {
     const leave = (): void => this.leaveAt(k(this.eip), this.rest, EXIT.FAULT);
     if (condition) this.fn.if(condition, leave, undefined, 0); else leave();
@@ -203,10 +226,8 @@ export class RegionCx extends Cx {
   }
 
   // ---- control transfer (the block's last instruction)
-  private finish(transfer: () => void, eip: N): void {
+  private finish(transfer: () => void): void {
     this.transferred = true;
-    if (this.mayLeave) this.fn.if(w.local(this.at.leave), () => this.leaveAt(eip, 0, EXIT.CHECK), undefined, 0);
-    this.mayLeave = false;
     transfer();
   }
   private target(i: number): number { return (this.eip + this.insn.length + (this.op(i) as Operand & { c: 'J' }).value) >>> 0; }
@@ -217,20 +238,20 @@ export class RegionCx extends Cx {
     if (w.isConst(pinned)) { this.targets.edge(pinned.n ? taken : next); return; }
     this.fn.if(pinned, () => this.targets.edge(taken), () => this.targets.edge(next));
   }
-  jump(i: number): void { const to = this.target(i); this.finish(() => this.targets.edge(to), k(to)); }
+  jump(i: number): void { const to = this.target(i); this.finish(() => this.targets.edge(to)); }
   jumpTo(eip: N): void {
-    if (w.isConst(eip)) { const to = eip.n >>> 0; this.finish(() => this.targets.edge(to), eip); return; }
+    if (w.isConst(eip)) { const to = eip.n >>> 0; this.finish(() => this.targets.edge(to)); return; }
     const pinned = this.let(eip);
-    this.finish(() => this.targets.indirect(pinned), pinned);
+    this.finish(() => this.targets.indirect(pinned));
   }
   /** Falls out of the block's end into the next block. */
   fallThrough(eip: number): void { this.targets.edge(eip); }
 
   /** Emitting a nested block changes the static state; the emitter brackets it. */
-  snapshot(): CxState { return { insn: this.insn, eip: this.eip, rest: this.rest, flagState: this.flagState, pending: this.pending, transferred: this.transferred, mayLeave: this.mayLeave }; }
+  snapshot(): CxState { return { insn: this.insn, eip: this.eip, rest: this.rest, flagState: this.flagState, pending: this.pending, transferred: this.transferred }; }
   restore(state: CxState): void {
     this.insn = state.insn; this.eip = state.eip; this.rest = state.rest; this.flagState = state.flagState;
-    this.pending = state.pending; this.transferred = state.transferred; this.mayLeave = state.mayLeave;
+    this.pending = state.pending; this.transferred = state.transferred;
   }
 
   // ---- flags

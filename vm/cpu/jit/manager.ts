@@ -10,7 +10,7 @@
  * Regions are made of code that this view has executed, so making one sets no accessed bit.
  *
  * Death: a store into a page of code kills its blocks (vm/cpu/blocks.ts), tells us through `dropped`, and every region with a byte on
- * that page is taken out; the running one leaves after the storing instruction because `smc` is set.
+ * that page is taken out. None is running then: a region leaves such stores to tier 0.
  */
 import { GUEST_RAM_BASE, type Board } from '../../board.ts';
 import type { BlockCache } from '../blocks.ts';
@@ -23,6 +23,8 @@ const SAMPLES_TO_COMPILE = 2;
 const MAX_REGIONS = 1500;
 /** A head whose regions died this often (self-modifying code) stays in tier 0. */
 const MAX_DEATHS = 32;
+/** So many EXIT.SPLIT within so many instructions, and the instruction is compiled on its own. */
+const MAX_SPLITS = 24, SPLIT_WINDOW = 200_000;
 const FLAT = MODE.CODE32 | MODE.STACK32 | MODE.DS_FLAT | MODE.ES_FLAT | MODE.SS_FLAT | MODE.CS_FLAT | MODE.PROTECTED;
 
 interface Installed {
@@ -32,6 +34,9 @@ interface Installed {
   /** Virtual page -> physical page. */
   readonly pages: ReadonlyMap<number, number>;
   readonly records: readonly number[];
+  /** EXIT.SPLIT since `splitsSince`, an instruction count. */
+  splits: number;
+  splitsSince: number;
 }
 
 export class RegionManager {
@@ -48,19 +53,22 @@ export class RegionManager {
   private readonly freeSlots: number[] = [];
   /** Heads that cannot be regions: nothing decodable, or they died again and again. */
   private readonly refused = new Map<number, number>();
+  /** Instructions whose accesses are not grouped any more. */
+  private readonly apart = new Set<number>();
+  private readonly instructions: () => number;
 
-  constructor(board: Board, mmu: Mmu, blocks: BlockCache, words: Int32Array, parallel: boolean, exports: WebAssembly.Exports, place: (slot: number | undefined, fn: WebAssembly.ExportValue | null) => number) {
-    this.board = board; this.mmu = mmu; this.blocks = blocks; this.words = words; this.parallel = parallel; this.place = place;
+  constructor(board: Board, mmu: Mmu, blocks: BlockCache, words: Int32Array, parallel: boolean, exports: WebAssembly.Exports, instructions: () => number, place: (slot: number | undefined, fn: WebAssembly.ExportValue | null) => number) {
+    this.board = board; this.mmu = mmu; this.blocks = blocks; this.words = words; this.parallel = parallel; this.place = place; this.instructions = instructions;
     this.imports = { env: { ...exports, memory: board.memory } };
     blocks.dropped = page => this.dropPage(page);
     blocks.forgotten = () => this.reset();
   }
 
-  /** A slice ended at state.eip. True when that made a region. */
-  sample(): boolean {
+  /** A slice ended in the block at `eip`. True when that made a region. */
+  sample(eip: number): boolean {
     const words = this.words, mode = words[S.mode >> 2];
     if ((mode & FLAT) !== FLAT || mode & (MODE.V86 | MODE.SINGLE)) return false;
-    const eip = words[S.eip >> 2] >>> 0, key = eip * 2 + (words[S.cpl >> 2] === 3 ? 1 : 0);
+    const key = eip * 2 + (words[S.cpl >> 2] === 3 ? 1 : 0);
     if (this.covered(eip, mode)) return false;
     if ((this.refused.get(key) ?? 0) >= MAX_DEATHS) return false;
     const seen = (this.heat.get(key) ?? 0) + 1;
@@ -105,8 +113,14 @@ export class RegionManager {
     for (const block of region.blocks) for (const va of [block.eip >>> 12, (block.next - 1) >>> 12]) { const physical = pages.get(va); if (physical !== undefined) used.set(va, physical); }
     const guards = new Map<number, number>();
     if (used.size > 1) for (const [page, physical] of used) guards.set(page, guardEntry(page, physical));
+    // A region that this one contains, say from a return address of a function to its end, would only be in the way.
+    for (const [, physical] of used) {
+      for (const old of [...this.byPage.get(physical) ?? []]) {
+        if (old.mode === mode && old.region.blocks.every(block => region.index.has(block.eip)) && [...old.pages].every(([page, at]) => used.get(page) === at)) this.remove(old);
+      }
+    }
     const slot = this.place(this.freeSlots.pop(), null);
-    const bytes = regionModule([{ region, options: { parallel: this.parallel, mode, slot, guards } }]);
+    const bytes = regionModule([{ region, options: { parallel: this.parallel, mode, slot, guards, apart: this.apart } }]);
     const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), this.imports);
     this.place(slot, instance.exports['r0']);
     const records: number[] = [];
@@ -117,7 +131,7 @@ export class RegionManager {
       this.blocks.installRegion(block, slot, index, eip);
       records.push(block.record);
     }
-    const installed: Installed = { slot, region, mode, pages: used, records };
+    const installed: Installed = { slot, region, mode, pages: used, records, splits: 0, splitsSince: this.instructions() };
     this.bySlot.set(slot, installed);
     for (const [, physical] of used) {
       const set = this.byPage.get(physical);
@@ -144,6 +158,17 @@ export class RegionManager {
     return true;
   }
 
+  /** The region in `slot` left at state.eip because a group's accesses do not lie in one page that can be looked up. True when it is gone. */
+  split(slot: number): boolean {
+    const installed = this.bySlot.get(slot), now = this.instructions();
+    if (!installed) return false;
+    if (now - installed.splitsSince > SPLIT_WINDOW) { installed.splitsSince = now; installed.splits = 0; }
+    if (++installed.splits < MAX_SPLITS) return false;
+    this.apart.add(this.words[S.eip >> 2] >>> 0);
+    this.remove(installed);
+    return true;
+  }
+
   private remove(installed: Installed): void {
     for (const record of installed.records) this.blocks.removeRegion(record, installed.slot);
     for (const [, physical] of installed.pages) this.byPage.get(physical)?.delete(installed);
@@ -154,7 +179,6 @@ export class RegionManager {
   private dropPage(page: number): void {
     const set = this.byPage.get(page);
     if (!set || set.size === 0) return;
-    this.words[S.smc >> 2] = 1;
     for (const installed of [...set]) {
       this.remove(installed);
       const key = installed.region.head * 2;
@@ -163,8 +187,8 @@ export class RegionManager {
   }
   /** All translated code was forgotten. */
   private reset(): void {
-    this.words[S.smc >> 2] = 1;
     for (const installed of [...this.bySlot.values()]) this.remove(installed);
+    this.apart.clear();
     this.heat.clear();
     this.refused.clear();
   }

@@ -1,12 +1,13 @@
 /**
  * What the emitter wants to know of a region beforehand: which flags somebody may see, and how long a path without a checkpoint can be.
  *
- * Somebody sees the flags at every way out: a fault of a memory access, a store that hits code, a checkpoint, an exit. So an instruction
+ * Somebody sees the flags at every way out: a memory access that faults or is left to tier 0, a checkpoint, an exit. So an instruction
  * that touches memory makes everything live in front of it; a loop that only computes has no live flags across its back edge.
  */
 import { FLAGS_ALL } from '../isa/entries.ts';
 import type { Insn } from '../isa/decode.ts';
 import type { Region } from './cfg.ts';
+import type { Grouped, Groups } from './groups.ts';
 
 export interface Plan {
   readonly isEntry: readonly boolean[];
@@ -20,11 +21,13 @@ export interface Plan {
   readonly flagsNeeded: readonly (readonly boolean[])[];
 }
 
-function touchesMemory({ entry, ops }: Insn): boolean {
-  return entry.stack || entry.str || entry.name === 'xlat' || (entry.name !== 'lea' && ops.some(op => op.c === 'M'));
+/** An access that may leave the region. Later accesses of a group cannot. */
+function mayLeave({ entry, ops }: Insn, grouped: Grouped | undefined): boolean {
+  const later = (kind: 'explicit' | 'stack'): boolean => grouped?.[kind]?.first === false;
+  return entry.str || entry.name === 'xlat' || (entry.stack && !later('stack')) || (entry.name !== 'lea' && ops.some(op => op.c === 'M') && !later('explicit'));
 }
 
-export function planRegion(region: Region): Plan {
+export function planRegion(region: Region, groups: Groups): Plan {
   const { blocks, index } = region;
   const isEntry = blocks.map(() => false);
   for (const entry of region.entries) isEntry[entry] = true;
@@ -43,7 +46,7 @@ export function planRegion(region: Region): Plan {
     const { insns } = blocks[i];
     for (let n = insns.length - 1; n >= 0; n--) {
       const { insn } = insns[n], { entry } = insn;
-      const memory = touchesMemory(insn);
+      const memory = mayLeave(insn, groups[i].get(n));
       if (memory) live = FLAGS_ALL;
       if (note) note[n] = (live & entry.writes) !== 0;
       live = (live & ~entry.kills) | entry.reads;

@@ -4,8 +4,8 @@
  *   region(cpu, entry) -> EXIT.*       state.eip, budget and all registers are exact at every return
  *
  *   prologue   pages of the region still mapped as compiled? · registers, flags, table bases into locals
- *   dispatch   loop with one br_table over the entry blocks: where control arrives from outside, from an indirect jump that hits
- *              this region, and along retreating edges of irreducible loops
+ *   dispatch   loop with one br_table over the entry blocks, where control arrives from outside and along retreating edges of
+ *              irreducible loops, and one over a hash of their addresses for returns and other computed jumps
  *   blocks     structured control flow from the dominator tree (Ramsey, "Beyond Relooper", ICFP 2022): a loop header opens a
  *              `loop`, a merge point closes a `block`, everything else is nested where it is reached
  *   exit       one shared place that spills registers and flags
@@ -21,10 +21,10 @@
 import { EXIT } from './exit.ts';
 import { FLAG_KINDS, RegionCx, flagKindNumber, flagWords, type FlagsOut, type Locals } from './context.ts';
 import { type Region } from './cfg.ts';
+import { groupAccesses, type Groups } from './groups.ts';
 import { planRegion, type Plan } from './plan.ts';
 import { Cx, type SlowCalls } from '../lower/context.ts';
 import { SEMANTICS } from '../lower/index.ts';
-import { JUMP_CACHE_ENTRIES, KIND, R } from '../tier0/record.ts';
 import { importSlowCalls } from '../tier0/module.ts';
 import { S } from '../state.ts';
 import * as w from '../wasm.ts';
@@ -40,6 +40,8 @@ export interface RegionOptions {
   readonly slot: number;
   /** Read-table entries of the region's pages, by page number, as they were at compile time. */
   readonly guards: ReadonlyMap<number, number>;
+  /** Instructions whose accesses belong to no group. */
+  readonly apart: ReadonlySet<number>;
 }
 
 /** Module with one region function per element, exported as r0, r1... */
@@ -84,6 +86,7 @@ class RegionEmitter {
   private readonly slow: SlowCalls;
   private readonly settle: number;
   private readonly plan: Plan;
+  private readonly groups: Groups;
   private readonly cpu = w.local(0);
   private at!: Locals;
   private cx!: RegionCx;
@@ -101,7 +104,8 @@ class RegionEmitter {
     this.options = options;
     this.slow = slow;
     this.settle = settle;
-    this.plan = planRegion(region);
+    this.groups = groupAccesses(region, options.apart);
+    this.plan = planRegion(region, this.groups);
     const { blocks, idom, predecessors } = region;
     this.children = blocks.map(() => []);
     idom.forEach((d, i) => { if (d >= 0) this.children[d].push(i); });
@@ -114,7 +118,7 @@ class RegionEmitter {
     const regs = Array.from({ length: 8 }, local);
     this.at = {
       regs, budget: local(), flagKind: local(), carryX: local(), carryY: local(), result: local(), flagRes: local(), flagAux: local(),
-      leave: local(), exitEip: local(), exitCode: local(), dispatch: local(), tlbRead: local(), tlbWrite: local(), jumpCache: local(),
+      exitEip: local(), exitCode: local(), dispatch: local(), tlbRead: local(), tlbWrite: local(),
     };
     const at = this.at;
     fn.set(at.tlbRead, w.load(cpu, S.tlbRead));
@@ -122,7 +126,6 @@ class RegionEmitter {
       fn.if(w.ne(w.load(w.local(at.tlbRead), page * 4), k(entry)), () => fn.ret(k(EXIT.MISS)), undefined, 0);
     }
     fn.set(at.tlbWrite, w.load(cpu, S.tlbWrite));
-    fn.set(at.jumpCache, w.load(cpu, S.jumpCache));
     fn.set(at.budget, w.load(cpu, S.budget));
     regs.forEach((index, reg) => fn.set(index, w.load(cpu, reg * 4)));
     fn.set(at.flagRes, w.load(cpu, S.flagRes));
@@ -136,6 +139,7 @@ class RegionEmitter {
         this.dispatchLabel = dispatch;
         const roots = region.blocks.map((_, i) => i).filter(i => region.idom[i] < 0);
         this.within(roots, () => {
+          if (this.computes()) fn.if(w.lt(w.local(at.dispatch), k(0)), () => this.byEip(exit));
           this.checkpoint(this.plan.longest, () => { fn.set(at.exitCode, k(EXIT.GO)); fn.br(exit); });
           const fallback = this.mergeLabels.get(0)!;
           const labels = region.blocks.map((_, i) => this.mergeLabels.get(i) ?? fallback);
@@ -184,13 +188,12 @@ class RegionEmitter {
     cx.beginBlock(!this.isMerge[i] && !this.region.loopHeader[i] && predecessors.length === 1 ? this.flagsOut[predecessors[0]] : null);
     const count = block.insns.length;
     fn.set(at.budget, w.sub(w.local(at.budget), k(count)));
-    const needed = this.plan.flagsNeeded[i];
+    const needed = this.plan.flagsNeeded[i], grouped = this.groups[i];
     block.insns.forEach(({ insn, eip }, n) => {
-      cx.begin(insn, eip, count - n, needed[n]);
+      cx.begin(insn, eip, count - n, needed[n], grouped.get(n));
       const semantics = SEMANTICS[insn.entry.name];
       if (!semantics) throw new Error(`no semantics for ${insn.entry.name}`);
       cx.lower(semantics);
-      if (!cx.transferred) cx.end();
     });
     if (!cx.transferred) {
       if (block.leaves) cx.leaveAt(k(block.next), 0, EXIT.GO);
@@ -238,20 +241,60 @@ class RegionEmitter {
     this.fn.if(this.options.parallel ? w.or(short, w.load(this.cpu, S.attention)) : short, leave, undefined, 0);
   }
 
-  /** A computed target: an entry of this very region found through the jump cache, else outside. */
+  /** Some transfer has a computed target. */
+  private computes(): boolean {
+    return this.region.blocks.some(({ insns }) => /^(ret|jmp_ind|call_ind)$/.test(insns[insns.length - 1].insn.entry.name));
+  }
+  /** A computed target: an entry of this very region, or outside. */
   private indirect(eip: N): void {
     const { fn, at } = this;
     this.cx.storeFlags();
-    const hash = w.and(w.xor(eip, w.shr(eip, k(12))), k(JUMP_CACHE_ENTRIES - 1));
-    const slot = fn.let(w.add(w.local(at.jumpCache), w.shl(hash, k(4))));
-    fn.if(w.and(w.eq(w.load(slot), eip), w.eq(w.load(slot, 4), k(this.options.mode))), () => {
-      const record = fn.let(w.load(slot, 8));
-      fn.if(w.and(w.and(w.eq(w.load16u(record, R.kind), k(KIND.REGION)), w.eq(w.load(record, R.link), k(this.options.slot))), w.eq(w.load(record, R.disp), eip)), () => {
-        fn.set(at.dispatch, w.load(record, R.imm));
-        fn.set(at.exitEip, eip);
-        fn.br(this.dispatchLabel);
-      });
-    });
-    this.cx.leaveAt(eip, 0, EXIT.GO);
+    fn.set(at.exitEip, eip);
+    fn.set(at.dispatch, k(-1));
+    fn.br(this.dispatchLabel);
   }
+  /**
+   * To the entry at `exitEip`, through a br_table over a multiplicative hash of the entries' addresses that was chosen to have short
+   * chains. Regions may overlap: each knows its own entries.
+   */
+  private byEip(exit: Label): void {
+    const { fn, at, region, plan } = this, eip = w.local(at.exitEip);
+    const { multiplier, bits, chains } = hashOf(region.entries.map(entry => region.blocks[entry].eip));
+    fn.block(miss => {
+      const labels = new Array<Label>(1 << bits).fill(miss), used = [...chains];
+      const nest = (i: number): void => {
+        if (i < 0) { fn.brTable(labels, miss, bits === 0 ? k(0) : w.shr(w.mul(eip, k(multiplier)), k(32 - bits))); return; }
+        fn.block(label => { labels[used[i][0]] = label; nest(i - 1); });
+        for (const member of used[i][1]) {
+          const entry = region.entries[member];
+          fn.if(w.eq(eip, k(region.blocks[entry].eip)), () => {
+            this.checkpoint(plan.path[entry], () => { fn.set(at.exitCode, k(EXIT.GO)); fn.br(exit); });
+            fn.br(this.mergeLabels.get(entry)!);
+          }, undefined, 1);
+        }
+        fn.br(miss);
+      };
+      nest(used.length - 1);
+    });
+    fn.set(at.exitCode, k(EXIT.GO));
+    fn.br(exit);
+  }
+}
+
+/** A hash (key * multiplier >>> 32 - bits) that spreads the keys well; `chains`: numbers of the keys by hash value. */
+function hashOf(keys: readonly number[]): { multiplier: number; bits: number; chains: ReadonlyMap<number, readonly number[]> } {
+  const bits = Math.ceil(Math.log2(keys.length * 2));
+  let best: { multiplier: number; bits: number; chains: Map<number, number[]> } | undefined, fewest = Infinity;
+  let multiplier = 0x9e3779b1;
+  for (let attempt = 0; attempt < 64 && fewest > keys.length; attempt++) {
+    const chains = new Map<number, number[]>();
+    keys.forEach((key, i) => {
+      const hash = bits === 0 ? 0 : Math.imul(key, multiplier) >>> (32 - bits), chain = chains.get(hash);
+      if (chain) chain.push(i); else chains.set(hash, [i]);
+    });
+    const comparisons = [...chains.values()].reduce((sum, { length }) => sum + length * (length + 1) / 2, 0);
+    if (comparisons < fewest) { fewest = comparisons; best = { multiplier, bits, chains }; }
+    multiplier = (Math.imul(multiplier, 0x6c078965) + 1013904223 | 1) >>> 0;
+  }
+  return best!;
 }

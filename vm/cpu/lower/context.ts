@@ -46,6 +46,9 @@ export type AtomicOperation = keyof typeof ATOMIC;
 
 const TEST_SHIFT: Record<number, number> = { 16: 3, 32: 2, 64: 1, 128: 0 };
 
+/** A host address known to be good, as base and constant. */
+export interface Direct { readonly host: N; readonly offset: number }
+
 export abstract class Cx {
   readonly fn: Fn;
   readonly cpu: N;
@@ -62,6 +65,7 @@ export abstract class Cx {
   /** Host address of the rmw operand, 0 when it went through the slow path; its linear address. */
   private rmwHost: N | null = null;
   private rmwLinear: N | null = null;
+  private rmwDirect: Direct | null = null;
   readonly parallel: boolean;
 
   constructor(fn: Fn, cpu: N, slow: SlowCalls, parallel: boolean) { this.fn = fn; this.cpu = cpu; this.slow = slow; this.parallel = parallel; }
@@ -127,6 +131,11 @@ export abstract class Cx {
   wr(i: number, value: N): void {
     if (this.operandClass(i) === 'R') { this.writeRegister(i, value); return; }
     const size = this.operandSizeOf(i);
+    if (this.rmwDirect) {
+      this.storeHost(this.rmwDirect.host, size, this.let(value), this.rmwDirect.offset);
+      this.rmwDirect = null;
+      return;
+    }
     if (this.rmwLinear) {
       const host = this.rmwHost!, va = this.rmwLinear;
       this.rmwHost = this.rmwLinear = null;
@@ -140,7 +149,10 @@ export abstract class Cx {
   rmw(i: number): N {
     if (this.operandClass(i) === 'R') return this.let(this.readRegister(i));
     const fn = this.fn, size = this.operandSizeOf(i);
-    const va = this.let(this.linear(i, size >> 3, true));
+    const address = this.linear(i, size >> 3, true);
+    this.rmwDirect = this.direct(address);
+    if (this.rmwDirect) return this.let(this.loadHost(this.rmwDirect.host, size, this.rmwDirect.offset));
+    const va = this.let(address);
     const value = fn.newLocal(), host = fn.newLocal();
     const entry = this.let(this.entry(this.tlbWrite(), va));
     fn.if(this.fast(entry, va, size), () => {
@@ -197,8 +209,8 @@ export abstract class Cx {
     }, 1);
     return w.local(old);
   }
-  /** A slow path has written to memory: it may have faulted, or hit code. */
-  protected stored(): void { this.faultIf(this.state(S.fault)); }
+  /** A slow path has written to memory, or could not. */
+  private stored(): void { this.faultIf(this.state(S.fault)); }
   /** CMPXCHG8B's memory part: returns the old 64-bit value; writes `replacement` if it equals `expected`, else the old value. */
   exchange64(expected: N, replacement: N): N {
     const fn = this.fn;
@@ -238,6 +250,8 @@ export abstract class Cx {
   writeFull(i: number, value: N): void { this.writeRegister(i, value); }
 
   // ---- guest memory, linear addresses
+  /** Tier 1 knows the host address of some accesses already (jit/groups.ts). `address` is the tree that `linear` or `stackAddress` gave. */
+  direct(_address: N): Direct | null { return null; }
   entry(table: N, va: N): N { return w.load(w.add(table, w.shl(w.shr(va, w.k(12)), w.k(2)))); }
   /** Soft-MMU hit and natural alignment in one test: entry = addend - 3, so entry + 3 is 0 mod 16, and never when invalid. */
   fast(entry: N, va: N, size: number): N {
@@ -256,6 +270,8 @@ export abstract class Cx {
   /** Reads guest memory; pinned. Sizes 8 16 32 -> i32 (zero-extended), 64 -> i64, 128 -> v128. */
   readMemory(address: N, size: number): N {
     const fn = this.fn;
+    const direct = this.direct(address);
+    if (direct) return this.let(this.loadHost(direct.host, size, direct.offset));
     const va = this.let(address);
     const type = size === 128 ? w.V : size === 64 ? w.L : w.I;
     const value = fn.newLocal(type);
@@ -272,6 +288,8 @@ export abstract class Cx {
   }
   writeMemory(address: N, size: number, value: N): void {
     const fn = this.fn;
+    const direct = this.direct(address);
+    if (direct) { this.storeHost(direct.host, size, this.let(value), direct.offset); return; }
     const va = this.let(address), v = this.let(value);
     const entry = this.let(this.entry(this.tlbWrite(), va));
     fn.if(this.fast(entry, va, size), () => this.storeHost(w.add(va, entry), size, v, 3), () => this.slowWrite(va, size, v), 1);

@@ -11,7 +11,7 @@ import { Tier0Cx, rareExits, type Exits } from './context.ts';
 import { hotForms, type Form } from './forms.ts';
 import { defineFastOperations } from './system.ts';
 import { JUMP_CACHE_ENTRIES, KIND, R, RARE, RECORD_BYTES } from './record.ts';
-import { EXIT } from '../jit/exit.ts';
+import { EXIT, ONCE_IN_TIER0 } from '../jit/exit.ts';
 import type { SlowCalls } from '../lower/context.ts';
 import { SEMANTICS } from '../lower/index.ts';
 import { CONDITION_NAMES } from '../isa/table.ts';
@@ -179,6 +179,7 @@ export function tier0Module(options: Tier0Options): Uint8Array {
   const jsFault = module.import('fault', [I], [I]);
   const jsCheck = module.import('check', [I], [I]);
   const jsRevalidate = module.import('revalidate', [I], [I]);
+  const jsSplit = module.import('split', [I], [I]);
   module.importTable = true;
   const rareType = module.typeIndex({ params: [I, I, I], results: [I] });
   const regionType = module.typeIndex({ params: [I, I], results: [I] });
@@ -272,15 +273,16 @@ export function tier0Module(options: Tier0Options): Uint8Array {
               fn.if(w.eq(blockEip, w.load(pc, R.disp)), () => {
                 fn.store(cpu, before, S.budget);
                 fn.store(cpu, blockEip, S.eip);
-                fn.store(cpu, k(0), S.smc);
                 const code = fn.let(w.callIndirect(regionType, I, cpu, w.load(pc, R.imm), w.load(pc, R.link)));
                 fn.if(w.eq(code, k(EXIT.FAULT)), () => {
-                  fn.set(pcIndex, k(0));
-                  fn.set(eipIndex, w.load(cpu, S.eip));
-                  fn.br(fault);
+                  fn.if(w.eq(w.load(cpu, S.faultVector), k(ONCE_IN_TIER0)), () => fn.store(cpu, k(0), S.fault), () => {
+                    fn.set(pcIndex, k(0));
+                    fn.set(eipIndex, w.load(cpu, S.eip));
+                    fn.br(fault);
+                  });
                 });
+                fn.if(w.eq(code, k(EXIT.SPLIT)), () => fn.if(w.call(jsSplit, I, w.load(pc, R.link)), () => { fn.set(eipIndex, w.load(cpu, S.eip)); fn.br(top); }), undefined, 0);
                 fn.if(w.or(w.ne(w.load(cpu, S.eip), blockEip), w.ne(w.load(cpu, S.budget), before)), () => {
-                  fn.if(w.eq(code, k(EXIT.CHECK)), () => { fn.set(pcIndex, k(0)); helper(jsCheck); });
                   fn.set(eipIndex, w.load(cpu, S.eip));
                   fn.br(top);
                 });
