@@ -31,7 +31,7 @@ export function runTests(options: TestOptions): number {
   const report = path.join(REPOSITORY_ROOT, 'build', 'test-report.json');
   mkdirSync(path.dirname(report), { recursive: true });
   rmSync(report, { force: true });
-  const status = node(['node_modules/vitest/vitest.mjs', 'run', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`, ...options.filters], env);
+  const status = node(['node_modules/vitest/vitest.mjs', 'run', '--reporter=default', '--reporter=./test/unsteady.ts', '--reporter=json', `--outputFile.json=${report}`, ...options.filters], env);
   let counts: VitestReport;
   try {
     counts = JSON.parse(readFileSync(report, 'utf8')) as VitestReport;
