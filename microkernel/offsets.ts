@@ -62,6 +62,8 @@ export const T_KIND = 156; // what blocked it: a call (0 whenever it is not bloc
 export const T_ENDPOINT = 160; // where it receives or is queued
 export const T_DELIVERED = 168; // when it was last delivered, as a count of deliveries
 export const T_SEND_BADGE = 164; // badge of the capability it called with
+export const T_FAULT_ENDPOINT = 196; // slow path only, read by traces: who looks after the Thread,
+export const T_FAULT_BADGE = 200; // and under which badge
 
 // ---- Slot ------------------------------------------------------------------------------------------------------------------------------
 export const S_HANDLE = 0;

@@ -12,7 +12,7 @@
  *      0x0010_0000  page map: 1 byte per physical page of 4 GiB (PAGE_KIND_*, upper bits belong to vm/cpu)
  *      0x0020_0000  dirty map: 1 byte per physical page of 4 GiB (0xFF = written since every consumer cleaned it)
  *      0x0030_0000  host rings: serial bytes to and from the host
- *      0x0040_0000  trace rings, 256 KiB per vCPU (records of 32 bytes)
+ *      0x0040_0000  trace rings, 256 KiB per vCPU (records of 32 bytes: vm/trace.ts; heads and tails are in the machine blocks)
  *      0x0080_0000  lock-free scratch shared by the engines (invalidation rings, page users...), 56 MiB
  *      0x0400_0000  engine private areas, 32 MiB per vCPU (decode caches, jump caches), 8 of them
  *      0x1800_0000  guest RAM (GUEST_RAM_BASE, a constant: generated code folds it), then, 16 MiB aligned,
@@ -131,6 +131,8 @@ export const MACHINE_BLOCK = new FieldList('machine block', {
   parked: derived(u32), workerState: derived(u32),
   /** Host scheduling statistics. */
   parkCount: derived(u32), sliceCount: derived(u32), pad: derived(u8s(8)),
+  /** Trace ring (vm/trace.ts): records written and taken out (mod 2^32), lost; 1 = whoever reads takes records out, 0 = the last ones stay. */
+  traceHead: derived(u32), traceTail: derived(u32), traceLost: derived(u32), traceStream: derived(u32),
 });
 
 export interface BoardConfig {

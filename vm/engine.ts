@@ -5,6 +5,7 @@
  */
 import type { Board } from './board.ts';
 import type { Bus } from './devices/bus.ts';
+import type { TracePlan, TraceWriter } from './trace.ts';
 
 /** Why run() came back: the budget is used up to the instruction; HLT (or nothing to do); triple fault; STOP attention. */
 export type Exit = 'budget' | 'halt' | 'shutdown' | 'stop';
@@ -24,5 +25,10 @@ export interface Engine {
   memoryWritten(address: number, bytes: number): void;
 }
 
-export interface EngineOptions { readonly parallel: boolean; readonly jit: JitMode; readonly trace: boolean }
+export interface EngineOptions {
+  readonly parallel: boolean;
+  readonly jit: JitMode;
+  /** What to record and where to; absent: nothing. */
+  readonly trace?: { readonly plan: TracePlan; readonly writer: TraceWriter };
+}
 export type EngineFactory = (board: Board, cpu: number, bus: Bus, options: EngineOptions) => Engine;

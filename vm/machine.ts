@@ -19,6 +19,7 @@ import { type DiskConfig, openDisks, type OpenedDisk } from './io/disk.ts';
 import { loadMultiboot, type FileSource, type ModuleSource } from './loader.ts';
 import { HALTED_FOR_GOOD, ParallelMachine } from './parallel.ts';
 import { Snapshots, type Snapshot } from './snapshot.ts';
+import { prepareRings, TraceReader, TraceWriter, type TracePlan } from './trace.ts';
 import { VCpus } from './vcpu.ts';
 
 export { BoardError } from './board.ts';
@@ -27,6 +28,7 @@ export { LoaderError, type FileSource, type ModuleSource } from './loader.ts';
 export { SnapshotError, type Snapshot } from './snapshot.ts';
 export type { InputRecord, SerialLine } from './inputs.ts';
 export type { JitMode } from './engine.ts';
+export { joinRecords, sortRecords, TraceError, type TracePlan, type TracePoint } from './trace.ts';
 
 export interface MachineConfig {
   /** Multiboot 1 kernel: a path, or bytes with a name for messages. */
@@ -63,7 +65,16 @@ export interface MachineConfig {
   readonly replay?: readonly InputRecord[];
   /** Deterministic: told about every input delivered. */
   readonly record?: (record: InputRecord) => void;
-  readonly trace?: boolean;
+  /** What to record while it runs (vm/trace.ts). */
+  readonly trace?: TraceConfig;
+}
+
+export interface TraceConfig extends TracePlan {
+  /**
+   * `stream`: gets new records, oldest first; called between pieces of the run. `inOrder`: batches follow each other as things happened
+   * (deterministic mode: joinRecords); else each is one vCPU's, and sortRecords puts them in order.
+   */
+  readonly sink?: (records: Uint8Array, inOrder: boolean) => void;
 }
 
 export type Reason = 'exit' | 'poweroff' | 'reset' | 'shutdown' | 'timeout' | 'stopped';
@@ -91,6 +102,9 @@ export interface Machine {
   readonly virtualNs: number;
   /** Port and memory accesses that no device claimed, with counts. */
   readonly unclaimed: ReadonlyMap<string, number>;
+  /** The last trace records of a machine that keeps a `ring`, as they happened; the records lost so far of a `stream`. */
+  traceRecords(): Uint8Array;
+  readonly traceLost: number;
   /** Releases disks (and their locks). The machine cannot run afterwards. */
   close(): void;
 }
@@ -101,6 +115,8 @@ const DEFAULT_QUANTUM = 2000;
 const DEFAULT_DISK_LATENCY_NS = 20_000;
 /** Instructions between looks at the host's event loop. */
 const CHUNK = 2_000_000;
+/** The same when a trace is streamed: a piece fills no ring, whatever it does. */
+const TRACED_CHUNK = 20_000;
 const SINK_BYTES = 4096;
 
 /** Collects output bytes per channel and hands them over in pieces. */
@@ -135,6 +151,7 @@ export class DeterministicMachine implements Machine {
   readonly #disks: OpenedDisk[];
   readonly #hasher: StateHasher;
   readonly #snapshots: Snapshots;
+  readonly #trace: TraceReader | undefined;
   #inputArrived: () => void = () => {};
   #hostStartMs = performance.now();
 
@@ -158,7 +175,14 @@ export class DeterministicMachine implements Machine {
       emit: (channel, byte) => sinks.emit(channel, byte),
       onMemoryWrite: (address, bytes) => { for (const engine of engines) engine.memoryWritten(address, bytes); },
     });
-    for (let cpu = 0; cpu < board.cpus; cpu++) engines.push(createEngine(board, cpu, chipset, { parallel: false, jit: config.jit ?? 'on', trace: config.trace ?? false }));
+    const plan = config.trace;
+    if (plan) { prepareRings(board, plan); this.#trace = new TraceReader(board); }
+    for (let cpu = 0; cpu < board.cpus; cpu++) {
+      engines.push(createEngine(board, cpu, chipset, {
+        parallel: false, jit: config.jit ?? 'on',
+        ...(plan ? { trace: { plan, writer: new TraceWriter(board, cpu, false, () => clock.now(), () => undefined) } } : {}),
+      }));
+    }
     this.engines = engines;
     chipset.powerOn();
     for (const engine of engines) engine.reset('power');
@@ -191,10 +215,22 @@ export class DeterministicMachine implements Machine {
    * halt and nothing is due; `waiting`: they halt and timers tick without waking any. Cutting a run into pieces does not change it.
    */
   runFor(instructions: number): { pause: DeterministicPause; instructions: number } {
-    const result = this.#runner.run(instructions);
+    const result = this.config.trace?.keep === 'stream' ? this.#runTraced(instructions) : this.#runner.run(instructions);
     this.#sinks.flush();
     return result;
   }
+  /** The same in pieces, so that the rings are emptied before they are full. */
+  #runTraced(instructions: number): { pause: DeterministicPause; instructions: number } {
+    for (let left = instructions; ;) {
+      const piece = Math.min(left, TRACED_CHUNK);
+      const result = this.#runner.run(piece);
+      this.#trace!.drain((records) => this.config.trace?.sink?.(records, true));
+      left -= result.instructions;
+      if (result.pause !== 'limit' || left <= 0) return { pause: result.pause, instructions: instructions - left };
+    }
+  }
+  traceRecords(): Uint8Array { return this.#trace?.last() ?? new Uint8Array(0); }
+  get traceLost(): number { return this.#trace?.lost ?? 0; }
 
   async run(): Promise<MachineResult> {
     const { config } = this;
@@ -260,6 +296,7 @@ export class DeterministicMachine implements Machine {
       for (const page of pages) engine.memoryWritten(page * 4096, 4096);
       engine.invalidateAll();
     }
+    this.#trace?.clear();
     this.#inputs.seek(this.instructions, this.virtualNs);
   }
 

@@ -22,6 +22,7 @@ import { HostClock } from './io/host-clock.ts';
 import { ByteRing } from './io/ring.ts';
 import { loadMultiboot, type BootState } from './loader.ts';
 import type { Machine, MachineConfig, MachineResult, Reason } from './machine.ts';
+import { prepareRings, TraceReader, type TracePlan } from './trace.ts';
 import { VCpus, WORKER } from './vcpu.ts';
 import type { VcpuWorkerData } from './vcpu.worker.ts';
 
@@ -29,6 +30,8 @@ import type { VcpuWorkerData } from './vcpu.worker.ts';
 const EXIT_PATIENCE_MS = 2000;
 /** Output is collected this long before it is handed over: a guest writes byte by byte. */
 const OUTPUT_DELAY_MS = 1;
+/** Trace rings are emptied this often at least. */
+const TRACE_DRAIN_MS = 5;
 export const HALTED_FOR_GOOD = 'all vCPUs are halted and nothing will wake them';
 
 export class ParallelMachine implements Machine {
@@ -45,6 +48,8 @@ export class ParallelMachine implements Machine {
   readonly #workers = new Map<number, { worker: Worker; gone: Promise<void> }>();
   readonly #input: { line: SerialLine; bytes: Uint8Array }[] = [];
   readonly #deaths: string[] = [];
+  readonly #plan: TracePlan | undefined;
+  readonly #trace: TraceReader | undefined;
   #timedOut = false;
   #drainPlanned: NodeJS.Timeout | undefined;
   #stoppedAtNs = 0;
@@ -58,6 +63,12 @@ export class ParallelMachine implements Machine {
     this.#boot = loadMultiboot(board, { kernel: config.kernel, modules: config.modules, cmdline: config.cmdline });
     this.#disks = openDisks(config.disks ?? []);
     this.cpus = new VCpus(board);
+    if (config.trace) {
+      const { points, marks, events, keep } = config.trace;
+      this.#plan = { points, marks, events, keep };
+      prepareRings(board, this.#plan);
+      this.#trace = new TraceReader(board);
+    }
     this.#sinks = [config.com1, config.com2, config.debug];
     this.#rings = Array.from({ length: CHANNELS }, (_, channel) => new ByteRing(board, channel));
     this.chipset = new Chipset(board, {
@@ -81,7 +92,8 @@ export class ParallelMachine implements Machine {
     this.cpus.setWorkerState(cpu, WORKER.starting);
     const workerData: VcpuWorkerData = {
       memory: this.board.memory, cpu, clockBase: this.#clockBase, disks: this.#disks.map(({ descriptor }) => descriptor), channels: CHANNELS,
-      cores: availableParallelism(), jit: this.config.jit ?? 'on', trace: this.config.trace ?? false,
+      cores: availableParallelism(), jit: this.config.jit ?? 'on',
+      ...(this.#plan ? { trace: this.#plan } : {}),
       tier0: compiledTier0(true),
       ...(cpu === 0 ? { boot: this.#boot } : {}),
     };
@@ -115,6 +127,12 @@ export class ParallelMachine implements Machine {
     }
   }
 
+  #drainTrace(): void {
+    if (this.config.trace?.keep === 'stream') this.#trace?.drain((records) => this.config.trace?.sink?.(records, false));
+  }
+  traceRecords(): Uint8Array { return this.#trace?.last() ?? new Uint8Array(0); }
+  get traceLost(): number { return this.#trace?.lost ?? 0; }
+
   #drainSoon(): void {
     if (this.#drainPlanned !== undefined || !this.#rings.some((ring) => ring.used > 0)) return;
     this.#drainPlanned = setTimeout(() => { this.#drainPlanned = undefined; this.#drain(); this.#drainSoon(); }, OUTPUT_DELAY_MS);
@@ -136,11 +154,13 @@ export class ParallelMachine implements Machine {
     const doorbell = this.board.headerWord('hostDoorbell');
     const spawnMask = this.board.headerWord('spawnMask');
     const timer = this.config.timeoutMs === undefined ? undefined : setTimeout(() => { this.#timedOut = true; this.cpus.stop('timeout', 0); }, this.config.timeoutMs);
+    const tracing = this.config.trace?.keep === 'stream' ? setInterval(() => this.#drainTrace(), TRACE_DRAIN_MS) : undefined;
     // All start together, the boot processor's first: by the time the kernel wakes the others, their threads are there.
     for (let cpu = 0; cpu < this.board.cpus; cpu++) this.#spawn(cpu);
     while (!this.cpus.stopped) {
       const seen = Atomics.load(headerWords, doorbell);
       this.#drainSoon();
+      this.#drainTrace();
       const wanted = Atomics.exchange(headerWords, spawnMask, 0);
       for (let cpu = 0; cpu < this.board.cpus; cpu++) if (wanted & (1 << cpu)) this.#spawn(cpu);
       this.#deliverInput();
@@ -158,7 +178,9 @@ export class ParallelMachine implements Machine {
     await Promise.all([...this.#workers.values()].map(({ gone }) => gone));
     clearTimeout(patience);
     clearInterval(draining);
+    clearInterval(tracing);
     this.#drain();
+    this.#drainTrace();
     return this.#result();
   }
 

@@ -15,6 +15,7 @@ import type { DiskDescriptor } from './io/disk.ts';
 import { ByteRing } from './io/ring.ts';
 import type { BootState } from './loader.ts';
 import { runVcpu } from './parallel-vcpu.ts';
+import { TraceWriter, type TracePlan } from './trace.ts';
 import { VCpus, WORKER } from './vcpu.ts';
 
 export interface VcpuWorkerData {
@@ -25,7 +26,7 @@ export interface VcpuWorkerData {
   readonly channels: number;
   readonly cores: number;
   readonly jit: JitMode;
-  readonly trace: boolean;
+  readonly trace?: TracePlan;
   /** Tier 0 as compiled by the host, so that its native code is shared. */
   readonly tier0: WebAssembly.Module;
   /** For the boot processor. */
@@ -47,7 +48,12 @@ const chipset = new Chipset(board, {
   onMemoryWrite: (address, bytes) => engines[0]?.memoryWritten(address, bytes),
 });
 adoptTier0(true, data.tier0);
-const engine = createEngine(board, cpu, chipset, { parallel: true, jit: data.jit, trace: data.trace });
+// A clock of its own: reading it does not tell the guest's slice that somebody looked.
+const traceClock = new HostClock(board, data.clockBase);
+const engine = createEngine(board, cpu, chipset, {
+  parallel: true, jit: data.jit,
+  ...(data.trace ? { trace: { plan: data.trace, writer: new TraceWriter(board, cpu, true, () => traceClock.now(), () => cpus.ringHost()) } } : {}),
+});
 engines.push(engine);
 
 // The others send INIT and SIPI before this worker exists: a reset must not lose them.

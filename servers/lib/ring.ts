@@ -19,9 +19,9 @@ import {
   RING_STATUS_HEADER_MAGIC, RING_STATUS_HEADER_VERSION, RING_STATUS_HEADER_EPOCH, RING_STATUS_HEADER_TAKEN, RING_STATUS_HEADER_DONE, RING_STATUS_HEADER_SIZE,
   RING_STATUS_ENTRY_SEQ, RING_STATUS_ENTRY_STATE, RING_STATUS_ENTRY_EPOCH, RING_STATUS_ENTRY_STATUS, RING_STATUS_ENTRY_R0, RING_STATUS_ENTRY_R1,
   RING_STATUS_ENTRY_R2, RING_STATUS_ENTRY_R3, RING_STATUS_ENTRY_SIZE, RING_STATE_TAKEN, RING_STATE_DONE,
-  REGION_RING_REQUEST, REGION_RING_STATUS, REGION_RING_DATA, ROLE_PEER_NOTIFY,
+  MARKS_REQUEST_TAKEN, MARKS_REQUEST_DONE, REGION_RING_REQUEST, REGION_RING_STATUS, REGION_RING_DATA, ROLE_PEER_NOTIFY,
 } from 'kintsugi/protocols';
-import { barrier } from 'kintsugi/x86';
+import { barrier, mark } from 'kintsugi/x86';
 import * as sys from './sys';
 import { needRegion, regionVa, regionBytes, needHandle, ownTable, ownEpoch } from './startup';
 import { mustAlloc } from './alloc';
@@ -354,6 +354,7 @@ function adopt(o: RingOwner): void {
       barrier();
       store<u32>(st, seq, RING_STATUS_ENTRY_SEQ);
       store<u32>(this.statusHalf, this.taken, RING_STATUS_HEADER_TAKEN);
+      mark(MARKS_REQUEST_TAKEN, n | this.number << 8 | out.op << 16, out.keySerial, out.keySeq);
       return true;
     }
     this.taken = head; // the count ran apart (an owner that died between two stores): nothing is posted
@@ -371,6 +372,7 @@ function adopt(o: RingOwner): void {
     barrier();
     store<u32>(this.statusHalf, this.done, RING_STATUS_HEADER_DONE);
     barrier();
+    mark(MARKS_REQUEST_DONE, slot | this.number << 8, <u32>status, 0);
   }
   /** `complete` and `knock`. */
   answer(slot: u32, status: i32, r0: u32, r1: u32, r2: u32, r3: u32): void { this.complete(slot, status, r0, r1, r2, r3); this.knock(); }

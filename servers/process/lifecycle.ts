@@ -5,6 +5,7 @@
  * fiber, or in one of its own) closes the files, gives the memory back, and leaves a zombie for the parent, or nothing. A program cannot see
  * or stop any of this, and nothing here can fail.
  */
+import { mark } from 'kintsugi/x86';
 import * as P from 'kintsugi/protocols';
 import { cancel, hasWaiters, spawn, wakeAll } from '../lib/fiber';
 import { FOREVER } from '../lib/sys';
@@ -59,6 +60,9 @@ export function spawnProgram(parent: Program, path: usize, args: Arguments, inpu
   inherit(p, 1, output);
   inherit(p, 2, error);
   p.state = R.RUNNING;
+  const badge = p.index + 1; // of its fault endpoint (loader.ts)
+  for (let at: u32 = 0; at < 16; at += 8) mark(P.MARKS_PROGRAM_NAME, badge | at << 16, load<u32>(p.name + at), load<u32>(p.name + at, 4));
+  mark(P.MARKS_PROGRAM, badge, p.pid, p.parent);
   sys.check(sys.threadResume(p.thread), 0x30);
   return p.pid;
 }

@@ -12,7 +12,8 @@
  * Restart intensity: more than MAX_DEATHS within PERIOD and the server is given up, loudly.
  */
 import { ERR_OK } from 'kintsugi/abi';
-import { SERVERS_PROCESS, SERVERS_SUPERVISOR, NOTIFY_BITS_SUPERVISOR } from 'kintsugi/protocols';
+import { mark } from 'kintsugi/x86';
+import { MARKS_RESTART, SERVERS_PROCESS, SERVERS_SUPERVISOR, NOTIFY_BITS_SUPERVISOR } from 'kintsugi/protocols';
 import * as sys from '../lib/sys';
 import { line } from '../lib/fmt';
 import { ownThread } from '../lib/startup';
@@ -31,6 +32,7 @@ const PERIOD_NS: u64 = 10_000_000_000;
 /** ns are counted from the death, which `lastDeathNs` of the record keeps. */
 function phase(s: Server, p: u32): void {
   s.phase = p;
+  mark(MARKS_RESTART, s.number | p << 8, s.generation, s.epoch);
   journalPhase(s.number, p, <u32>(sys.clock() - s.lastDeathNs));
 }
 

@@ -1,7 +1,8 @@
 /**
  * What the supervisor tells: the boot log and fault reports on COM1, the log lines of the servers, and the server table page that process reads.
  */
-import { LOG_MAGIC, LOG_FIELDS_MAGIC, LOG_FIELDS_HEAD, LOG_DATA, LOG_BYTES, SERVER_TABLE_MAGIC, SERVER_TABLE_COUNT, SERVER_TABLE_ENTRIES, SERVER_TABLE_ENTRY_NUMBER,
+import { mark } from 'kintsugi/x86';
+import { MARKS_SERVER, LOG_MAGIC, LOG_FIELDS_MAGIC, LOG_FIELDS_HEAD, LOG_DATA, LOG_BYTES, SERVER_TABLE_MAGIC, SERVER_TABLE_COUNT, SERVER_TABLE_ENTRIES, SERVER_TABLE_ENTRY_NUMBER,
   SERVER_TABLE_ENTRY_GENERATION, SERVER_TABLE_ENTRY_STATE, SERVER_TABLE_ENTRY_CPU, SERVER_TABLE_ENTRY_THREAD_SERIAL, SERVER_TABLE_ENTRY_RESTARTS,
   SERVER_TABLE_ENTRY_START_NS_LO, SERVER_TABLE_ENTRY_START_NS_HI, SERVER_TABLE_ENTRY_NAME, SERVER_TABLE_ENTRY_SIZE, SERVERS_ROOT, SERVERS_SUPERVISOR } from 'kintsugi/protocols';
 import { ERR_OK, FAULT_VECTOR_DELIBERATE, FAULT_VECTOR_RESERVE_OVERRUN, FAULT_VECTOR_BUDGET } from 'kintsugi/abi';
@@ -34,6 +35,7 @@ function entry(number: u32, name: string, incarnation: u32, state: u32, cpu: u32
   store<u32>(e, number, SERVER_TABLE_ENTRY_NUMBER); store<u32>(e, incarnation, SERVER_TABLE_ENTRY_GENERATION);
   store<u32>(e, state, SERVER_TABLE_ENTRY_STATE); store<u32>(e, cpu, SERVER_TABLE_ENTRY_CPU); store<u32>(e, serial, SERVER_TABLE_ENTRY_THREAD_SERIAL);
   str.putLiteral(e + SERVER_TABLE_ENTRY_NAME, name);
+  mark(MARKS_SERVER, number | state << 8, incarnation, serial);
 }
 /** Writes what is known of a server into the page. */
 export function publish(s: Server): void {
@@ -46,6 +48,7 @@ export function publish(s: Server): void {
   store<u32>(e, <u32>s.startNs, SERVER_TABLE_ENTRY_START_NS_LO); store<u32>(e, <u32>(s.startNs >> 32), SERVER_TABLE_ENTRY_START_NS_HI);
   str.copyString(e + SERVER_TABLE_ENTRY_NAME, s.name, 32);
   if (s.generation != 0 && sys.threadQuery(s.target.thread) == ERR_OK) store<u32>(e, sys.result(3), SERVER_TABLE_ENTRY_THREAD_SERIAL);
+  mark(MARKS_SERVER, s.number | s.state_ << 8, s.generation, load<u32>(e, SERVER_TABLE_ENTRY_THREAD_SERIAL));
 }
 
 // ---- logs of the servers --------------------------------------------------------------------------------------------------------------

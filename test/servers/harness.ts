@@ -70,7 +70,7 @@ export async function fiberGuest(name: string): Promise<FiberGuest> {
       if (other !== undefined) { parked.delete(esp!); other(); } else void promising(table.get(u32[(esp! + 16) >>> 2]!))();
     })),
     codeAddr: (index: number) => index,
-    barrier: () => undefined,
+    barrier: () => undefined, mark: () => undefined,
     trace: (a: number, b: number) => { g.trace.push([a >>> 0, b >>> 0]); },
     sys_enter: (regs: number) => { const r = regs >>> 2; if (u32[r + 1]! >>> 28 === 11) { u32[r + 2] = Number(g.clock & 0xffffffffn); u32[r + 3] = Number(g.clock >> 32n); } return 0; },
   };
@@ -105,7 +105,7 @@ export async function guest(name: string): Promise<Guest> {
   const calls = new Array<number>(16).fill(0);
   const state: { onBarrier: (() => void) | undefined } = { onBarrier: undefined };
   const x86: Record<string, (...a: number[]) => number | undefined> = {
-    barrier: () => { state.onBarrier?.(); return undefined; },
+    barrier: () => { state.onBarrier?.(); return undefined; }, mark: () => undefined,
     sys_enter: (regs) => {
       const r = (regs ?? 0) >>> 2, op = u32[r + 1]! >>> 28;
       calls[op]!++;

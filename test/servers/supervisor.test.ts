@@ -50,7 +50,7 @@ async function boot(options: { modules?: string[]; disk?: boolean; cmdline?: str
   let text = '', on = true, address = 0;
   const pci = pciSpace();
   const sizing = new Set<number>();
-  const intrinsics = (k: () => KernelModel): Record<string, (...a: number[]) => number | undefined> => ({ sys_enter: (regs) => k().sysEnter(regs ?? 0), barrier: () => undefined });
+  const intrinsics = (k: () => KernelModel): Record<string, (...a: number[]) => number | undefined> => ({ sys_enter: (regs) => k().sysEnter(regs ?? 0), barrier: () => undefined, mark: () => undefined });
   const portIn = (port: number): number => {
     if (port === 0x3fd) return 0x20;
     if (port !== 0xcfc || options.disk === false || ((address >>> 11) & 31) !== 3 || ((address >>> 8) & 7) !== 0) return -1;

@@ -15,7 +15,7 @@ export interface VectorEngine {
 export type VectorEngineFactory = (board: Board, bus: Bus, jit: Tier) => VectorEngine;
 
 export const vectorEngine: VectorEngineFactory = (board, bus, jit) => {
-  const engine = createEngine(board, 0, bus, { parallel: false, jit, trace: false });
+  const engine = createEngine(board, 0, bus, { parallel: false, jit });
   return {
     run: budget => engine.run(budget),
     replaced: () => { engine.invalidateAll(); },

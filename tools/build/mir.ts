@@ -64,7 +64,7 @@ export const ROLES = roles(`
   lea : wa; imul3 : wrr;
   add or adc sbb and sub xor imul shl shr sar rol ror addsd subsd mulsd divsd addss subss mulss divss minsd maxsd minss maxss andps andnps orps xorps psrlq psllq punpckldq : mr;
   shld shrd : mrr; cmp test ucomisd ucomiss bt : rr; not neg inc dec bswap : m;
-  xchg xadd : mm; cmpxchg bts btr : mr; cmpxchg8b : a; push mul div idiv icall jmptable : r; pop : w; invlpg lgdt lidt fxsave fxrstor ldmxcsr stmxcsr sgdt sidt : a; ltr : r; lldt : r;
+  xchg xadd : mm; cmpxchg bts btr : mr; cmpxchg8b : a; push mul div idiv icall jmptable : r; pop : w; invlpg lgdt lidt fxsave fxrstor ldmxcsr stmxcsr sgdt sidt nopm : a; ltr : r; lldt : r;
   sete setne setb setae setbe seta setl setge setle setg sets setns setp setnp seto setno : w;
   cmove cmovne cmovb cmovae cmovbe cmova cmovl cmovge cmovle cmovg cmovs cmovns cmovp cmovnp : mr;
   call ret ud2 cdq cli sti hlt pause rdmsr wrmsr rdtsc cpuid mfence in out movcr movdr clts nop wbinvd rep_movsb rep_movsd rep_stosb rep_stosd barrier cld int3 pushfd popfd : rr;

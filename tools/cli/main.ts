@@ -37,13 +37,14 @@ function withSystemOptions(command: Command): Command {
     .option('--seed <n>', 'schedule seed of the deterministic machine', whole(0, 2 ** 31 - 1), 1)
     .option('--timeout <s>', 'give up after this many seconds (exit status 124)', seconds)
     .addOption(new Option('--jit <mode>', 'translation tiers').choices(['on', 'off', 'mixed']).default('on'))
+    .option('--trace <file>', 'write what happened as Perfetto TrackEvent: threads, IPC, interrupts, restarts (open it in ui.perfetto.dev)')
     .option('--append <text>', 'more kernel command line', '');
 }
 
-interface RawSystemOptions { place: 'pin' | 'follow'; smp: number; memory: number; disk?: string; deterministic: boolean; seed: number; timeout?: number; jit: 'on' | 'off' | 'mixed'; append: string }
+interface RawSystemOptions { place: 'pin' | 'follow'; smp: number; memory: number; disk?: string; deterministic: boolean; seed: number; timeout?: number; jit: 'on' | 'off' | 'mixed'; append: string; trace?: string }
 const systemOptions = (raw: RawSystemOptions): SystemOptions => ({
   place: raw.place, smp: raw.smp, memoryMiB: raw.memory, disk: raw.disk, deterministic: raw.deterministic, seed: raw.seed,
-  timeoutSeconds: raw.timeout, jit: raw.jit, append: raw.append,
+  timeoutSeconds: raw.timeout, jit: raw.jit, append: raw.append, trace: raw.trace,
 });
 
 async function main(argv: readonly string[]): Promise<number> {

@@ -9,6 +9,7 @@ import { ChannelDecoder, encodeInput } from './channel.ts';
 import { EXIT } from './errors.ts';
 import { ensureGuest } from './guest.ts';
 import { systemConfig, type SystemOptions } from './system.ts';
+import { traced } from './tracing.ts';
 
 export interface RunReport {
   readonly exit: number;
@@ -37,10 +38,13 @@ export async function runCommand(options: SystemOptions, argv: readonly string[]
     else if (frame.kind === 'log') log.push(frame.data);
     else if (frame.kind === 'ready') sendInput(); // not before: the driver resets its chip, and what was in it is lost
   }, (message) => { problem = `the guest sent ${message}`; });
-  const machine = await createMachine(systemConfig(options, argv, {
-    com1: (bytes) => { log.push(bytes.slice()); sinks.log?.(bytes); },
-    com2: (bytes) => decoder.push(bytes),
-  }));
+  const trace = await traced(options.trace);
+  const machine = await createMachine({
+    ...systemConfig(options, argv, {
+      com1: (bytes) => { log.push(bytes.slice()); sinks.log?.(bytes); },
+      com2: (bytes) => decoder.push(bytes),
+    }), ...trace.config,
+  });
   let sent = false;
   const sendInput = (): void => {
     if (sent) return;
@@ -49,6 +53,7 @@ export async function runCommand(options: SystemOptions, argv: readonly string[]
     if (input !== undefined && input.length > 0) for (const frame of encodeInput(new Uint8Array(0))) machine.serialInput(1, frame);
   };
   const result = await machine.run().finally(() => machine.close());
+  trace.done(machine);
   if (result.reason === 'timeout') status = EXIT.timeout;
   else if (status === undefined) {
     problem ??= `the machine stopped (${result.reason}) before the command ended`;

@@ -7,10 +7,12 @@ import { EXIT } from './errors.ts';
 import { ensureGuest } from './guest.ts';
 import { systemConfig, type SystemOptions } from './system.ts';
 import { attachTerminal } from './terminal.ts';
+import { traced } from './tracing.ts';
 
 export async function start(options: SystemOptions): Promise<number> {
   ensureGuest();
-  const machine = await createMachine(systemConfig(options, undefined, { com1: (bytes) => process.stdout.write(bytes) }));
+  const trace = await traced(options.trace);
+  const machine = await createMachine({ ...systemConfig(options, undefined, { com1: (bytes) => process.stdout.write(bytes) }), ...trace.config });
   const terminal = attachTerminal((bytes) => machine.serialInput(0, bytes), () => machine.stop(), () => machine.serialInput(0, Uint8Array.of(4)));
   try {
     const result = await machine.run().finally(() => machine.close());
@@ -23,5 +25,6 @@ export async function start(options: SystemOptions): Promise<number> {
     return EXIT.internal;
   } finally {
     terminal.restore();
+    trace.done(machine);
   }
 }

@@ -18,6 +18,8 @@ export interface SystemOptions {
   readonly timeoutSeconds?: number;
   readonly jit: 'on' | 'off' | 'mixed';
   readonly append: string;
+  /** File for a Perfetto trace of the run. */
+  readonly trace?: string;
 }
 
 /** Multiboot modules: root first (the kernel loads it), then in the order in which the supervisor looks for them. */

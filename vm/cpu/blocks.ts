@@ -17,6 +17,7 @@ import { MODE, S } from './state.ts';
 import { formNumber, formOf, type Form } from './tier0/forms.ts';
 import { EVENT, type Coherence } from './coherence.ts';
 import { KIND, R, RECORD_BYTES } from './tier0/record.ts';
+import { NO_POINT, type CpuTrace } from './trace.ts';
 import { fastSlot, hasFastForm } from './tier0/system.ts';
 import { VIEW_CACHE_BYTES } from './views.ts';
 
@@ -37,6 +38,8 @@ export interface Block {
   readonly bytes: number;
   /** Second physical page of a page-crossing instruction, or -1. */
   readonly secondPage: number;
+  /** Trace point of its first (and then only) instruction, or NO_POINT. */
+  readonly point: number;
 }
 interface CodePage { blocks: Block[]; /** link fields waiting for a block at a physical address and mode */ waiting: Map<number, number[]> }
 
@@ -72,6 +75,8 @@ export class BlockCache {
   forgotten: () => void = () => undefined;
   private readonly coherence: Coherence;
   private readonly resolved = new Map<number, Resolved>();
+  /** Trace points: blocks end before and after them. */
+  trace: CpuTrace | undefined;
   /** False: INT, IRET, SYSENTER and SYSEXIT always run in TypeScript (tests compare the two). */
   fastOperations = true;
 
@@ -85,6 +90,11 @@ export class BlockCache {
     this.bytes = new Uint8Array(board.buffer, this.base, 32 << 20);
   }
 
+  /** A trace point stands at this instruction. */
+  isTraced(linear: number, physicalPage: number, insn: Insn): boolean {
+    const at = physicalPage * 4096 + (linear & 4095);
+    return this.trace !== undefined && this.trace.at(linear, insn, this.board.ram, at, physicalPage * 4096 + 4096) !== NO_POINT;
+  }
   insn(record: number): Insn {
     const index = this.words[(record - this.base + R.link) >> 2];
     return index >= TRUNCATED_INSN ? this.truncatedInsns[index - TRUNCATED_INSN] : this.insns[index];
@@ -107,7 +117,7 @@ export class BlockCache {
     const whole = limit ? this.find(physical, mode) : undefined;
     if (whole && whole.secondPage < 0 && whole.insns.length >= limit) {
       const insns = whole.insns.slice(0, limit);
-      return this.emit(physical, mode, insns, insns.reduce((bytes, { length }) => bytes + length, 0), -1, true);
+      return this.emit(physical, mode, insns, insns.reduce((bytes, { length }) => bytes + length, 0), -1, true, whole.point);
     }
     return this.decodeBlock(linear, physical, mode, user, limit);
   }
@@ -123,7 +133,7 @@ export class BlockCache {
     const start = source === HOLE ? physical & 0xfff : physical;
     const end = (start & ~0xfff) + 4096;
     const insns: Insn[] = [];
-    let at = start, secondPage = -1;
+    let at = start, secondPage = -1, point = NO_POINT;
     const most = limit ? Math.min(limit, MAX_BLOCK) : mode & MODE.SINGLE ? 1 : MAX_BLOCK;
     while (insns.length < most) {
       let insn = decode(source, at, end, mode);
@@ -138,19 +148,27 @@ export class BlockCache {
         this.crossing.set(tail.subarray(tailAt, tailAt + 16), head);
         insn = decode(this.crossing, 0, head + 16, mode);
         if (!insn) throw new GuestFault(13, 0);
+        if (this.trace) point = this.trace.at(linear, insn, this.crossing, 0, head + 16);
         insns.push(insn); at += insn.length;
         break;
+      }
+      if (this.trace) {
+        const here = this.trace.at(linear + at - start | 0, insn, source, at, end);
+        if (here !== NO_POINT) {
+          if (insns.length) break;
+          point = here;
+        }
       }
       insns.push(insn);
       const insnPhysical = physical + at - start;
       at += insn.length;
       if (insn.entry.end || (insn.entry.str && insn.rep)) break;
-      if (at >= end || this.mmioInsns.has(insnPhysical)) break;
+      if (at >= end || point !== NO_POINT || this.mmioInsns.has(insnPhysical)) break;
     }
-    return this.emit(physical, mode, insns, at - start, secondPage, limit > 0);
+    return this.emit(physical, mode, insns, at - start, secondPage, limit > 0, point);
   }
 
-  private emit(physical: number, mode: number, insns: Insn[], bytes: number, secondPage: number, truncated: boolean): Block {
+  private emit(physical: number, mode: number, insns: Insn[], bytes: number, secondPage: number, truncated: boolean, point: number): Block {
     const count = insns.length, needs = new Array<boolean>(count);
     let live = FLAGS_ALL;
     for (let i = count - 1; i >= 0; i--) {
@@ -159,13 +177,20 @@ export class BlockCache {
       live = live & ~entry.kills | entry.reads;
       if (entry.fault || entry.stack || entry.str || ops.some(({ c }) => c === 'M')) live = FLAGS_ALL;
     }
-    if (!truncated && this.next + (count + 2) * RECORD_BYTES > POOL_AT + POOL_BYTES) this.reset();
+    if (!truncated && this.next + (count + 3) * RECORD_BYTES > POOL_AT + POOL_BYTES) this.reset();
     const first = truncated ? TRUNCATED_AT : this.next;
     if (truncated) this.truncatedInsns = [];
     const wanted: Resolved[] = [], wantedAt: number[] = [];
     let at = first, delta = 0;
     const links: { field: number; delta: number }[] = [];
     const { words, halves, bytes: bytesView } = this;
+    if (point !== NO_POINT) {
+      words.fill(0, at >> 2, (at >> 2) + 8);
+      halves[at >> 1] = KIND.TRACE;
+      bytesView[at + R.rest] = count;
+      words[(at + R.link) >> 2] = point;
+      at += RECORD_BYTES;
+    }
     for (let i = 0; i < count; i++, at += RECORD_BYTES) {
       const insn = insns[i], { entry } = insn;
       words.fill(0, at >> 2, (at >> 2) + 8);
@@ -209,7 +234,7 @@ export class BlockCache {
       at += RECORD_BYTES;
     }
     if (wanted.length) this.rare.slots(wanted.map(({ form }) => form)).forEach((slot, i) => { wanted[i].slot = slot; words[(wantedAt[i] + R.link) >> 2] = slot; });
-    const block: Block = { physical, mode, insns, record: this.base + first, records: (at - first) / RECORD_BYTES, bytes, secondPage };
+    const block: Block = { physical, mode, insns, record: this.base + first, records: (at - first) / RECORD_BYTES, bytes, secondPage, point };
     if (truncated) { this.truncated = block; this.watch(block); return block; }
     this.next = at;
     this.blocks.set(physical * 512 + mode, block);

@@ -22,10 +22,12 @@ import { ARCH_FIELDS, ATTN, CR0, FLAG, MODE, RUN, S, SEG, VEC, VCPU_BLOCK_BYTES,
 import { FloatUnit } from './float/unit.ts';
 import { Cpu } from './system/cpu.ts';
 import { Shutdown, deliver } from './system/exceptions.ts';
+import { CpuTrace } from './trace.ts';
 import { fpuInit } from './system/fpu.ts';
 import { execute } from './system/operations.ts';
 import type { Form } from './tier0/forms.ts';
 import { FAST_OPERATIONS } from './tier0/system.ts';
+import { TRACE_EVENT } from '../trace.ts';
 import { HOT_FORMS, hotKinds, rareModule, tier0Module } from './tier0/module.ts';
 
 
@@ -68,6 +70,7 @@ export class Engine implements EngineInterface {
   /** Start of the block that the end of the last run() cut in two, -1: none. A region should begin there, not in the middle of a loop body. */
   private cut = -1;
   private currentRest = 0;
+  private readonly trace: CpuTrace | undefined;
 
   /** parallel: attention is tested at block boundaries and LOCK uses wasm atomics. */
   constructor(board: Board, cpu: number, bus: Bus, options: EngineOptions) {
@@ -89,6 +92,7 @@ export class Engine implements EngineInterface {
       slowAtomic: (_cpu: number, va: number, what: number, value: number, expected: number) => this.mmu.slowAtomic(va, what, value, expected),
       slowExchange64: (_cpu: number, va: number, expected: bigint, replacement: bigint) => this.mmu.slowExchange64(va, expected, replacement),
       floatUnit: (_cpu: number, op: number, shape: number, at: number, immediate: number) => float.run(op, shape, at, immediate),
+      trace: (_cpu: number, point: number) => { this.syncRetired(); this.trace?.record(point, this.words[S.retired >> 2]); },
       lookup: () => this.lookup(0), truncate: () => this.truncate(),
       revalidate: (slot: number) => this.regions?.revalidate(slot) ? 1 : 0, split: (slot: number) => this.regions?.split(slot) ? 1 : 0,
       operation: () => this.operation(), fault: () => this.fault(), check: () => this.check(),
@@ -122,6 +126,8 @@ export class Engine implements EngineInterface {
         return at;
       });
     }
+    this.trace = options.trace && new CpuTrace(options.trace.plan, options.trace.writer, this.mmu, this.words);
+    this.blocks.trace = this.trace;
     this.mmu.code = {
       written: (physical, bytes) => this.blocks.written(physical, bytes),
       hits: (physical, bytes) => this.coherence.hitsCode(physical >>> 12, physical & 0xfff, bytes),
@@ -298,6 +304,11 @@ export class Engine implements EngineInterface {
     if (physical >= 0) this.blocks.endBlockAt(physical);
     return 0;
   }
+  private traceEvent(id: number, w0: number, w1: number): void {
+    if (!this.trace?.events) return;
+    this.syncRetired();
+    this.trace.event(id, this.words[S.retired >> 2], w0, w1);
+  }
   private leave(exit: Exit): number { this.exit = exit; return LEAVE; }
   private syncRetired(): void {
     if (!this.running) return;
@@ -373,6 +384,7 @@ export class Engine implements EngineInterface {
       this.syncRetired();
       const vector = this.bus.interruptAcknowledge(this.index);
       if (vector >= 0) {
+        this.traceEvent(TRACE_EVENT.interrupt, vector, words[S.eip >> 2]);
         words[S.runState >> 2] = RUN.running;
         deliver(this.cpu, vector, -1, 'external', words[S.eip >> 2]);
       }
@@ -479,7 +491,10 @@ export class Engine implements EngineInterface {
   }
   private halted(): number {
     if (this.serviceAttention()) return LEAVE;
-    return this.words[S.runState >> 2] === RUN.running ? 0 : this.leave('halt');
+    if (this.words[S.runState >> 2] === RUN.running) return 0;
+    this.words[S.rec >> 2] = 0; // HLT has completed
+    this.traceEvent(TRACE_EVENT.halt, this.words[S.eip >> 2], 0);
+    return this.leave('halt');
   }
   /** Interrupt window after an instruction that may have opened it. */
   private after(): number {

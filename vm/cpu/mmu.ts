@@ -189,6 +189,26 @@ export class Mmu {
     this.words[S.countWalks >> 2] = saved;
     return physical;
   }
+  /** Where `va` is mapped, whatever the rights: changes nothing at all, not even accessed bits. -1 when unmapped. */
+  inspect(va: number): number {
+    const words = this.words;
+    if (words[S.cr0 >> 2] >= 0) return va >>> 0;
+    let entry: number;
+    if (words[S.cr4 >> 2] & CR4.PAE) {
+      const pointer = words[(S.pdpte0 >> 2) + (va >>> 30) * 2];
+      if (!(pointer & 1)) return -1;
+      entry = this.tableWord((pointer & 0xfffff000) + (va >>> 21 & 511) * 8 >>> 0);
+      if (!(entry & 1)) return -1;
+      if (entry & 0x80) return (entry & 0xffe00000 | va & 0x1fffff) >>> 0;
+      entry = this.tableWord((entry & 0xfffff000) + (va >>> 12 & 511) * 8 >>> 0);
+    } else {
+      entry = this.tableWord((words[S.cr3 >> 2] & 0xfffff000) + (va >>> 22) * 4 >>> 0);
+      if (!(entry & 1)) return -1;
+      if (entry & 0x80 && words[S.cr4 >> 2] & CR4.PSE) return (entry & 0xffc00000 | va & 0x3fffff) >>> 0;
+      entry = this.tableWord((entry & 0xfffff000) + (va >>> 12 & 1023) * 4 >>> 0);
+    }
+    return entry & 1 ? (entry & 0xfffff000 | va & 0xfff) >>> 0 : -1;
+  }
   /** PDPTEs for the CR3 value; false when one has reserved bits (#GP). */
   loadPdptes(cr3: number): boolean {
     const at = cr3 & 0xffffffe0;

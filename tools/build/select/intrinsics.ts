@@ -3,6 +3,7 @@
  * nor moves them across memory accesses: that is what makes them right for device registers and shared memory.
  * The declarations guests see are generated from INTRINSICS, so the list exists once.
  */
+import { MARK_BASE, MARK_LIMIT } from '../../../vm/trace.ts';
 import type { Node } from '../ir.ts';
 import { EAX, EBX, ECX, EDI, EDX, ESI, ESP, I, M, type Op, R, slotOp } from '../mir.ts';
 import type { Signature } from '../wasm/decode.ts';
@@ -202,6 +203,13 @@ define('switchStack', 'saveEsp: usize, newEsp: usize', 'void', 'Pushes EBP EBX E
 define('sys_enter', 'regs: usize', 'u32', 'The system call: regs -> {handle, tag, w0, w1, w2}, u32 each; stores tag and words back, returns the status.', (s, a, d) => {
   emitCall(s, 'sys_enter', [s.regOrImm(arg(a, 0))], []);
   s.mov(d, R(EAX));
+});
+define('mark', 'id: u32, a: u32, b: u32, c: u32', 'void', 'A trace mark (vm/trace.ts): a NOP that a tracing machine records with three words; id is a constant below 4096. Three moves and a NOP, traced or not.', (s, a) => {
+  const id = constantArg(s, a, 0, 'the id of mark()');
+  if (id < 0 || id >= MARK_LIMIT) s.fail(`the id of mark() is ${id}, it must be below ${MARK_LIMIT}`);
+  const held = [1, 2, 3].map((n) => s.regOrImm(arg(a, n)));
+  [EAX, EDX, ECX].forEach((r, n) => s.mov(r, held[n] as Op));
+  s.emit('nopm', [M(-1, MARK_BASE + id)], 4, [EAX, EDX, ECX], []);
 });
 define('stackPointer', '', 'usize', 'ESP.', (s, _a, d) => s.mov(d, R(ESP)));
 define('returnAddress', '', 'usize', 'Return address of the function this is compiled into (after inlining).', (s, _a, d) => s.mov(d, slotOp(-2, -4)));

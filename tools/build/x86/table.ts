@@ -48,7 +48,7 @@ const SPEC = {
   push: 'rv:50 +r | s8:6a ib | i32:68 id | rmv:ff /6 | es:06 | cs:0e | ss:16 | ds:1e | fs:0f a0 | gs:0f a8',
   pop: 'rv:58 +r | rmv:8f /0 | es:07 | ss:17 | ds:1f | fs:0f a1 | gs:0f a9',
   pushad: ':60', popad: ':61', pushfd: ':9c', popfd: ':9d', cdq: ':99', cwde: ':98', sahf: ':9e', lahf: ':9f',
-  nop: ':90', pause: ':f3 90', hlt: ':f4', cli: ':fa', sti: ':fb', cld: ':fc', std: ':fd', clc: ':f8', stc: ':f9', leave: ':c9',
+  nop: ':90', nopm: 'm:0f 1f /0', pause: ':f3 90', hlt: ':f4', cli: ':fa', sti: ':fb', cld: ':fc', std: ':fd', clc: ':f8', stc: ':f9', leave: ':c9',
   ret: ':c3 | i16:c2 iw', iretd: ':cf', int3: ':cc', int: 'i8:cd ib', ud2: ':0f 0b',
   sysenter: ':0f 34', sysexit: ':0f 35', rdmsr: ':0f 32', wrmsr: ':0f 30', rdtsc: ':0f 31', rdpmc: ':0f 33', cpuid: ':0f a2',
   clts: ':0f 06', invd: ':0f 08', wbinvd: ':0f 09', invlpg: 'm:0f 01 /7', rdrand: 'rg:0f c7 /6', stac: ':0f 01 cb', clac: ':0f 01 ca',

@@ -70,8 +70,8 @@ const endsBlock = (insn: Insn): boolean => insn.entry.end || (insn.entry.str && 
 
 export interface Source {
   readonly page: FetchPage;
-  /** Instructions that tier 0 keeps for itself: those that talk to devices. */
-  avoid(eip: number): boolean;
+  /** Instructions that tier 0 keeps for itself: those that talk to devices, and trace points. */
+  avoid(eip: number, insn: Insn): boolean;
   /** A dword of guest data when it can be had without a page walk: jump tables are guessed from it. */
   peek(va: number): number | undefined;
 }
@@ -91,7 +91,7 @@ function jumpTable(insn: Insn, eip: number, source: Source): number[] {
 
 export function discover(head: number, mode: number, source: Source): Region | null {
   const { page } = source;
-  const onlyTier0 = (insn: Insn, eip: number): boolean => systemInsn(insn) || source.avoid(eip);
+  const onlyTier0 = (insn: Insn, eip: number): boolean => systemInsn(insn) || source.avoid(eip, insn);
   const maxInsns = MAX_BLOCK_INSNS;
   const scratch = new Uint8Array(64);
   const decoded = new Map<number, Insn | null>();

@@ -102,9 +102,9 @@ export class RegionManager {
       if (physical < 0 || physical + 4096 > board.ramBytes) return null;
       pages.set(page >>> 12, physical >>> 12);
       return board.ram.subarray(physical, physical + 4096);
-    }, avoid: eip => {
+    }, avoid: (eip, insn) => {
       const page = pages.get(eip >>> 12);
-      return page !== undefined && this.blocks.mmioInsns.has((page << 12 | eip & 4095) >>> 0);
+      return page !== undefined && (this.blocks.mmioInsns.has((page << 12 | eip & 4095) >>> 0) || this.blocks.isTraced(eip, page, insn));
     }, peek: va => mmu.peekMapped(va) });
     if (!region || region.blocks.length === 0) return false;
     const first = this.blockAt(region.head, mode);

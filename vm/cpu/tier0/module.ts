@@ -178,6 +178,7 @@ export function tier0Module(options: Tier0Options): Uint8Array {
   const jsOperation = module.import('operation', [I], [I]);
   const jsFault = module.import('fault', [I], [I]);
   const jsCheck = module.import('check', [I], [I]);
+  const jsTrace = module.import('trace', [I, I], []);
   const jsRevalidate = module.import('revalidate', [I], [I]);
   const jsSplit = module.import('split', [I], [I]);
   module.importTable = true;
@@ -296,7 +297,7 @@ export function tier0Module(options: Tier0Options): Uint8Array {
               fn.if(w.callIndirect(rareType, I, cpu, pc, blockEip, w.load(pc, R.reg0)), () => { fn.set(eipIndex, w.load(cpu, S.eip)); fn.br(top); });
               helper(jsOperation);
             };
-            for (let i = KIND.SYSTEM + 1; i < KIND.FIRST_FORM; i++) bodies[i] = () => fn.unreachable();
+            bodies[KIND.TRACE] = () => { note(); fn.do(w.call(jsTrace, 0x40, cpu, w.load(pc, R.link))); next(); };
             const c = new Tier0Cx(fn, exits, slow, options.parallel);
             for (const form of forms) bodies.push(() => { lowerForm(c, form); next(); });
             const labels: w.Label[] = [];
