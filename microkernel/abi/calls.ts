@@ -11,7 +11,7 @@ export const CALLS = {
   batch: { op: 7, handle: '0', in: 'w0 = number of entries in the message page', out: 'w0 = entries done', blocks: false, notes: 'stops at the first error: EAX = its status, w0 = its index' },
   window: { op: 8, handle: 'Frames (state, window right) or 0', in: 'w0 = 1 open, 0 close', out: '-', blocks: false, notes: "maps the server's own state writable for this Thread only; closed by every IPC" },
   fault: { op: 9, handle: '0', in: 'w0 = code, w1, w2 = free', out: 'as the fault endpoint replies', blocks: true, notes: 'a deliberate failure becomes a fault message' },
-  trace: { op: 10, handle: '0', in: 'w0 = id, w1, w2 = free', out: '-', blocks: false, notes: 'a user event in the trace' },
+  trace: { op: 10, handle: '0', in: 'w0 = id, w1, w2 = free', out: 'w0 = CPU, w1, w2 = instructions it has retired (0 if not countable)', blocks: false, notes: 'a user event in the trace' },
   clock: { op: 11, handle: '0', in: '-', out: 'w0, w1 = ns since boot (low, high); w2 = CPU number', blocks: false, notes: 'monotonic' },
 } as const satisfies Record<string, CallSpec>;
 export type CallName = keyof typeof CALLS;

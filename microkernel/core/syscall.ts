@@ -34,7 +34,7 @@ import { sendRequest, takeCaller, answer, capsOf } from './ipc';
 import { sendHome, leave } from './schedule';
 import { armTimer } from './timer';
 import { lockIpc, unlockIpc, lockStructural, unlockStructural } from './lock';
-import { now } from '../arch/clock';
+import { now, retired } from '../arch/clock';
 import { Cpu, thisCpu } from '../arch/cpu';
 import { nil, none, same } from './pointer';
 import { F_RESTART, F_WINDOW, F_TIMEOUT, KIND_CALL, PREEMPTED, NO_STATUS } from './state';
@@ -78,7 +78,10 @@ function dispatch(cpu: Cpu, t: Thread, op: u32): u32 {
       if (!lockStructural(cpu)) return PREEMPTED;
       t.edi = checkInvariants();
       unlockStructural();
+      return ERR_OK;
     }
+    const count = retired();
+    t.esi = cpu.index; t.edi = <u32>count; t.ebp = <u32>(count >> 32);
     return ERR_OK;
   }
   if (op == CALL_FAULT) {

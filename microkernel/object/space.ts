@@ -471,6 +471,7 @@ function empty(cpu: Cpu, s: Space): bool {
     lockIpc();
     forgetPorts(s);
     unlockIpc();
+    flushRoot(cpu, s.root);
     abandonRoot(cpu, s.root);
   }
   let tables: u32 = 0;

@@ -33,6 +33,7 @@ const BLOCKED: u32 = 3;
   stackTop: usize;
   number: u32; // 1.. , stable
   local: usize; // for the server: whatever belongs to this fiber
+  tag: u32; // what `runningAt` shows while this fiber runs
   cancelled: u32; // set by `cancel`, stays until the fiber ends or `clearCancel`
 }
 @unmanaged @final export class Timer extends Link { deadline: u64; fiber: Fiber }
@@ -114,9 +115,14 @@ export function runReady(): void {
     f.state = RUNNING;
     running = f;
     switches++;
+    store<u32>(runningAt, f.tag);
     switchStack(MAIN_ESP, f.esp);
   }
+  store<u32>(runningAt, 0);
 }
+/** Where the tag of the running fiber stands, for whoever looks after a death (servers/lib/ring.ts). */
+let runningAt: usize = memory.data(4, 4);
+export function showRunningAt(at: usize): void { runningAt = at; }
 export function anyReady(): bool { return !isEmpty(ready); }
 
 /** Gives up the CPU until `wake`. Returns why: WOKEN, CANCELLED. */

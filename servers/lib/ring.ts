@@ -8,30 +8,37 @@
  *
  * Death of the worker: its successor announces its epoch in the status header and rings. The owner posts every entry taken by another epoch
  * again (same id and key, next seq) and counts it in `reposted`; entries done by the dead one stay done.
+ * Death of the worker for good: the supervisor marks the status half failed and every entry, present and future, is answered RING_GONE.
+ * A request that killed two workers is answered RING_POISON by the supervisor.
  * Death of the owner: the successor adopts what is in flight as orphans, whose results are dropped; `waitOrphans` before memory that they
  * may still write to is used again.
  */
 import {
   RING_MAGIC, RING_SLOTS, RING_REQUEST_HEADER_MAGIC, RING_REQUEST_HEADER_VERSION, RING_REQUEST_HEADER_SLOTS, RING_REQUEST_HEADER_HEAD, RING_REQUEST_HEADER_EPOCH,
-  RING_REQUEST_HEADER_DATA_BYTES, RING_REQUEST_HEADER_SIZE, RING_REQUEST_ENTRY_SEQ, RING_REQUEST_ENTRY_ID, RING_REQUEST_ENTRY_OP,
+  RING_REQUEST_HEADER_DATA_BYTES, RING_REQUEST_HEADER_REPOSTED, RING_REQUEST_HEADER_SIZE, RING_REQUEST_ENTRY_SEQ, RING_REQUEST_ENTRY_ID, RING_REQUEST_ENTRY_OP,
   RING_REQUEST_ENTRY_FLAGS, RING_REQUEST_ENTRY_KEY_BADGE, RING_REQUEST_ENTRY_KEY_SERIAL, RING_REQUEST_ENTRY_KEY_SEQ, RING_REQUEST_ENTRY_KEY_SUB,
   RING_REQUEST_ENTRY_A0, RING_REQUEST_ENTRY_A1, RING_REQUEST_ENTRY_A2, RING_REQUEST_ENTRY_A3, RING_REQUEST_ENTRY_A4, RING_REQUEST_ENTRY_A5, RING_REQUEST_ENTRY_SIZE,
-  RING_STATUS_HEADER_MAGIC, RING_STATUS_HEADER_VERSION, RING_STATUS_HEADER_EPOCH, RING_STATUS_HEADER_TAKEN, RING_STATUS_HEADER_DONE, RING_STATUS_HEADER_SIZE,
+  RING_STATUS_HEADER_MAGIC, RING_STATUS_HEADER_VERSION, RING_STATUS_HEADER_EPOCH, RING_STATUS_HEADER_TAKEN, RING_STATUS_HEADER_DONE, RING_STATUS_HEADER_RUNNING, RING_STATUS_HEADER_FAILED, RING_STATUS_HEADER_SIZE, RING_POISON, RING_GONE,
   RING_STATUS_ENTRY_SEQ, RING_STATUS_ENTRY_STATE, RING_STATUS_ENTRY_EPOCH, RING_STATUS_ENTRY_STATUS, RING_STATUS_ENTRY_R0, RING_STATUS_ENTRY_R1,
   RING_STATUS_ENTRY_R2, RING_STATUS_ENTRY_R3, RING_STATUS_ENTRY_SIZE, RING_STATE_TAKEN, RING_STATE_DONE,
   MARKS_REQUEST_TAKEN, MARKS_REQUEST_DONE, REGION_RING_REQUEST, REGION_RING_STATUS, REGION_RING_DATA, ROLE_PEER_NOTIFY,
 } from 'kintsugi/protocols';
 import { barrier, mark } from 'kintsugi/x86';
 import * as sys from './sys';
-import { needRegion, regionVa, regionBytes, needHandle, ownTable, ownEpoch } from './startup';
+import { needRegion, regionVa, regionBytes, needHandle, ownTable, ownEpoch, ownNotify, served, firstServed } from './startup';
 import { mustAlloc } from './alloc';
-import { Fiber, WaitQueue, queueInit, current, blockUntil, wake, wakeAll, waitOn, spawn, TIMED_OUT, CANCELLED } from './fiber';
+import { Fiber, WaitQueue, queueInit, current, blockUntil, wake, wakeAll, waitOn, spawn, showRunningAt, TIMED_OUT, CANCELLED } from './fiber';
 
 /** Result of fiber calls that end without an answer of the worker. Below every Linux errno. */
 export const RING_CANCELLED: i32 = -4096; // the slot is still in flight; its result will be dropped
 export const RING_TIMEOUT: i32 = -4097;
+/** The request was running when two incarnations of the worker died: it alone is refused. */
+export const POISONED: i32 = <i32>RING_POISON;
+/** The worker was given up. */
+export const GONE: i32 = <i32>RING_GONE;
 
 const MASK: u32 = RING_SLOTS - 1;
+const NOT_YET: i32 = -2;
 
 // ---- owner ----------------------------------------------------------------------------------------------------------------------------
 
@@ -53,7 +60,7 @@ const OWNER_SLOT: usize = 32;
   doorbell: u32; doorbellBits: u32; slots: usize;
   cursor: u32; nextId: u32; head: u32; inFlight: u32; seenDone: u32; workerEpoch: u32;
   reposted: u32; refused: u32; // counters: posted again after a death; statuses that failed validation
-  orphans: u32; free: u32;
+  orphans: u32; free: u32; failed: bool;
   flight0: u32; flight1: u32; // slots in flight, 0-31 and 32-63: completions are looked for only there
   room: WaitQueue; // fibers that wait for a free slot, and for orphans
 
@@ -92,7 +99,32 @@ const OWNER_SLOT: usize = 32;
   post(n: u32): void {
     this.slot(n).state = SLOT_POSTED;
     this.fly(n);
+    if (this.failed) { this.refuse(n); return; }
     this.publish(n);
+  }
+  /** The worker will never answer slot n. */
+  private refuse(n: u32): void {
+    const s = this.slot(n);
+    s.status = GONE; s.r0 = 0; s.r1 = 0; s.r2 = 0; s.r3 = 0;
+    this.landed(n);
+  }
+  /** The answer of slot n is in its private copy. */
+  private landed(n: u32): void {
+    const s = this.slot(n);
+    this.inFlight--;
+    if (n < 32) this.flight0 &= ~(1 << n); else this.flight1 &= ~(1 << (n - 32));
+    if (s.state == SLOT_ORPHAN) { this.orphans--; this.drop(n); return; }
+    s.state = SLOT_DONE;
+    if (changetype<usize>(s.waiter) != 0) wake(s.waiter);
+  }
+  private refuseAll(): u32 {
+    this.failed = true;
+    let answers: u32 = 0;
+    for (let n: u32 = 0; n < RING_SLOTS; n++) {
+      const state = this.slot(n).state;
+      if (state == SLOT_POSTED || state == SLOT_ORPHAN) { this.refuse(n); answers++; }
+    }
+    return answers;
   }
   /** The slot is in flight from now on. */
   fly(n: u32): void {
@@ -108,14 +140,15 @@ const OWNER_SLOT: usize = 32;
     store<u32>(this.request, this.head, RING_REQUEST_HEADER_HEAD);
     barrier();
   }
-  /** Rings the worker's doorbell. */
-  knock(): void { sys.notify(this.doorbell, this.doorbellBits); }
+  /** Rings the worker's doorbell; of a worker that is gone for good the own one, so that the refusals are looked at. */
+  knock(): void { if (this.failed) sys.notify(ownNotify, 1 << this.number); else sys.notify(this.doorbell, this.doorbellBits); }
 
   /**
    * Looks at the status half: copies every new answer into its slot, wakes its waiter, frees orphans, posts again what a dead worker had taken.
    * Call it when the doorbell bit came (ringDispatch does). Returns the number of answers.
    */
   reap(): u32 {
+    if (load<u32>(this.statusHalf, RING_STATUS_HEADER_FAILED) != 0) return this.refuseAll();
     if (load<u32>(this.statusHalf, RING_STATUS_HEADER_MAGIC) != RING_MAGIC) return 0; // no worker yet
     const epoch = load<u32>(this.statusHalf, RING_STATUS_HEADER_EPOCH);
     const fresh = epoch != this.workerEpoch;
@@ -152,12 +185,8 @@ const OWNER_SLOT: usize = 32;
       s.status = load<i32>(st, RING_STATUS_ENTRY_STATUS);
       s.r0 = load<u32>(st, RING_STATUS_ENTRY_R0); s.r1 = load<u32>(st, RING_STATUS_ENTRY_R1);
       s.r2 = load<u32>(st, RING_STATUS_ENTRY_R2); s.r3 = load<u32>(st, RING_STATUS_ENTRY_R3);
-      this.inFlight--;
-      if (n < 32) this.flight0 &= ~(1 << n); else this.flight1 &= ~(1 << (n - 32));
       answers++;
-      if (s.state == SLOT_ORPHAN) { this.orphans--; this.drop(n); continue; }
-      s.state = SLOT_DONE;
-      if (changetype<usize>(s.waiter) != 0) wake(s.waiter);
+      this.landed(n);
     }
     return answers;
   }
@@ -174,6 +203,7 @@ const OWNER_SLOT: usize = 32;
       again++;
     }
     this.reposted += again;
+    store<u32>(this.request, load<u32>(this.request, RING_REQUEST_HEADER_REPOSTED) + again, RING_REQUEST_HEADER_REPOSTED);
     if (again != 0) this.knock();
   }
   /** An answered slot of which the result was read; the slot is free again. */
@@ -330,6 +360,7 @@ function adopt(o: RingOwner): void {
   number: u32; request: usize; statusHalf: usize; data: usize; dataBytes: u32;
   doorbell: u32; doorbellBits: u32; cursor: u32; taken: u32; done: u32; epoch: u32;
   arrivals: WaitQueue; // fibers that wait for a request
+  inherited: u32; newest: u32; // entries left of those that were posted when this worker attached, and the highest id among them
 
   entry(n: u32): usize { return this.request + RING_REQUEST_HEADER_SIZE + <usize>n * RING_REQUEST_ENTRY_SIZE; }
   statusEntry(n: u32): usize { return this.statusHalf + RING_STATUS_HEADER_SIZE + <usize>n * RING_STATUS_ENTRY_SIZE; }
@@ -337,28 +368,70 @@ function adopt(o: RingOwner): void {
   /** Takes the next posted request into `out` and marks its slot taken by this epoch; false when there is none. */
   next(out: Request): bool {
     const head = load<u32>(this.request, RING_REQUEST_HEADER_HEAD);
-    if (head == this.taken) return false;
+    if (head == this.taken) return this.none();
     barrier();
+    if (this.inherited != 0) {
+      const n = this.oldest();
+      if (n == NOT_YET) return this.none();
+      if (n >= 0) { this.inherited--; this.take(n, load<u32>(this.entry(n), RING_REQUEST_ENTRY_SEQ), out); return true; }
+      this.inherited = 0;
+    }
     for (let k: u32 = 0; k < RING_SLOTS; k++) {
       const n = (this.cursor + k) & MASK;
       const e = this.entry(n), st = this.statusEntry(n);
       const seq = load<u32>(e, RING_REQUEST_ENTRY_SEQ);
       if (seq == load<u32>(st, RING_STATUS_ENTRY_SEQ)) continue;
-      barrier();
-      memory.copy(changetype<usize>(out), e, RING_REQUEST_ENTRY_SIZE);
-      out.seq = seq; out.slot = n;
-      this.cursor = (n + 1) & MASK;
-      this.taken++;
-      store<u32>(st, RING_STATE_TAKEN, RING_STATUS_ENTRY_STATE);
-      store<u32>(st, this.epoch, RING_STATUS_ENTRY_EPOCH);
-      barrier();
-      store<u32>(st, seq, RING_STATUS_ENTRY_SEQ);
-      store<u32>(this.statusHalf, this.taken, RING_STATUS_HEADER_TAKEN);
-      mark(MARKS_REQUEST_TAKEN, n | this.number << 8 | out.op << 16, out.keySerial, out.keySeq);
+      this.take(n, seq, out);
       return true;
     }
     this.taken = head; // the count ran apart (an owner that died between two stores): nothing is posted
-    return false;
+    return this.none();
+  }
+  private none(): bool { store<u32>(this.statusHalf, 0, RING_STATUS_HEADER_RUNNING); return false; }
+  private take(n: u32, seq: u32, out: Request): void {
+    const e = this.entry(n), st = this.statusEntry(n);
+    barrier();
+    memory.copy(changetype<usize>(out), e, RING_REQUEST_ENTRY_SIZE);
+    out.seq = seq; out.slot = n;
+    this.cursor = (n + 1) & MASK;
+    this.taken++;
+    store<u32>(this.statusHalf, n + 1, RING_STATUS_HEADER_RUNNING);
+    store<u32>(st, RING_STATE_TAKEN, RING_STATUS_ENTRY_STATE);
+    store<u32>(st, this.epoch, RING_STATUS_ENTRY_EPOCH);
+    barrier();
+    store<u32>(st, seq, RING_STATUS_ENTRY_SEQ);
+    store<u32>(this.statusHalf, this.taken, RING_STATUS_HEADER_TAKEN);
+    mark(MARKS_REQUEST_TAKEN, n | this.number << 8 | out.op << 16, out.keySerial, out.keySeq);
+  }
+  /** Taken by a dead epoch, and the owner has not posted it again yet. */
+  private widowed(n: u32): bool {
+    const st = this.statusEntry(n);
+    return load<u32>(st, RING_STATUS_ENTRY_STATE) == RING_STATE_TAKEN && load<u32>(st, RING_STATUS_ENTRY_EPOCH) != this.epoch
+      && load<u32>(st, RING_STATUS_ENTRY_SEQ) == load<u32>(this.entry(n), RING_REQUEST_ENTRY_SEQ) && load<u32>(st, RING_STATUS_ENTRY_SEQ) != 0;
+  }
+  /** Slot of the inherited entry with the lowest id; NOT_YET while its owner still has to post it again, -1 when all were taken. */
+  private oldest(): i32 {
+    let best: i32 = -1, id: u32 = 0;
+    for (let n: u32 = 0; n < RING_SLOTS; n++) {
+      const e = this.entry(n), mine = load<u32>(e, RING_REQUEST_ENTRY_ID);
+      if (<i32>(mine - this.newest) > 0 || (best >= 0 && <i32>(mine - id) >= 0)) continue;
+      if (load<u32>(e, RING_REQUEST_ENTRY_SEQ) == load<u32>(this.statusEntry(n), RING_STATUS_ENTRY_SEQ) && !this.widowed(n)) continue;
+      best = n; id = mine;
+    }
+    return best >= 0 && this.widowed(best) ? NOT_YET : best;
+  }
+  /** At attach: what is there. Returns how many are posted and not taken. */
+  inherit(): u32 {
+    let fresh: u32 = 0;
+    for (let n: u32 = 0; n < RING_SLOTS; n++) {
+      const e = this.entry(n), posted = load<u32>(e, RING_REQUEST_ENTRY_SEQ) != load<u32>(this.statusEntry(n), RING_STATUS_ENTRY_SEQ);
+      if (posted) fresh++;
+      if (!posted && !this.widowed(n)) continue;
+      const id = load<u32>(e, RING_REQUEST_ENTRY_ID);
+      if (this.inherited == 0 || <i32>(id - this.newest) > 0) this.newest = id;
+      this.inherited++;
+    }
+    return fresh;
   }
   /** Answers a taken slot. Rings nobody: `knock` after the last of a batch. */
   complete(slot: u32, status: i32, r0: u32, r1: u32, r2: u32, r3: u32): void {
@@ -373,6 +446,7 @@ function adopt(o: RingOwner): void {
     store<u32>(this.statusHalf, this.done, RING_STATUS_HEADER_DONE);
     barrier();
     mark(MARKS_REQUEST_DONE, slot | this.number << 8, <u32>status, 0);
+    if (!served) firstServed();
   }
   /** `complete` and `knock`. */
   answer(slot: u32, status: i32, r0: u32, r1: u32, r2: u32, r3: u32): void { this.complete(slot, status, r0, r1, r2, r3); this.knock(); }
@@ -397,9 +471,8 @@ export function ringWorkerAt(n: u32, request: usize, status: usize, data: usize,
   queueInit(w.arrivals);
   const head = load<u32>(request, RING_REQUEST_HEADER_HEAD);
   barrier();
-  let fresh: u32 = 0;
-  for (let k: u32 = 0; k < RING_SLOTS; k++) if (load<u32>(w.entry(k), RING_REQUEST_ENTRY_SEQ) != load<u32>(w.statusEntry(k), RING_STATUS_ENTRY_SEQ)) fresh++;
-  w.taken = head - fresh;
+  w.taken = head - w.inherit();
+  store<u32>(status, 0, RING_STATUS_HEADER_RUNNING);
   w.done = load<u32>(status, RING_STATUS_HEADER_DONE);
   store<u32>(status, 1, RING_STATUS_HEADER_VERSION);
   store<u32>(status, w.taken, RING_STATUS_HEADER_TAKEN);
@@ -431,8 +504,11 @@ export function ringDispatch(bits: u32): void {
 function serveFiber(argument: usize): void {
   const s = changetype<Server>(argument);
   const request = changetype<Request>(mustAlloc(offsetof<Request>()));
+  const me = current();
   while (true) {
+    me.tag = 0;
     s.worker.nextWait(request);
+    me.tag = request.slot + 1;
     call_indirect(s.handler, s.worker, request);
   }
 }
@@ -440,5 +516,6 @@ function serveFiber(argument: usize): void {
 export function serve(worker: RingWorker, handler: (worker: RingWorker, request: Request) => void, fibers: u32): void {
   const s = changetype<Server>(mustAlloc(offsetof<Server>()));
   s.worker = worker; s.handler = handler.index;
+  showRunningAt(worker.statusHalf + RING_STATUS_HEADER_RUNNING);
   for (let n: u32 = 0; n < fibers; n++) spawn(serveFiber, changetype<usize>(s));
 }

@@ -9,6 +9,8 @@ import {
   STARTUP_MAGIC, STARTUP_FIELDS_MAGIC, STARTUP_FIELDS_GENERATION, STARTUP_FIELDS_EPOCH, STARTUP_FIELDS_CPU, STARTUP_FIELDS_HANDLE_COUNT,
   STARTUP_FIELDS_REGION_COUNT, STARTUP_FIELDS_ARGC, STARTUP_FIELDS_ARG_BYTES, STARTUP_FIELDS_ENV_BYTES, STARTUP_FIELDS_PID,
   STARTUP_FIELDS_NAME, STARTUP_HANDLES, STARTUP_REGIONS, STARTUP_ARGS,
+  LOG_FIELDS_GENERATION, LOG_FIELDS_BORN_NS, LOG_FIELDS_READY_NS, LOG_FIELDS_SERVED_NS, LOG_FIELDS_READY_INSTRUCTIONS, LOG_FIELDS_SERVED_INSTRUCTIONS,
+  REGION_LOG,
   ROLE_TABLE, ROLE_SPACE, ROLE_THREAD, ROLE_NOTIFY, ROLE_SUPERVISOR_NOTIFY,
 } from 'kintsugi/protocols';
 import * as sys from './sys';
@@ -33,6 +35,34 @@ export function startupInit(startupPage: usize): void {
   if (load<u32>(page, STARTUP_FIELDS_MAGIC) != STARTUP_MAGIC) { sys.fault(FAULT_STARTUP, load<u32>(page, STARTUP_FIELDS_MAGIC), 0); return; }
   ownTable = handle(ROLE_TABLE); ownSpace = handle(ROLE_SPACE); ownThread = handle(ROLE_THREAD); ownNotify = handle(ROLE_NOTIFY);
   supervisor = handle(ROLE_SUPERVISOR_NOTIFY);
+  signs = regionVa(REGION_LOG);
+  if (signs != 0) born();
+}
+
+// ---- signs of life (servers/protocols/startup.ts, LOG) ------------------------------------------------------------------------------------
+let signs: usize = 0;
+let bornCpu: u32 = 0, bornCount: u32 = 0, ownNumber: u32 = 0;
+/** The first ring request of this incarnation has been answered (servers/lib/ring.ts looks at it). */
+export let served: bool = false;
+function born(): void {
+  store<u64>(signs, 0, LOG_FIELDS_READY_NS); store<u64>(signs, 0, LOG_FIELDS_SERVED_NS);
+  store<u32>(signs, 0, LOG_FIELDS_READY_INSTRUCTIONS); store<u32>(signs, 0, LOG_FIELDS_SERVED_INSTRUCTIONS);
+  store<u32>(signs, generation(), LOG_FIELDS_GENERATION);
+  store<u64>(signs, sys.clock(), LOG_FIELDS_BORN_NS);
+  sys.trace(0, 0, 0);
+  bornCpu = sys.R.w0; bornCount = sys.R.w1;
+}
+/** Instructions of this CPU since `born`. */
+function count(): u32 {
+  sys.trace(0, 0, 0);
+  return sys.R.w0 == bornCpu ? sys.R.w1 - bornCount : 0;
+}
+export function firstServed(): void {
+  served = true;
+  if (signs == 0) return;
+  store<u32>(signs, count(), LOG_FIELDS_SERVED_INSTRUCTIONS);
+  store<u64>(signs, sys.clock(), LOG_FIELDS_SERVED_NS);
+  if (ownNumber != 0) tellSupervisor(1 << ownNumber);
 }
 
 /** The handle of a role, 0 when the supervisor did not grant it. */
@@ -94,5 +124,12 @@ export function environmentBytes(): u32 { return load<u32>(page, STARTUP_FIELDS_
 
 /** Tells the supervisor: bits of SUPERVISOR_BITS; the capability carries only the ones this server may signal. */
 export function tellSupervisor(bits: u32): void { if (supervisor != 0) sys.notify(supervisor, bits); }
-/** "Attached and serving": the boot and every restart wait for it. */
-export function ready(serverNumber: u32): void { tellSupervisor(1 << serverNumber); }
+/** "Attached and serving": the boot and every restart wait for it. Comes a second time with the first answer. */
+export function ready(serverNumber: u32): void {
+  ownNumber = serverNumber;
+  if (signs != 0) {
+    store<u32>(signs, count(), LOG_FIELDS_READY_INSTRUCTIONS);
+    store<u64>(signs, sys.clock(), LOG_FIELDS_READY_NS);
+  }
+  tellSupervisor(1 << serverNumber);
+}

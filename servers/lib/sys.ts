@@ -118,6 +118,7 @@ export function yieldCpu(): void { wait(0, 0, 0); }
 export function window(frames: u32, open: u32): u32 { return enter(frames, CALL_WINDOW << TAG_OP_SHIFT, open, 0, 0); }
 /** A deliberate failure: stops this Thread with a fault message {code, a, b} to its fault endpoint. */
 export function fault(code: u32, a: u32, b: u32): u32 { return enter(0, CALL_FAULT << TAG_OP_SHIFT, code, a, b); }
+/** A mark for whoever traces; R.w0 = this CPU, R.w1 and R.w2 = instructions it has retired (0 where it cannot count them). */
 export function trace(id: u32, a: u32, b: u32): u32 { return enter(0, CALL_TRACE << TAG_OP_SHIFT, id, a, b); }
 /** Nanoseconds since boot; `R.w2` = the CPU this ran on. */
 export function clock(): u64 {

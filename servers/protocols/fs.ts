@@ -3,6 +3,7 @@
  * Status 0 or a negative Linux errno. Files are named by inode and a file id chosen by process (so a restart can re-open by id).
  */
 export const FS = {
+  boundMs: 15000, // in which an entry is taken and, unless it waits for the outside world, answered: later is a hang
   dataBytes: 1 << 20,
   ops: {
     open: { op: 1, args: ['file id', 'directory inode', 'path offset', 'path bytes', 'flags (Linux O_*)', 'mode'], results: ['inode', 'mode', 'size lo', 'size hi'], readonly: false },

@@ -9,19 +9,25 @@
  * likewise, so that looking and finding nothing costs one load. Owner and worker both walk the slots round-robin, which keeps the order of posting.
  * Entries `taken` by a dead epoch are posted again by the owner (same key, same id, next seq), and counted. The worker of a new epoch
  * announces itself in the status header; a worker takes a slot only when request seq != status seq.
+ * Entries that were posted when a worker attached are taken in the order of their ids, which is the order of posting.
+ * `reposted` counts entries posted again. `running` is 1 + the slot whose request the worker's Thread works on at this very moment (0: none): if
+ * it dies there, that request alone gets a strike. `failed` is written by the supervisor when it gives the worker up for good: the owner answers
+ * everything with `gone`. `poison` is the supervisor's answer to a request that killed its worker twice. Both are i32 below every errno.
  * After posting, the owner signals the worker's Notify (doorbell bit); after completing, the worker signals the owner's.
  */
 export const RING = {
   magic: 0x52494e47,
   slots: 64, // entries of every ring (power of two)
   request: {
-    header: { magic: 0, version: 4, slots: 8, head: 12, epoch: 16, ownerState: 20, dataBytes: 24, size: 64 },
+    header: { magic: 0, version: 4, slots: 8, head: 12, epoch: 16, ownerState: 20, dataBytes: 24, reposted: 28, size: 64 },
     entry: { seq: 0, id: 4, op: 8, flags: 12, keyBadge: 16, keySerial: 20, keySeq: 24, keySub: 28, a0: 32, a1: 36, a2: 40, a3: 44, a4: 48, a5: 52, a6: 56, a7: 60, size: 64 },
   },
   status: {
-    header: { magic: 0, version: 4, epoch: 8, workerState: 12, taken: 16, done: 20, size: 64 },
+    header: { magic: 0, version: 4, epoch: 8, running: 12, taken: 16, done: 20, failed: 24, size: 64 },
     entry: { seq: 0, state: 4, epoch: 8, status: 12, r0: 16, r1: 20, r2: 24, r3: 28, size: 32 },
   },
   state: { idle: 0, taken: 1, done: 2 },
   flags: { readonly: 1 },
+  poison: 0xffffeffe, // -4098
+  gone: 0xffffeffd, // -4099
 } as const;

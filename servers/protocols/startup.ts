@@ -58,5 +58,7 @@ export const NOTIFY_BITS = { ring: 0 /* 1 << n, n < 16 */, irq: 16 /* 1 << (16 +
 /**
  * The log page: the server appends bytes, the supervisor prints whole lines with the server's name before them. `head` counts bytes ever
  * written (mod 2^32), data is a ring of `bytes`. The writer never waits: a reader that fell behind reports the bytes it lost.
+ * The other fields are signs of life of the present incarnation, for the report of a restart: when it began, said ready, answered its first
+ * ring request (ns of `clock`, 0 = not yet), and what that took on its CPU since `bornNs` (0 = moved to another CPU, or not countable).
  */
-export const LOG = { magic: 0x4c4f4720, fields: { magic: 0, head: 4, level: 8 }, data: 2048, bytes: 2048, levels: { error: 0, warn: 1, info: 2, debug: 3 } } as const;
+export const LOG = { magic: 0x4c4f4720, fields: { magic: 0, head: 4, level: 8, generation: 12, bornNs: 16, readyNs: 24, servedNs: 32, readyInstructions: 40, servedInstructions: 44 }, data: 2048, bytes: 2048, levels: { error: 0, warn: 1, info: 2, debug: 3 } } as const;

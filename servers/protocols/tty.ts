@@ -1,5 +1,6 @@
 /** process -> tty (worker). Line 0 = console (COM1, line discipline), line 1 = host channel (COM2, frames of channel.ts, no discipline). */
 export const TTY = {
+  boundMs: 5000, // in which an entry is taken and, unless it waits for the outside world, answered: later is a hang
   dataBytes: 1 << 16,
   ops: {
     read: { op: 1, args: ['line', 'offset in data area', 'bytes'], results: ['bytes, 0 = end of file'], readonly: false, blocking: true },

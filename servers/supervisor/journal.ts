@@ -3,8 +3,8 @@
  * where its predecessor died. Its own heap and data hold nothing that cannot be made again.
  *
  * Layout (pages from the start of the region, JOURNAL_PAGES of them, always at the same address, so that pointers into it stay true):
- *   0x0000  header {magic, version}, then per server number 64 bytes {phase, epoch, cause, address, ns since detection of each phase}
- *   0x0800  Globals; 0x0900 the block function's record
+ *   0x0000  header {magic, version}, then per server number 96 bytes {phase, epoch, cause, address, ns since detection of each phase, instructions of each}
+ *   0x0800  Globals; 0x0900 the block function's record; 0x0a80 Storm (storm.ts); 0x0b00 strikes (pending.ts)
  *   0x1000  Server records, 0x3000 Targets, 0x4000 Rings, 0x4400 names (tables.ts)
  * One store of `phase` is the transition of a recovery; its arguments are stored before. Every phase is repeatable: doing it twice is doing it once.
  * `booted` says that the tables are complete; a supervisor that dies before cannot be restarted.
@@ -20,9 +20,15 @@ export const PHASE_REVOKED: u32 = 4; // its incarnation is gone
 export const PHASE_BUILT: u32 = 5; // the next one exists, suspended
 export const PHASE_STARTED: u32 = 6; // it runs and attaches
 export const PHASE_DONE: u32 = 7; // it reported ready
+export const PHASE_SERVED: u32 = 8; // it answered its first request
+export const PHASES: u32 = 9;
+
+/** Causes other than an exception's vector: killed on request (does not count as a failure of the server), late with an answer. */
+export const CAUSE_KILL: u32 = 0x4b494c4c;
+export const CAUSE_HANG: u32 = 0x48414e47;
 
 const MAGIC: u32 = 0x4a524e4c;
-const ENTRY: usize = 64;
+const ENTRY: usize = 96;
 const MAX_SERVERS: usize = 16;
 export const JOURNAL_PAGES: u32 = 8;
 const GLOBALS: usize = 0x800;
@@ -35,6 +41,7 @@ let base: usize = 0;
   own: u32; objects: u32; shared: u32; programs: u32; follow: u32; tableFrames: u32; // handles
   servers: u32; rings: u32; // records in use
   hasBlock: u32; quiet: u32; // `quiet` on the command line: no boot log
+  telemetry: u32; dieAt: u32; // words `telemetry` and `failpoint=PHASE`
   bar0: u32; bar1: u32; bar2: u32; bar3: u32; bar4: u32; bar5: u32; // Frames of the block function's BARs
 }
 export function globals(): Globals { return changetype<Globals>(base + GLOBALS); }
@@ -59,11 +66,15 @@ export function journalCause(server: u32, epoch: u32, cause: u32, address: u32):
   const e = entry(server);
   store<u32>(e, epoch, 4); store<u32>(e, cause, 8); store<u32>(e, address, 12);
 }
-export function journalPhase(server: u32, phase: u32, sinceNs: u32): void {
+export function causeOf(server: u32): u32 { return load<u32>(entry(server), 8); }
+export function journalPhase(server: u32, phase: u32, sinceNs: u32, instructions: u32): void {
   const e = entry(server);
   store<u32>(e + 16 + (<usize>phase << 2), sinceNs);
+  store<u32>(e + 52 + (<usize>phase << 2), instructions);
   barrier();
   store<u32>(e, phase);
 }
 /** ns since detection at which a phase was reached. */
 export function phaseNs(server: u32, phase: u32): u32 { return load<u32>(entry(server) + 16 + (<usize>phase << 2)); }
+/** Instructions up to a phase: of the supervisor's CPU since detection until `started`, of the server's own CPU since its birth after that. */
+export function phaseInstructions(server: u32, phase: u32): u32 { return load<u32>(entry(server) + 52 + (<usize>phase << 2)); }

@@ -18,8 +18,11 @@ import { manifest } from './manifest';
 import { cpus, memoryPages, commandLine, takeUntyped, takeFrames } from './boot';
 import { incarnationInit, takeObjectMemory, equip, equipRing, equipBlock, build, start, failedStep, failedStatus } from './incarnation';
 import { serverTableInit, publish, drainAll, tellReady, tellAbsent, tellFailed, tellFault } from './report';
-import { journalInit, globals } from './journal';
-import { CAUSE_KILL, restart, recovered, refill, takeOver } from './recovery';
+import { CAUSE_HANG, CAUSE_KILL, journalInit, globals } from './journal';
+import { recovered, refill, refillDue, restart, served, takeOver } from './recovery';
+import { WATCH_NS, overdue, viewRings } from './pending';
+import { stormDeadline, stormInit, stormStart, stormStep } from './storm';
+import { report, send, tellAll } from './telemetry';
 
 const OWN_BITS: u32 = 19; // page tables of the supervisor's own Space
 const READY_LIMIT_NS: u64 = 10_000_000_000;
@@ -34,6 +37,7 @@ function fatal(what: string): void {
 /** ACPI S5 of the i440FX board and of our own (PM1a control block at 0x604). */
 function powerOff(): void {
   drainAll();
+  tellAll();
   if (globals().quiet == 0) print(line().lit('power off'));
   sys.portOut(BOOTINFO_HANDLES_IO_PORTS, 0x604, 2, 0x2000);
 }
@@ -60,6 +64,9 @@ function hasWord(word: string): bool {
 function boot(): void {
   const g = globals();
   g.quiet = hasWord('quiet') ? 1 : 0;
+  g.telemetry = hasWord('telemetry') ? 1 : 0;
+  const failpoint = str.option(commandLine(), 'failpoint');
+  if (failpoint != 0) g.dieAt = str.parseU32(failpoint, 0);
   if (!tablesFit()) fatal('the journal is too small for the tables');
   g.own = takeUntyped(OWN_BITS);
   if (g.own == 0 || builderInit(ownSpace, g.own, 64) != ERR_OK) fatal('no memory for its own page tables');
@@ -72,6 +79,8 @@ function boot(): void {
   if (!serverTableInit()) fatal('no server table');
   for (let n: u32 = 0; n < serverCount(); n++) if (!equip(serverAt(n))) fatal('no memory to equip a server');
   for (let n: u32 = 0; n < ringCount(); n++) if (!equipRing(ringAt(n))) fatal('no memory for a ring');
+  if (!viewRings()) fatal('cannot map the rings');
+  stormInit();
   if (g.quiet == 0) print(line().lit('kintsugi: ').dec(cpus()).lit(' vCPUs, ').dec(memoryPages() >> 8).lit(' MiB, placement ').lit(follow ? 'follow' : 'pin'));
   for (let n: u32 = 0; n < serverCount(); n++) {
     const s = serverAt(n);
@@ -93,7 +102,9 @@ function resume(): void {
   g.restarts++;
   if (builderInit(ownSpace, g.own, 64) != ERR_OK) fatal('no memory for its own page tables');
   if (!serverTableInit()) fatal('no server table');
+  if (!viewRings()) fatal('cannot map the rings');
   print(line().lit('supervisor restarted, generation ').dec(generation()));
+  send(report().lit('{"restart":"supervisor","generation":').dec(generation()).lit('}'));
   if (sys.replyPeek(reply) == ERR_OK && sys.result(0) == 2) sys.replyRequeue(reply, faults); // the fault it was handling
   takeOver();
 }
@@ -102,7 +113,9 @@ function onReady(bits: u32): void {
   for (let n: u32 = 0; n < MAX_SERVERS; n++) {
     if ((bits & (<u32>1 << n)) == 0) continue;
     const s = serverOf(n);
-    if (changetype<usize>(s) == 0 || s.state_ != STATE_STARTING) continue;
+    if (changetype<usize>(s) == 0) continue;
+    if (s.state_ == STATE_UP) served(s); // the second time
+    if (s.state_ != STATE_STARTING) continue;
     s.state_ = STATE_UP;
     s.readyNs = sys.clock();
     tellReady(s);
@@ -133,6 +146,12 @@ function onFault(): void {
   tellFault(s, vector, error, eip, address, esp, ebp);
   restart(s, vector, eip);
 }
+/** A server that is late with an answer is as good as dead. */
+function onWatch(now: u64): void {
+  const late = overdue(now);
+  if (changetype<usize>(late) != 0) restart(late, CAUSE_HANG, 0);
+}
+function earliest(a: u64, b: u64): u64 { return a < b ? a : b; }
 /** Once, when the time to start is over: who is missing. */
 function reportMissing(): void {
   for (let n: u32 = 0; n < serverCount(); n++) {
@@ -155,18 +174,22 @@ export function main(page: usize): void {
   builderTable(ownTable);
   incarnationInit(faults, ownNotify);
   if (journalInit(needRegion(REGION_STATE).va)) resume(); else boot();
-  let limit = sys.clock() + READY_LIMIT_NS;
+  let limit = sys.clock() + READY_LIMIT_NS, watch = sys.clock() + WATCH_NS;
   const twinsOff = str.optionIs(str.option(commandLine(), 'twin'), 'off');
   let twins = !twinsOff; // some may be missing
   while (true) {
     // Twins are made when nothing is waiting and everybody is up, one at a time.
-    const idle = twins && (limit == sys.FOREVER || allUp());
-    const status = sys.recv(faults, reply, idle ? 0 : limit);
+    const up = allUp();
+    const wanted = twins && (limit == sys.FOREVER || up);
+    if (up) stormStart(sys.clock());
+    const due = earliest(limit, earliest(stormDeadline(), watch));
+    const status = sys.recv(faults, reply, wanted ? earliest(due, refillDue()) : due);
     if (status == ERR_TIMEOUT) {
-      if (idle) { twins = refill(); continue; }
-      drainAll();
-      reportMissing();
-      limit = sys.FOREVER;
+      const now = sys.clock();
+      if (wanted && now >= refillDue()) twins = refill();
+      stormStep(now);
+      if (now >= watch) { watch = now + WATCH_NS; onWatch(now); }
+      if (now >= limit) { drainAll(); reportMissing(); limit = sys.FOREVER; }
       continue;
     }
     twins = twins || !twinsOff;

@@ -5,8 +5,11 @@
  * Start order = order of declaration. `home` is the vCPU under place=pin, taken modulo the number of CPUs. Sizes in pages.
  * The numbers of rings are local to each side: the n of ROLE.peerNotify, REGION.ringRequest and of the Notify bit.
  */
-import { FS_DATA_BYTES, TTY_DATA_BYTES, SERIAL_BUFFER_BYTES, RING_SLOTS, SERVERS_PROCESS, SERVERS_FS, SERVERS_TTY, SERVERS_UART0, SERVERS_UART1, SERVERS_VIRTIO_BLK } from 'kintsugi/protocols';
-import { Server, newServer, newRing, CALLABLE, LEGACY_UART, PCI_BLOCK, USES_CACHE } from './tables';
+import {
+  BLOCK_BOUND_MS, FS_BOUND_MS, FS_DATA_BYTES, TTY_BOUND_MS, TTY_DATA_BYTES, TTY_READ, TTY_WRITE, TTY_CONTROL, TTY_SIGNAL, SERIAL_BOUND_MS, SERIAL_BUFFER_BYTES, SERIAL_RECEIVE, SERIAL_TRANSMIT, RING_SLOTS,
+  SERVERS_PROCESS, SERVERS_FS, SERVERS_TTY, SERVERS_UART0, SERVERS_UART1, SERVERS_VIRTIO_BLK,
+} from 'kintsugi/protocols';
+import { Ring, Server, newServer, newRing, CALLABLE, LEGACY_UART, PCI_BLOCK, USES_CACHE } from './tables';
 import { putLiteral } from '../lib/str';
 
 function server(number: u32, name: string, module: string, home: u32, priority: u32): Server {
@@ -18,10 +21,12 @@ function server(number: u32, name: string, module: string, home: u32, priority: 
   s.tableBits = 7; s.untypedBits = 20; s.pageTables = 32;
   return s;
 }
-function ring(owner: Server, ownerLocal: u32, worker: Server, workerLocal: u32, dataBytes: u32): void {
+function ring(owner: Server, ownerLocal: u32, worker: Server, workerLocal: u32, dataBytes: u32, boundMs: u32): Ring {
   const r = newRing();
   r.owner = owner; r.ownerLocal = ownerLocal; r.worker = worker; r.workerLocal = workerLocal;
   r.dataPages = (dataBytes + 4095) >> 12;
+  r.boundNs = <u64>boundMs * 1_000_000;
+  return r;
 }
 
 export function manifest(cachePages: u32): void {
@@ -44,9 +49,14 @@ export function manifest(cachePages: u32): void {
   process.flags = CALLABLE; process.replyCount = 64;
   process.heap = 512; process.fibers = 64; process.tableBits = 12; process.untypedBits = 22; process.pageTables = 96; process.statePages = 16;
 
-  ring(process, 0, fs, 0, FS_DATA_BYTES);
-  ring(process, 1, tty, 0, TTY_DATA_BYTES);
-  ring(fs, 1, blk, 0, 0);
-  ring(tty, 1, uart0, 0, SERIAL_BUFFER_BYTES * RING_SLOTS);
-  ring(tty, 2, uart1, 0, SERIAL_BUFFER_BYTES * RING_SLOTS);
+  ring(process, 0, fs, 0, FS_DATA_BYTES, FS_BOUND_MS);
+  const terminal = ring(process, 1, tty, 0, TTY_DATA_BYTES, TTY_BOUND_MS);
+  terminal.waiting = 1 << TTY_READ | 1 << TTY_SIGNAL;
+  terminal.blocking = 1 << TTY_WRITE | 1 << TTY_CONTROL;
+  ring(fs, 1, blk, 0, 0, BLOCK_BOUND_MS);
+  for (let n: u32 = 0; n < 2; n++) {
+    const serial = ring(tty, 1 + n, n == 0 ? uart0 : uart1, 0, SERIAL_BUFFER_BYTES * RING_SLOTS, SERIAL_BOUND_MS);
+    serial.waiting = 1 << SERIAL_RECEIVE;
+    serial.blocking = 1 << SERIAL_TRANSMIT; // the other end may hold it up
+  }
 }

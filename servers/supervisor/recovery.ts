@@ -3,13 +3,15 @@
  * a supervisor that dies in the middle finds the phase and does the rest again.
  *
  *   detected -> stopped (runs on no CPU) -> quiet (interrupt masked and unbound, no bus mastering) -> revoked (the incarnation is gone) -> built
- *   -> started -> done (it attached to its state and rings and said ready)
+ *   -> started -> done (it attached to its state and rings and said ready) -> served (it answered its first request)
  *
  * The next incarnation usually waits as a twin: then `built` only joins it to rings, state and devices. `refill` prepares the next twin in the
  * memory of the dead one, when there is nothing better to do.
  *
  * What clients hold (doorbells, rings, badges, parked calls) belongs to the supervisor and is not touched: a dead server is an unconsumed ring.
- * Restart intensity: more than MAX_DEATHS within PERIOD and the server is given up, loudly.
+ * What happens to the requests at a dead server is decided in pending.ts.
+ * Restart intensity: more than MAX_DEATHS within PERIOD and the server is given up, loudly: it stays dead, `ps` shows it failed, and every request to it,
+ * present and future, is answered with an error.
  */
 import { ERR_OK } from 'kintsugi/abi';
 import { mark } from 'kintsugi/x86';
@@ -22,40 +24,69 @@ import { Server, resetTargets, serverOf, serverAt, serverCount, CALLABLE, PCI_BL
 import { attachServer, build, prepare, start, regrantThread, blockFunction, failedStatus, failedStep } from './incarnation';
 import { publish, drain, tellFailed, tellPhases } from './report';
 import { pciQuiet, pciMaster } from './pci';
-import { journalCause, journalPhase, PHASE_DETECTED, PHASE_STOPPED, PHASE_QUIET, PHASE_REVOKED, PHASE_BUILT, PHASE_STARTED, PHASE_DONE } from './journal';
+import { inService, strike, abandonRings, forgiveAll } from './pending';
+import { readSigns, tellRestart, report, send } from './telemetry';
+import { CAUSE_KILL, causeOf, globals, journalCause, journalPhase, PHASES, PHASE_SERVED, PHASE_DETECTED, PHASE_STOPPED, PHASE_QUIET, PHASE_REVOKED, PHASE_BUILT, PHASE_STARTED, PHASE_DONE } from './journal';
 
-/** Cause in the journal: killed on request. Does not count as a failure of the server. */
-export const CAUSE_KILL: u32 = 0x4b494c4c;
 const MAX_DEATHS: u32 = 5;
 const PERIOD_NS: u64 = 10_000_000_000;
+
+/** The next twin waits until the server has answered somebody, or this long: it would only compete with the recovery for the CPU. */
+const REFILL_DELAY_NS: u64 = 20_000_000;
+let refillAt: u64 = 0;
+/** When `refill` may run, ns. */
+export function refillDue(): u64 { return refillAt; }
 
 /** ns are counted from the death, which `lastDeathNs` of the record keeps. */
 function phase(s: Server, p: u32): void {
   s.phase = p;
   mark(MARKS_RESTART, s.number | p << 8, s.generation, s.epoch);
-  journalPhase(s.number, p, <u32>(sys.clock() - s.lastDeathNs));
+  sys.trace(0, 0, 0);
+  const instructions = sys.R.w0 == s.deathCpu ? sys.R.w1 - s.deathCount : 0;
+  journalPhase(s.number, p, <u32>(sys.clock() - s.lastDeathNs), instructions);
+  const g = globals();
+  if (g.dieAt == p && p != 0) { // `failpoint=PHASE`: once
+    g.dieAt = 0;
+    print(line().lit('supervisor dies at phase ').dec(p).lit(' of ').str(s.name));
+    sys.fault(CAUSE_KILL, p, 0);
+  }
+}
+/** From here time and instructions of a recovery are counted. */
+function death(s: Server, now: u64): void {
+  s.lastDeathNs = now;
+  refillAt = now + REFILL_DELAY_NS;
+  sys.trace(0, 0, 0);
+  s.deathCpu = sys.R.w0; s.deathCount = sys.R.w1;
+  for (let p: u32 = 0; p < PHASES; p++) journalPhase(s.number, p, 0, 0);
 }
 
 /** A server died or is to die. `cause` and `address` go to the journal. */
 export function restart(s: Server, cause: u32, address: u32): void {
   if (s.state_ != STATE_UP && s.state_ != STATE_STARTING) return;
   const now = sys.clock();
-  if (now - s.lastDeathNs > PERIOD_NS) s.strikes = 0;
-  s.lastDeathNs = now;
+  if (now - s.firstDeathNs > PERIOD_NS) { s.strikes = 0; s.firstDeathNs = now; }
+  readSigns(s);
+  tellRestart(s); // the one before, if nobody asked anything of it
+  death(s, now);
   s.state_ = STATE_DEAD;
   journalCause(s.number, s.epoch, cause, address);
   phase(s, PHASE_DETECTED);
   quiet(s);
+  forgiveAll();
   if ((s.flags & CALLABLE) != 0) { // its programs would lose their state with it: CAVEATS
     giveUp(s, 'has no journal yet');
     return;
   }
-  if (cause != CAUSE_KILL && ++s.strikes > MAX_DEATHS) { giveUp(s, 'died too often'); return; }
+  if (cause != CAUSE_KILL) {
+    strike(s);
+    if (++s.strikes > MAX_DEATHS) { giveUp(s, 'died too often'); return; }
+  }
   revive(s);
 }
 /** Stops it and its devices. */
 function quiet(s: Server): void {
   sys.threadSuspend(s.target.thread); // its handle is stale when it was revoked already: nothing to stop then
+  s.mid = inService(s) ? 1 : 0;
   phase(s, PHASE_STOPPED);
   if (s.irqDevice != 0) sys.deviceReset(s.irqDevice);
   if ((s.flags & PCI_BLOCK) != 0) pciQuiet(blockFunction());
@@ -94,6 +125,7 @@ export function takeOver(): void {
     if (s.state_ != STATE_DEAD) continue;
     if ((s.flags & CALLABLE) != 0) { giveUp(s, 'has no journal yet'); continue; }
     quiet(s);
+    if (causeOf(s.number) != CAUSE_KILL) strike(s);
     revive(s);
   }
   regrantThread(serverOf(SERVERS_PROCESS), SERVERS_SUPERVISOR, ownThread);
@@ -117,12 +149,22 @@ export function refill(): bool {
 function giveUp(s: Server, why: string): void {
   s.state_ = STATE_FAILED;
   publish(s);
+  abandonRings(s);
+  send(report().lit('{"failed":"').str(s.name).lit('","why":"').lit(why).lit('"}'));
   print(line().str(s.name).lit(' is given up: ').lit(why));
+}
+/** It answered its first request, or says ready: the report, once. */
+export function served(s: Server): void {
+  if (s.phase != PHASE_DONE || !readSigns(s)) return;
+  s.phase = PHASE_SERVED;
+  refillAt = 0;
+  tellRestart(s);
 }
 /** It said ready after a restart. */
 export function recovered(s: Server): void {
   phase(s, PHASE_DONE);
   tellPhases(s);
+  served(s);
   const process = serverOf(SERVERS_PROCESS);
   if (changetype<usize>(process) != 0 && process.notify != 0) sys.notify(process.notify, <u32>1 << NOTIFY_BITS_SUPERVISOR);
 }

@@ -44,11 +44,18 @@ export const USES_CACHE: u32 = 8; // device may reach the cache of fs by DMA
   generation: u32; epoch: u32; restarts: u32; startNs: u64; readyNs: u64;
   strikes: u32; // deaths within the restart-intensity period
   lastDeathNs: u64;
+  firstDeathNs: u64; // of that period
   phase: u32; // of a restart in progress (journal.ts)
+  mid: u32; // it died with a request in service
+  deathCpu: u32; deathCount: u32; // where and when its death was detected, in retired instructions
+  told: u32; // generation whose restart was reported (telemetry.ts)
 }
 @unmanaged @final export class Ring {
   owner: Server; ownerLocal: u32; worker: Server; workerLocal: u32;
   dataPages: u32; requestFrames: u32; statusFrames: u32; dataFrames: u32;
+  waiting: u32; // operations (1 << op) that wait for the outside world: never a sign of work, never late
+  blocking: u32; // operations that may take any time once taken (flow control), but must be taken
+  boundNs: u64; // in which every other operation is answered
 }
 
 const SERVERS_AT: usize = 0x1000;
@@ -64,6 +71,8 @@ export function serverCount(): u32 { return globals().servers; }
 export function ringCount(): u32 { return globals().rings; }
 /** In start order. */
 export function serverAt(n: u32): Server { return changetype<Server>(journalAt(SERVERS_AT + <usize>n * SERVER_STRIDE)); }
+export const STORM_AT: usize = 0xa80;
+export const STRIKES_AT: usize = 0xb00;
 export function ringAt(n: u32): Ring { return changetype<Ring>(journalAt(RINGS_AT + <usize>n * RING_STRIDE)); }
 /** By server number; may be null. */
 export function serverOf(number: u32): Server {

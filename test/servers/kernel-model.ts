@@ -26,7 +26,8 @@ export class Device extends Base { readonly kind = 10; readonly name: string; re
 export type KObject = Untyped | Table | Space | Frames | Thread | Sched | Endpoint | Reply | Notify | Device;
 let serials = 1;
 
-/** `idle`: nothing happens until the receiver is willing to wait. */
+/** `idle`: nothing happens until the receiver is willing to wait for more than SOON. */
+const SOON = 100_000_000n; // ns
 export type Event = { idle: true } | { bits: number } | { badge: number; words: number[] } | { run: () => void };
 interface Process { u8: Uint8Array; u32: Uint32Array }
 
@@ -73,13 +74,17 @@ export class KernelModel {
     this.clock += 1000n;
     switch (op) {
       case CALLS.clock.op: return out([Number(this.clock & 0xffffffffn), Number(this.clock >> 32n), 0]);
+      case CALLS.trace.op: return out([0, 0, 0]);
       case CALLS.notify.op: { const c = this.cap(handle, 9); if (!c) return fail('HANDLE', 'notify'); (c.object as Notify).bits |= w[0]! & (c.badge === 0 ? -1 : c.badge); return 0; }
       case CALLS.reply.op: if (!this.cap(handle, 8)) return fail('HANDLE', 'reply'); this.replies.push(label); return 0;
       case CALLS.recv.op: {
         const poll = (tag >>> TAG.deadline[0] & 1) === 1 && u32[(VM_MAP.messagePage + MP.deadlineLo) >>> 2] === 0 && u32[(VM_MAP.messagePage + MP.deadlineHi) >>> 2] === 0;
+        const word = (at: number): bigint => BigInt(u32[(VM_MAP.messagePage + at) >>> 2]!);
+        const until = (tag >>> TAG.deadline[0] & 1) === 1 ? word(MP.deadlineLo) | word(MP.deadlineHi) << 32n : 1n << 64n;
         for (let e = this.events.shift(); ; e = this.events.shift()) {
           if (e === undefined || 'idle' in e) {
             if (poll) { if (e !== undefined) this.events.unshift(e); return ERRORS.TIMEOUT[0]; }
+            if (e !== undefined && until < this.clock + SOON) { this.events.unshift(e); this.clock = until; return ERRORS.TIMEOUT[0]; }
             if (e === undefined) throw new Blocked();
             continue;
           }

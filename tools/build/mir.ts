@@ -67,7 +67,7 @@ export const ROLES = roles(`
   xchg xadd : mm; cmpxchg bts btr : mr; cmpxchg8b : a; push mul div idiv icall jmptable : r; pop : w; invlpg lgdt lidt fxsave fxrstor ldmxcsr stmxcsr sgdt sidt nopm : a; ltr : r; lldt : r;
   sete setne setb setae setbe seta setl setge setle setg sets setns setp setnp seto setno : w;
   cmove cmovne cmovb cmovae cmovbe cmova cmovl cmovge cmovle cmovg cmovs cmovns cmovp cmovnp : mr;
-  call ret ud2 cdq cli sti hlt pause rdmsr wrmsr rdtsc cpuid mfence in out movcr movdr clts nop wbinvd rep_movsb rep_movsd rep_stosb rep_stosd barrier cld int3 pushfd popfd : rr;
+  call ret ud2 cdq cli sti hlt pause rdmsr wrmsr rdtsc rdpmc cpuid mfence in out movcr movdr clts nop wbinvd rep_movsb rep_movsd rep_stosb rep_stosd barrier cld int3 pushfd popfd : rr;
   movfromcr movfromdr : wr; movtocr movtodr : rr`);
 /** Instructions that leave flags alone. */
 const KEEPS_FLAGS = new Set('mov movzx movsx lea movaps movss movsd movd movq sqrtsd sqrtss cvtsi2sd cvtsi2ss cvttsd2si cvttss2si cvtsd2ss cvtss2sd addsd subsd mulsd divsd addss subss mulss divss andps andnps orps xorps psrlq psllq punpckldq pshufd push pop not bswap xchg jmptable'.split(' '));

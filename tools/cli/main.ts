@@ -7,6 +7,7 @@
  *   kintsugi build          build the guest and the root image            guest.ts
  *   kintsugi image          make an ext2 disk image from a folder         image.ts
  *   kintsugi bench          measure beside the peers                      bench.ts
+ *   kintsugi demo           what it can do that others cannot             demo.ts
  *   kintsugi test           every check                                   testing.ts
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
@@ -22,6 +23,11 @@ const whole = (least: number, most: number) => (text: string): number => {
 const seconds = (text: string): number => {
   const value = Number(text);
   if (!(value > 0) || value > 1e6) throw new InvalidArgumentError('Expected seconds above 0.');
+  return value;
+};
+const milliseconds = (text: string): number => {
+  const value = Number(text);
+  if (!(value >= 0.1) || value > 1e6) throw new InvalidArgumentError('Expected milliseconds from 0.1 on.');
   return value;
 };
 
@@ -104,6 +110,20 @@ async function main(argv: readonly string[]): Promise<number> {
     .option('--runs <n>', 'repetitions (the median counts)', whole(1, 50), 3)
     .addHelpText('after', '\nExamples:\n  $ ./kintsugi bench vm --json\n')
     .action(async (what: string, raw: { json: boolean; runs: number }) => { status = await (await import('./bench.ts')).bench(what, raw); });
+
+  withSystemOptions(program.command('demo <what>').description('restart: kill servers under running programs, again and again, and check every byte afterwards'))
+    .option('--kills <n>', 'how many', whole(1, 1_000_000), 40)
+    .option('--period <ms>', 'one kill every so many milliseconds of guest time', milliseconds, 200)
+    .option('--victims <names>', 'comma-separated: virtio-blk, fs, tty, uart0, uart1, supervisor', 'virtio-blk,fs,tty,uart0,uart1')
+    .option('--workers <n>', 'programs at work', whole(1, 16), 3)
+    .option('--keep <image>', 'keep the final disk image')
+    .option('--log', 'also show the system log (COM1) on stderr', false)
+    .option('--json', 'one object: {kills, midRequest, restarts, redelivered, lost, wrongChecksums, recoveryNs, recoveryInstructions, phases, ...}', false)
+    .addHelpText('after', '\nExit status 1 when anything was lost or is wrong.\n\nExamples:\n  $ ./kintsugi demo restart\n  $ ./kintsugi demo restart --kills 200 --period 50 --seed 7 --place follow --json\n  $ ./kintsugi demo restart --deterministic --kills 20 --period 5 --victims fs\n')
+    .action(async (what: string, raw: RawSystemOptions & { kills: number; period: number; victims: string; workers: number; keep?: string; log: boolean; json: boolean }) => {
+      const { keep } = raw;
+      status = await (await import('./demo.ts')).demo(what, { ...systemOptions(raw), kills: raw.kills, periodMs: raw.period, victims: raw.victims.split(','), workers: raw.workers, ...(keep === undefined ? {} : { keep }) }, { json: raw.json, log: raw.log });
+    });
 
   program.command('test').description('every check: types, guest build, suites')
     .argument('[filters...]', 'only test files whose path contains one of these')

@@ -80,6 +80,12 @@ define('rdtsc', '', 'u64', 'The time stamp counter.', (s, _a, d, h) => {
   s.mov(d, R(EAX));
   s.mov(h, R(EDX));
 });
+define('rdpmc', 'counter: u32', 'u64', 'Reads a performance counter (bit 30: a fixed-function one).', (s, a, d, h) => {
+  s.mov(ECX, s.value(arg(a, 0)));
+  s.emit('rdpmc', [], 4, [ECX], [EAX, EDX]);
+  s.mov(d, R(EAX));
+  s.mov(h, R(EDX));
+});
 define('cpuid', 'leaf: u32, subleaf: u32, out: usize', 'void', 'CPUID; stores EAX, EBX, ECX, EDX at out.', (s, a) => {
   const leaf = s.regOrImm(arg(a, 0)), sub = s.regOrImm(arg(a, 1));
   const out = s.copy(R(s.register(arg(a, 2))));

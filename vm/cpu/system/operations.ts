@@ -10,7 +10,7 @@ import { CR0, CR4, FLAG, RUN, S, SEG, VEC } from '../state.ts';
 import { ATTR, type Cpu } from './cpu.ts';
 import { deliver } from './exceptions.ts';
 import { MXCSR_MASK, Unimplemented, fxrstor, fxsave, requireSse, x87 } from './fpu.ts';
-import { cpuid, readControl, readMsr, timestamp, writeControl, writeMsr } from './registers.ts';
+import { cpuid, FIXED_COUNTER, instructionsRetired, readControl, readMsr, timestamp, writeControl, writeMsr } from './registers.ts';
 import { loadLdtr, loadSegment, loadTaskRegister, setZero, visibleDescriptor } from './segments.ts';
 import { farCall, farJump, farReturn, interruptReturn, mergeFlags, sysenter, sysexit } from './transfer.ts';
 
@@ -237,7 +237,12 @@ export const OPERATIONS: Record<string, Operation> = {
     const [low, high] = timestamp(cpu);
     cpu.setReg(0, low); cpu.setReg(2, high);
   },
-  rdpmc: () => { throw new GuestFault(VEC.GP, 0); },
+  rdpmc: cpu => { // SDM vol. 2, RDPMC: CR4.PCE is refused, so ring 0 only
+    if (cpu.cpl !== 0 || cpu.reg(1) !== FIXED_COUNTER) throw new GuestFault(VEC.GP, 0);
+    cpu.mmu.beforeBus();
+    const [low, high] = instructionsRetired(cpu);
+    cpu.setReg(0, low); cpu.setReg(2, high);
+  },
   cpuid: cpu => { const [a, b, c, d] = cpuid(cpu, cpu.reg(0), cpu.reg(1)); cpu.setReg(0, a); cpu.setReg(3, b); cpu.setReg(1, c); cpu.setReg(2, d); },
   fxsave, fxrstor, x87,
   emms: undefinedOpcode,

@@ -76,6 +76,9 @@ export function timestamp(cpu: Cpu): [number, number] {
   const now = BigInt.asUintN(64, joined(u, S.retired) + joined(u, S.tscOffset));
   return [Number(now & 0xffffffffn) | 0, Number(now >> 32n) | 0];
 }
+/** Fixed counter 0, INST_RETIRED.ANY (SDM vol. 3, 20.2.2): always counting, in all rings, 48 bits. ECX of RDPMC. */
+export const FIXED_COUNTER = 0x4000_0000;
+export const instructionsRetired = (cpu: Cpu): [number, number] => [cpu.words[S.retired >> 2]!, cpu.words[(S.retired >> 2) + 1]! & 0xffff];
 const joined = (words: Int32Array, offset: number): bigint => BigInt(words[(offset >> 2) + 1]) << 32n | BigInt(words[offset >> 2] >>> 0);
 
 export function writeMsr(cpu: Cpu, number: number, low: number, high: number): void {
@@ -118,7 +121,7 @@ const BRAND = 'Kintsugi virtual i686 processor'.padEnd(48, '\0');
 export function cpuid(cpu: Cpu, leaf: number, subleaf: number): [number, number, number, number] {
   const count = cpu.board.cpus;
   switch (leaf >>> 0) {
-    case 0: return [7, text(VENDOR), text(VENDOR.slice(8)), text(VENDOR.slice(4))];
+    case 0: return [10, text(VENDOR), text(VENDOR.slice(8)), text(VENDOR.slice(4))];
     case 1: {
       const features = [0, 2, 3, 4, 5, 6, 8, 9, 11, 13, 15, 16, 19, 24, 25, 26, ...(count > 1 ? [28] : [])].reduce((bits, bit) => bits | 1 << bit, 0);
       return [0x6d1, cpu.index << 24 | count << 16 | 8 << 8, 1 << 31 | 1 << 23, features];
@@ -126,6 +129,8 @@ export function cpuid(cpu: Cpu, leaf: number, subleaf: number): [number, number,
     case 2: return [0x01, 0, 0, 0];
     case 4: return [0, 0, 0, 0];
     case 7: return [0, subleaf === 0 ? 1 << 7 : 0, 0, 0];
+    // Architectural performance monitoring, version 2: no general counters, one fixed one of 48 bits.
+    case 10: return [2, 0, 0, 1 | 48 << 5];
     case 0x40000000: return [0x40000010, text('Kint'), text('sugi'), text('VM\0\0')];
     // Timing leaf as other hypervisors have it: kHz of the TSC and of the APIC timer's input.
     case 0x40000010: return [1_000_000, 1_000_000, 0, 0];

@@ -1,0 +1,118 @@
+/**
+ * A kill storm on order, for demonstrations and tests: `storm=KILLS:PERIOD_US:SEED:NAME+NAME...` on the command line.
+ *
+ * Every period a victim is drawn. From then on the storm looks at its rings at random moments, 5-60 us apart, and kills it as soon as a look finds
+ * a request in service; after a period of looking in vain (at least PATIENCE) it kills anyway. The look comes by a timer interrupt, so the victim, on this CPU or
+ * another, is stopped at whatever instruction it has reached. A kill is the same as `kill NAME` in a shell: nothing here knows what a server does.
+ * The supervisor may be a victim; the state of the storm is in the journal.
+ */
+import { SERVERS_SUPERVISOR } from 'kintsugi/protocols';
+import * as sys from '../lib/sys';
+import * as str from '../lib/str';
+import { line } from '../lib/fmt';
+import { print } from '../lib/console';
+import { serverOf, serverAt, serverCount, STATE_UP, STORM_AT } from './tables';
+import { commandLine } from './boot';
+import { CAUSE_KILL, journalAt } from './journal';
+import { inService } from './pending';
+import { restart } from './recovery';
+import { report, send } from './telemetry';
+
+@unmanaged @final class Storm {
+  left: u32; done: u32; random: u32;
+  victims: u32; // 1 << server number
+  target: u32; // server number, 0 = to be drawn
+  unused: u32;
+  periodNs: u64; dueNs: u64 /* of the present kill */; lookNs: u64 /* next look, 0 = not started */;
+}
+function storm(): Storm { return changetype<Storm>(journalAt(STORM_AT)); }
+
+/** Reads the order; a wrong one is said and refused. */
+export function stormInit(): void {
+  let p = str.option(commandLine(), 'storm');
+  if (p == 0) return;
+  const s = storm();
+  const kills = number(p);
+  s.periodNs = <u64>number(next) * 1000;
+  s.random = number(next) * 0x9e3779b1 + 0x7f4a7c15;
+  if (s.random == 0) s.random = 1;
+  let ok = kills != 0 && s.periodNs != 0 && next != 0;
+  p = next;
+  while (ok && load<u8>(p) > 32) {
+    let e = p;
+    while (load<u8>(e) > 32 && load<u8>(e) != 43) e++;
+    const victim = byName(p, <u32>(e - p));
+    if (victim == 0) ok = false;
+    s.victims |= <u32>1 << victim;
+    p = load<u8>(e) == 43 ? e + 1 : e;
+  }
+  if (!ok || s.victims == 0) { print(line().lit('storm= is not KILLS:PERIOD_US:SEED:NAME+NAME, or names an unknown server: no storm')); return; }
+  s.left = kills;
+}
+let next: usize = 0;
+/** The number at p; `next` is behind its colon, 0 when there is none. */
+const END: usize = memory.data(4, 4);
+function number(p: usize): u32 {
+  if (p == 0) return 0;
+  const v = str.parseU32(p, END), e = load<usize>(END);
+  next = e != p && load<u8>(e) == 58 ? e + 1 : 0;
+  return v;
+}
+function byName(at: usize, bytes: u32): u32 {
+  if (bytes == 10 && str.startsWithLit(at, bytes, 'supervisor')) return SERVERS_SUPERVISOR;
+  for (let n: u32 = 0; n < serverCount(); n++) {
+    const name = serverAt(n).name;
+    if (str.length(name) != bytes) continue;
+    let same: u32 = 0;
+    while (same < bytes && load<u8>(name + same) == load<u8>(at + same)) same++;
+    if (same == bytes) return serverAt(n).number;
+  }
+  return 0;
+}
+function random(): u32 {
+  const s = storm();
+  let x = s.random;
+  x ^= x << 13; x ^= x >> 17; x ^= x << 5;
+  s.random = x;
+  return x * 0x9e3779b1 >> 8;
+}
+function draw(): u32 {
+  const mask = storm().victims;
+  let n = random() % <u32>popcnt<u32>(mask), left = mask;
+  while (n-- > 0) left &= left - 1;
+  return <u32>ctz<u32>(left);
+}
+
+const PATIENCE_NS: u64 = 20_000_000;
+function patience(): u64 { return storm().periodNs > PATIENCE_NS ? storm().periodNs : PATIENCE_NS; }
+
+/** When `stormStep` wants to be called next, ns. */
+export function stormDeadline(): u64 { return storm().left == 0 || storm().lookNs == 0 ? sys.FOREVER : storm().lookNs; }
+/** All servers are up: from now on the storm's time runs. */
+export function stormStart(now: u64): void {
+  const s = storm();
+  if (s.left == 0 || s.lookNs != 0) return;
+  s.dueNs = now + s.periodNs;
+  s.lookNs = s.dueNs;
+}
+export function stormStep(now: u64): void {
+  const s = storm();
+  if (s.left == 0 || s.lookNs == 0 || now < s.lookNs) return;
+  if (s.target == 0) s.target = draw();
+  const v = serverOf(s.target), itself = s.target == SERVERS_SUPERVISOR;
+  const up = itself || (changetype<usize>(v) != 0 && v.state_ == STATE_UP);
+  if (!up && now - s.dueNs > patience()) { s.target = 0; s.dueNs = now; s.lookNs = now + s.periodNs; return; } // given up or absent: another one
+  if (!up || !(itself || inService(v) || now - s.dueNs > patience())) {
+    const then = sys.clock(); // looking takes at most a tenth of the time, however slow this machine is
+    s.lookNs = then + 10 * (then - now) + 5_000 + <u64>(random() % 55_000);
+    return;
+  }
+  s.target = 0;
+  s.done++;
+  s.left--;
+  s.dueNs = s.dueNs + s.periodNs > now ? s.dueNs + s.periodNs : now;
+  s.lookNs = s.dueNs;
+  if (itself) sys.fault(CAUSE_KILL, 0, 0); // root starts the next one, which goes on from here
+  restart(v, CAUSE_KILL, 0);
+  if (s.left == 0) send(report().lit('{"storm":"over","kills":').dec(s.done).lit('}'));
+}
