@@ -17,11 +17,12 @@ export function allocate(f: MFunction): Allocation {
   propagateConstants(f);
   removeDead(f);
   splitWebs(f); // dead code may have joined webs
+  const apart = new Set<Ins>();
   for (let round = 0; ; round++) {
-    if (round > 40) throw new BuildError('register allocation does not end', f.name);
+    if (round > 80) throw new BuildError('register allocation does not end', f.name);
     const live = liveness(f);
-    const general = color(f, live, 0);
-    const floats = f.cls.includes(1, FIRST_VIRTUAL) ? color(f, live, 1) : { color: general.color, spilled: [] };
+    const general = color(f, live, 0, apart);
+    const floats = f.cls.includes(1, FIRST_VIRTUAL) ? color(f, live, 1, apart) : { color: general.color, spilled: [] };
     const spilled = [...general.spilled, ...floats.spilled];
     if (spilled.length === 0) {
       const used = new Set<number>();
@@ -42,8 +43,25 @@ export function allocate(f: MFunction): Allocation {
       return { saved: CALLEE_SAVED.filter((r) => used.has(r)) };
     }
     for (const { r } of spilled) if (f.noSpill.has(r)) throw new BuildError(`internal: no register left for a spill temporary`, f.name);
-    spill(f, spilled);
+    const pieces = takeApart(f, spilled, apart);
+    spill(f, spilled.filter(({ root }) => !pieces.has(root)));
   }
+}
+
+/**
+ * What coalescing put together may be too long for a register although its parts are not: such nodes are taken apart once, and only what
+ * still finds no register is spilled. Returns the roots of those nodes.
+ */
+function takeApart(f: MFunction, spilled: readonly { r: number; root: number }[], apart: Set<Ins>): ReadonlySet<number> {
+  const rootOf = new Map(spilled.map(({ r, root }) => [r, root])), pieces = new Set<number>();
+  for (const b of f.blocks) for (const x of b.ins) {
+    if (!isMove(x) || apart.has(x)) continue;
+    const to = rootOf.get((x.ops[0] as { r: number }).r), from = rootOf.get((x.ops[1] as { r: number }).r);
+    if (to === undefined || to !== from) continue;
+    apart.add(x);
+    pieces.add(to);
+  }
+  return pieces;
 }
 
 function rewrite(x: Ins, assign: (r: number) => number): void {

@@ -14,8 +14,9 @@ interface Move { readonly to: number; readonly from: number; state: 'work' | 'ac
 
 export const isMove = (i: Ins): boolean => (i.op === 'mov' || i.op === 'movaps') && i.ops[0]?.k === 'r' && i.ops[1]?.k === 'r' && (i.op === 'movaps' || i.size === 4);
 
-export function color(f: MFunction, live: Liveness, cls: 0 | 1): Coloring {
-  return new Allocator(f, live, cls).run();
+/** `apart`: moves whose ends must not become one node, because a node made so was spilled. */
+export function color(f: MFunction, live: Liveness, cls: 0 | 1, apart: ReadonlySet<Ins>): Coloring {
+  return new Allocator(f, live, cls, apart).run();
 }
 
 class Allocator {
@@ -35,14 +36,16 @@ class Allocator {
   private readonly stack: number[] = [];
   private readonly color: Int32Array;
   private readonly f: MFunction;
+  private readonly apart: ReadonlySet<Ins>;
   private readonly cls: number;
   private simplifyList = new Set<number>();
   private freezeList = new Set<number>();
   private spillList = new Set<number>();
   private workMoves: Move[] = [];
 
-  constructor(f: MFunction, live: Liveness, cls: 0 | 1) {
+  constructor(f: MFunction, live: Liveness, cls: 0 | 1, apart: ReadonlySet<Ins>) {
     this.f = f;
+    this.apart = apart;
     this.cls = cls;
     const n = (this.n = f.cls.length);
     this.order = ORDER[cls];
@@ -116,9 +119,9 @@ class Allocator {
           const from = (x.ops[1] as { r: number }).r, to = (x.ops[0] as { r: number }).r;
           if (this.mine(from) && this.mine(to) && from !== to) {
             remove(from);
-            const m: Move = { to, from, state: 'work', weight };
+            const m: Move = { to, from, state: this.apart.has(x) ? 'done' : 'work', weight };
             this.moves.push(m);
-            this.workMoves.push(m);
+            if (m.state === 'work') this.workMoves.push(m);
             (this.moveList[to] as Move[]).push(m);
             (this.moveList[from] as Move[]).push(m);
           }
