@@ -1,6 +1,6 @@
 /** find [path...] [-name pattern] [-type f|d|l]: paths below directories that fit. */
 import { argument, argumentCount, begin, complain, complainText, failed, finish } from './lib/program';
-import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, joinPath, listDirectory, releaseNames, statMode, statOf } from './lib/files';
+import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, enterDirectory, joinPath, leaveDirectory, listDirectory, releaseNames, statMode, statOf } from './lib/files';
 import { globMatches } from './lib/glob';
 import { List, release } from './lib/memory';
 import { putByte, putText } from './lib/output';
@@ -34,7 +34,7 @@ function walk(path: Text): void {
   if (status < 0) { complain(path, status); return; }
   const type = statMode() & S_IFMT;
   if ((!kind || type == kind) && (!pattern || globMatches(pattern, baseName(path)))) { putText(path); putByte(10); }
-  if (type != S_IFDIR) return;
+  if (type != S_IFDIR || !enterDirectory(path)) return;
   const names = List.create(), listed = listDirectory(path, names, false);
   if (listed < 0) complain(path, listed);
   for (let i = 0; i < names.length; i++) {
@@ -43,4 +43,5 @@ function walk(path: Text): void {
     release(inner);
   }
   releaseNames(names);
+  leaveDirectory();
 }

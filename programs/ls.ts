@@ -1,6 +1,6 @@
 /** ls [-l] [-a] [-d] [-1] [-R] [path...]: names in directories, in byte order, one per line, or in columns when the output is a terminal. */
 import { argument, argumentCount, begin, complain, failed, finish, operands, option, usage } from './lib/program';
-import { S_IFDIR, S_IFLNK, S_IFMT, joinPath, listDirectory, releaseNames, sortTexts, statBlocks, statInode, statMode, statOf } from './lib/files';
+import { S_IFDIR, S_IFLNK, S_IFMT, enterDirectory, joinPath, leaveDirectory, listDirectory, releaseNames, sortTexts, statBlocks, statInode, statMode, statOf } from './lib/files';
 import { putDetails } from './lib/listing';
 import { put, putByte, putBytes, putNumber, putRight, putSpaces, putText } from './lib/output';
 import { List, allocate, release } from './lib/memory';
@@ -50,6 +50,15 @@ function run(): i32 {
 }
 
 function directory(path: Text, heading: bool): void {
+  if (!deep) { oneDirectory(path, heading); return; }
+  const status = statOf(path, false);
+  if (status < 0) { complain(path, status); return; }
+  if (!enterDirectory(path)) return;
+  oneDirectory(path, heading);
+  leaveDirectory();
+}
+
+function oneDirectory(path: Text, heading: bool): void {
   const names = List.create();
   const status = listDirectory(path, names, all);
   if (status < 0) { complain(path, status); releaseNames(names); return; }

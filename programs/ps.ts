@@ -1,5 +1,6 @@
 /** ps: every thread of the system. Servers have a number and a generation (how often they were started again), programs a pid and a parent. */
 import * as P from 'kintsugi/protocols';
+import { THREAD_STATE_INACTIVE } from 'kintsugi/abi';
 import { begin, complain, finish } from './lib/program';
 import { line, put, putByte, putLeft, putLiteralLeft, putRight, putZeros } from './lib/output';
 import { stateName } from './lib/state';
@@ -23,7 +24,8 @@ function run(): i32 {
     putRight(load<u32>(record + P.PROCESS_PS_RECORD_CPU), 4);
     if (server) putRight(load<u32>(record + P.PROCESS_PS_RECORD_GENERATION), 4); else put('   -');
     putByte(32);
-    putLiteralLeft(stateName(load<u32>(record + P.PROCESS_PS_RECORD_STATE)), 8);
+    const state = load<u32>(record + P.PROCESS_PS_RECORD_STATE);
+    putLiteralLeft(!server && state == THREAD_STATE_INACTIVE ? 'zombie' : stateName(state), 8);
     const ns = <u64>load<u32>(record + P.PROCESS_PS_RECORD_RUN_NS_LO) | (<u64>load<u32>(record + P.PROCESS_PS_RECORD_RUN_NS_HI) << 32);
     putRight(ns / 1000000000, 8); putByte(46); putZeros(ns / 1000000 % 1000, 3);
     putByte(32);

@@ -67,7 +67,7 @@ function findHeader(name: string, view: DataView): number {
   throw new LoaderError(name, `no multiboot header in its first ${SEARCH_BYTES} bytes: not a multiboot 1 kernel`);
 }
 
-const hex = (value: number): string => `0x${(value >>> 0).toString(16)}`;
+const hex = (value: number): string => `0x${value.toString(16)}`;
 
 function elfImage(name: string, view: DataView): Image {
   const bytes = view.byteLength;

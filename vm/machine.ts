@@ -98,6 +98,8 @@ export interface Machine {
   stop(): void;
   /** Queues bytes for COM1 (0) or COM2 (1); never lost, never blocks. */
   serialInput(line: SerialLine, bytes: Uint8Array): void;
+  /** Bytes queued by serialInput that the guest's chips have not taken yet. */
+  readonly inputBytes: number;
   readonly instructions: number;
   readonly virtualNs: number;
   /** Port and memory accesses that no device claimed, with counts. */
@@ -205,6 +207,7 @@ export class DeterministicMachine implements Machine {
     });
   }
 
+  get inputBytes(): number { return this.#inputs.bytes; }
   get instructions(): number { return this.cpus.totalRetired(); }
   /** Of the current round's start while a round is under way. */
   get virtualNs(): number { return this.board.header.roundStartNs; }

@@ -82,6 +82,7 @@ export class ParallelMachine implements Machine {
     }
   }
 
+  get inputBytes(): number { return this.#input.reduce((sum, { bytes }) => sum + bytes.length, 0); }
   get instructions(): number { return this.cpus.totalRetired(); }
   get virtualNs(): number { return this.#stoppedAtNs || this.#clock.now(); }
   /** Of accesses by the host; workers count their own. */

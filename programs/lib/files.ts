@@ -2,6 +2,7 @@
 import * as P from 'kintsugi/protocols';
 import { EINTR } from './errors';
 import { List, allocate, keep, release } from './memory';
+import { complainText } from './program';
 import { sysClose, sysFstat, sysOpen, sysReaddir, sysStat } from './sys';
 import { Text, compare, copyText, lengthOf } from './text';
 
@@ -106,3 +107,17 @@ export function releaseNames(names: List): void {
   for (let i = 0; i < names.length; i++) release(names.get(i));
   names.free();
 }
+
+let above: List = changetype<List>(0);
+/**
+ * A walk goes down into the directory last looked at by `statOf`. False, with a complaint: it is one of those above it, which only a damaged
+ * file system has. After true, `leaveDirectory()` when the walk has come up again.
+ */
+export function enterDirectory(path: Text): bool {
+  if (changetype<usize>(above) == 0) above = List.create();
+  const inode = statInode();
+  for (let i = 0; i < above.length; i++) if (above.get(i) == inode) { complainText(path, 'contains itself: the file system is damaged'); return false; }
+  above.push(inode);
+  return true;
+}
+export function leaveDirectory(): void { above.length--; }

@@ -4,7 +4,7 @@
  */
 import { EISDIR, EEXIST, ENOENT } from './errors';
 import { complain, complainText } from './program';
-import { O_CREAT, O_RDONLY, O_TRUNC, O_WRONLY, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, isDirectory, joinPath, listDirectory, openRetry, releaseNames, statInode, statMode, statOf } from './files';
+import { O_CREAT, O_RDONLY, O_TRUNC, O_WRONLY, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, enterDirectory, isDirectory, joinPath, leaveDirectory, listDirectory, openRetry, releaseNames, statInode, statMode, statOf } from './files';
 import { copyFailedOnWrite, copyStream } from './copy';
 import { List, allocate, release } from './memory';
 import { sysClose, sysMkdir, sysReadlink, sysRmdir, sysSymlink, sysUnlink } from './sys';
@@ -56,8 +56,9 @@ export function copyTree(source: Text, target: Text): bool {
   if (kind == S_IFREG) return copyFile(source, target);
   if (kind != S_IFDIR) { complainText(source, 'neither file, link nor directory: not copied'); return false; }
   if (below(source, target)) { complainText(source, 'cannot be copied into itself'); return false; }
+  if (!enterDirectory(source)) return false;
   status = sysMkdir(target, mode);
-  if (status < 0 && !(status == -EEXIST && isDirectory(target))) { complain(target, status); return false; }
+  if (status < 0 && !(status == -EEXIST && isDirectory(target))) { complain(target, status); leaveDirectory(); return false; }
   const names = List.create();
   status = listDirectory(source, names, false);
   if (status < 0) complain(source, status);
@@ -69,6 +70,7 @@ export function copyTree(source: Text, target: Text): bool {
     release(to);
   }
   releaseNames(names);
+  leaveDirectory();
   return good;
 }
 
@@ -98,6 +100,7 @@ export function removeTree(path: Text, recursive: bool, force: bool): bool {
     return status >= 0;
   }
   if (!recursive) { complain(path, -EISDIR); return false; }
+  if (!enterDirectory(path)) return false;
   const names = List.create();
   status = listDirectory(path, names, false);
   if (status < 0) complain(path, status);
@@ -108,6 +111,7 @@ export function removeTree(path: Text, recursive: bool, force: bool): bool {
     release(inner);
   }
   releaseNames(names);
+  leaveDirectory();
   if (!good) return false;
   status = sysRmdir(path);
   if (status < 0) complain(path, status);

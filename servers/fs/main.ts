@@ -26,6 +26,7 @@ import { SHADOWS, replayed } from './transaction';
 import { REFUSED_BLOCK_SIZE, REFUSED_DESCRIPTOR, REFUSED_DEVICE, REFUSED_FEATURE, REFUSED_GEOMETRY, REFUSED_INODE_SIZE, REFUSED_MAGIC, REFUSED_MEMORY, blockSize, blocks, lastWritten, readOnly, unclean, unknownFeatures } from './volume';
 
 const WORKERS: u32 = 8; // of the 12 fibers; one more mounts and then writes back
+const EIO: i32 = 5;
 const ENODEV: i32 = 19;
 const NO_DEVICE: i32 = -1000;
 const WRITE_BACK_NS: u64 = 1_000_000_000; // dirty data waits at most about this long
@@ -55,15 +56,21 @@ function answer(worker: RingWorker, request: Request): void {
   op.r0 = 0; op.r1 = 0; op.r2 = 0; op.r3 = 0;
   setCurrent(changetype<usize>(op));
   const status = mounted ? serve(op) : -ENODEV;
+  if (status == -EIO && !toldDamage) { // once: what it is about, the caller knows by its path
+    toldDamage = true;
+    log.error(line().lit("input/output error: the file system is damaged (e2fsck says where) or the device fails; operation ").dec(op.code));
+  }
   worker.answer(request.slot, status, op.r0, op.r1, op.r2, op.r3);
   fiber.wakeAll(progress); // the transaction may be free
   diskKnock(); // read-ahead
   if (dirtySlots != 0) fiber.wakeAll(dirty);
 }
 
+let toldDamage: bool = false;
+
 function refusal(status: i32): string {
   switch (status) {
-    case REFUSED_MAGIC: return "no ext2 superblock";
+    case REFUSED_MAGIC: return "no ext2 superblock (bad magic)";
     case REFUSED_BLOCK_SIZE: return "block size other than 1, 2 or 4 KiB";
     case REFUSED_GEOMETRY: return "the geometry in the superblock is impossible";
     case REFUSED_INODE_SIZE: return "the inode size is impossible";
@@ -92,7 +99,11 @@ function mountFiber(argument: usize): void {
     if (lastWritten > clockBase) clockBase = lastWritten;
     log.info(line().lit(attached == 1 ? "taken over: " : "mounted: ").dec(blocks).lit(" blocks of ").dec(blockSize).lit(readOnly ? ", read-only" : "").lit(unclean ? ", not clean: run e2fsck" : "").lit(", cache ").dec(cacheSlots()).lit(" blocks, orphans freed ").dec(orphansFreed));
     if (replayed != 0 || droppedSlots != 0) log.info(line().lit("last commit applied again ").dec(replayed).lit(", slots dropped ").dec(droppedSlots));
-  } else log.error(line().lit("no volume: ").lit(refusal(status)).lit(" ").hex(unknownFeatures));
+  } else {
+    const t = line().lit("no volume: ").lit(refusal(status));
+    if (status == REFUSED_FEATURE) t.lit(" ").hex(unknownFeatures);
+    log.error(t);
+  }
   serveRing(requests, answer, WORKERS);
   while (true) {
     if (dirtySlots == 0) { fiber.waitOn(dirty, sys.FOREVER); continue; }

@@ -62,6 +62,8 @@ export function resolve(op: Op, buffer: usize, bytes: u32, directory: u32, follo
     const found = dirFind(dir, buffer + at, end - at);
     if (found < 0) return found;
     if (found == 0) return last ? leave(dir, buffer + at, end - at, 0, trailing, false) : -ENOENT;
+    const size = end - at, dots = load<u8>(buffer + at) == 46 && (size == 1 || (size == 2 && load<u8>(buffer + at + 1) == 46));
+    if (!dots && (found == EXT2_ROOT_INODE || <u32>found == dir)) return -EIO; // a loop: the volume is damaged, and rm -r here would eat its own root
     const p = inodeView(found);
     if (p == 0) return -EIO;
     if (formatOf(p) == EXT2_MODE_SYMLINK && (!last || follow || trailing)) {
@@ -79,8 +81,7 @@ export function resolve(op: Op, buffer: usize, bytes: u32, directory: u32, follo
     }
     const isDir = isDirectory(p);
     if ((!last || trailing) && !isDir) return -ENOTDIR;
-    const size = end - at;
-    if (last) return leave(dir, buffer + at, size, found, trailing, load<u8>(buffer + at) == 46 && (size == 1 || (size == 2 && load<u8>(buffer + at + 1) == 46)));
+    if (last) return leave(dir, buffer + at, size, found, trailing, dots);
     dir = found;
     at = rest;
   }

@@ -52,7 +52,7 @@ export function serve(p: Program): i32 {
     case P.PROCESS_SLEEP: return sleep(p);
     case P.PROCESS_SYNC: return fsCall(P.FS_SYNC, 0, 0, 0, 0, 0, 0, 0);
     case P.PROCESS_PS: return list(p);
-    case P.PROCESS_POWEROFF: powerOff(p.w0); return 0;
+    case P.PROCESS_POWEROFF: powerOff(p.w0 & 255); return 0;
     case P.PROCESS_BRK: return setHeapEnd(p, p.w0);
     case P.PROCESS_TCMODE: return terminalMode(p);
     case P.PROCESS_TCFOREGROUND: return foreground(p);

@@ -11,19 +11,21 @@ import { argc, argv } from '../lib/startup';
 import { startsWithLit, length, putLiteral } from '../lib/str';
 import * as log from '../lib/log';
 import * as sys from '../lib/sys';
-import { ENOENT } from './errno';
+import { ENOENT, errnoText } from './errno';
 import { closeFile, openTerminal, writeOwn } from './files';
 import { setOnEnd, signalGroup, spawnProgram } from './lifecycle';
 import { Arguments } from './loader';
 import { CONTROL_FOREGROUND, ttyCall, ttyControl, ttyResult } from './peers';
 import { OpenFile, Program, programOf } from './records';
-import { TTY_SIGNAL } from 'kintsugi/protocols';
+import { CHANNEL_NEVER_STARTED, TTY_SIGNAL } from 'kintsugi/protocols';
 import { powerOff } from './system';
 
 const CONSOLE: u32 = 0, CHANNEL: u32 = 1;
 const STDOUT: u32 = 1, STDERR: u32 = 2;
 const O_RDONLY: u32 = 0, O_WRONLY: u32 = 1, O_RDWR: u32 = 2;
 const NO_PROGRAM: Program = changetype<Program>(0);
+// As a shell would say.
+const NOT_EXECUTABLE: u32 = 126, NOT_FOUND: u32 = 127;
 const QUICK_NS: u64 = 1000000000;
 const MAX_QUICK: u32 = 3;
 
@@ -107,12 +109,12 @@ function runFiber(encoded: usize): void {
   startedAt = sys.clock();
   const pid = start(slash ? text : path, text, count, bytes, openTerminal(CHANNEL, 0, O_RDONLY), openTerminal(CHANNEL, STDOUT, O_WRONLY), openTerminal(CHANNEL, STDERR, O_WRONLY));
   if (pid > 0) { first = pid; return; }
-  const t = line().lit('kintsugi: ').str(text).lit(pid == -ENOENT ? ': command not found\n' : ': cannot be started (error ');
-  if (pid != -ENOENT) t.sdec(-pid).lit(')\n');
+  const t = line().lit('kintsugi: ').str(text).lit(pid == -ENOENT ? ': command not found\n' : ': cannot be started: ');
+  if (pid != -ENOENT) t.lit(errnoText(-pid)).lit('\n');
   const copy = alloc(t.length), copied = t.length;
   memory.copy(copy, t.at, copied);
   writeOwn(CHANNEL, STDERR, copy, copied);
-  powerOff(pid == -ENOENT ? 127 : 126);
+  powerOff(CHANNEL_NEVER_STARTED | <u32>(pid == -ENOENT ? NOT_FOUND : NOT_EXECUTABLE));
 }
 
 const SHELL: usize = memory.data(16);
@@ -121,7 +123,8 @@ function shellFiber(argument: usize): void {
   startedAt = sys.clock();
   const pid = start(SHELL, SHELL + 5, 1, n - 5 + 1, openTerminal(CONSOLE, 0, O_RDWR), openTerminal(CONSOLE, STDOUT, O_RDWR), openTerminal(CONSOLE, STDERR, O_RDWR));
   if (pid > 0) { first = pid; return; }
-  log.error(line().lit('/bin/sh cannot be started: error ').sdec(-pid));
+  log.error(line().lit('/bin/sh cannot be started: ').lit(errnoText(-pid)));
+  powerOff(CHANNEL_NEVER_STARTED | NOT_EXECUTABLE);
 }
 
 /** A program has ended: was it the first one? */
@@ -131,7 +134,12 @@ function ended(pid: u32, waitStatus: u32): void {
   endStatus = (waitStatus & 127) != 0 ? 128 + (waitStatus & 127) : (waitStatus >> 8) & 255;
   if (line_ == CHANNEL) { spawn(endFiber, 0); return; }
   quick = sys.clock() - startedAt < QUICK_NS ? quick + 1 : 0;
-  if (quick == MAX_QUICK) { log.error(line().lit('/bin/sh ends at once, status ').dec(endStatus).lit(': no more of it')); return; }
+  if (quick == MAX_QUICK) {
+    log.error(line().lit('/bin/sh ends at once, status ').dec(endStatus).lit(': no more of it'));
+    spawn(endFiber, 0);
+    endStatus = CHANNEL_NEVER_STARTED | NOT_EXECUTABLE;
+    return;
+  }
   spawn(shellFiber, 0);
 }
 function endFiber(argument: usize): void { powerOff(endStatus); }

@@ -20,15 +20,26 @@ export function commandLine(): usize { return <usize>BOOTINFO_VA + <usize>BOOTIN
 // ---- memory ---------------------------------------------------------------------------------------------------------------------------
 
 
-/** The largest Untyped with nothing in it goes to the programs, undivided; call first. */
+/** What the servers, their twins and the cache of fs are made of: with less than this beside it, the programs' Untyped is halved. */
+const SERVERS_BYTES: u32 = 44 << 20;
+const LEAST_PROGRAMS_BITS: u32 = 23;
+
+/** The largest Untyped with nothing in it goes to the programs, undivided where memory is not scarce; call first. */
 export function programsUntyped(): u32 {
   if (globals().programs != 0) return globals().programs;
   let programs: u32 = 0;
   const first = field(BOOTINFO_FIELDS_UNTYPED_FIRST), count = field(BOOTINFO_FIELDS_UNTYPED_COUNT);
-  let most: u32 = 0;
+  let most: u32 = 0, all: u32 = 0;
   for (let n: u32 = 0; n < count; n++) {
-    if (sys.untypedInfo(first + n) != ERR_OK || sys.result(3) != 0) continue;
+    if (sys.untypedInfo(first + n) != ERR_OK) continue;
+    all += sys.R.w1;
+    if (sys.result(3) != 0) continue;
     if (sys.R.w1 > most) { most = sys.R.w1; programs = first + n; }
+  }
+  let bits = log2Ceil(most);
+  if (all - most < SERVERS_BYTES && bits > LEAST_PROGRAMS_BITS) {
+    while (all - (<u32>1 << bits) < SERVERS_BYTES && bits > LEAST_PROGRAMS_BITS) bits--;
+    if (sys.retype(programs, OBJ_UNTYPED, bits, 1, 0, 0) == ERR_OK) programs = sys.R.w0;
   }
   globals().programs = programs;
   return programs;

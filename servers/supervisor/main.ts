@@ -4,7 +4,7 @@
  * One Thread, no fibers, never blocked on a server: it only receives (faults of servers as IPC, everything else as bits of its Notify) and
  * signals. It calls nobody. Whatever it does in answer to an event is bounded.
  */
-import { ERR_OK, ERR_TIMEOUT, FAULT_MESSAGE_VECTOR, FAULT_MESSAGE_ERROR_CODE, FAULT_MESSAGE_EIP, FAULT_MESSAGE_CR2, FAULT_MESSAGE_ESP, FAULT_MESSAGE_EBP, BOOTINFO_HANDLES_IO_PORTS } from 'kintsugi/abi';
+import { ERR_OK, ERR_MEMORY, ERR_TIMEOUT, FAULT_MESSAGE_VECTOR, FAULT_MESSAGE_ERROR_CODE, FAULT_MESSAGE_EIP, FAULT_MESSAGE_CR2, FAULT_MESSAGE_ESP, FAULT_MESSAGE_EBP, BOOTINFO_HANDLES_IO_PORTS } from 'kintsugi/abi';
 import { ROLE_ENDPOINT, ROLE_REPLY, REGION_STATE, SUPERVISOR_BITS_LOG, SUPERVISOR_BITS_POWER_OFF, SUPERVISOR_BITS_REBOOT, SUPERVISOR_BITS_KILL, SERVERS_SUPERVISOR } from 'kintsugi/protocols';
 import * as sys from '../lib/sys';
 import * as str from '../lib/str';
@@ -25,6 +25,7 @@ import { stormDeadline, stormInit, stormStart, stormStep } from './storm';
 import { report, send, tellAll } from './telemetry';
 
 const OWN_BITS: u32 = 19; // page tables of the supervisor's own Space
+const DEBUG_EXIT: u32 = 0xf4;
 const READY_LIMIT_NS: u64 = 10_000_000_000;
 
 let faults: u32 = 0;
@@ -33,6 +34,15 @@ let reply: u32 = 0;
 function fatal(what: string): void {
   print(line().lit('supervisor: ').lit(what).lit(', argument ').dec(sys.errArg()).lit(', status ').dec(sys.R.status));
   while (true) sys.sleepUntil(sys.FOREVER);
+}
+/** The boot cannot be finished: says why and stops the machine with a failure (debug-exit of the board: status 2 * 0 + 1). */
+function bootFailed(what: string): void {
+  drainAll();
+  const text = line().lit('supervisor: cannot boot: ').lit(what);
+  if (failedStatus == ERR_MEMORY || failedStep == 0) text.lit(': out of memory, ').dec(memoryPages() >> 8).lit(' MiB are too few');
+  print(text);
+  sys.portOut(BOOTINFO_HANDLES_IO_PORTS, DEBUG_EXIT, 1, 0);
+  while (true) sys.sleepUntil(sys.FOREVER); // a board without debug-exit
 }
 /** ACPI S5 of the i440FX board and of our own (PM1a control block at 0x604). */
 function powerOff(): void {
@@ -69,16 +79,16 @@ function boot(): void {
   if (failpoint != 0) g.dieAt = str.parseU32(failpoint, 0);
   if (!tablesFit()) fatal('the journal is too small for the tables');
   g.own = takeUntyped(OWN_BITS);
-  if (g.own == 0 || builderInit(ownSpace, g.own, 64) != ERR_OK) fatal('no memory for its own page tables');
+  if (g.own == 0 || builderInit(ownSpace, g.own, 64) != ERR_OK) bootFailed('page tables of the supervisor');
   let cache: u32 = 256; // pages: an eighth of the memory, 1-64 MiB, a power of two
   while (cache < 16384 && cache * 12 <= memoryPages()) cache <<= 1;
   manifest(cache);
   const follow = str.optionIs(str.option(commandLine(), 'place'), 'follow');
-  if (!takeObjectMemory(follow)) fatal('no memory for the objects of the servers');
+  if (!takeObjectMemory(follow)) bootFailed('objects of the servers');
   g.tableFrames = takeFrames(1);
   if (!serverTableInit()) fatal('no server table');
-  for (let n: u32 = 0; n < serverCount(); n++) if (!equip(serverAt(n))) fatal('no memory to equip a server');
-  for (let n: u32 = 0; n < ringCount(); n++) if (!equipRing(ringAt(n))) fatal('no memory for a ring');
+  for (let n: u32 = 0; n < serverCount(); n++) if (!equip(serverAt(n))) bootFailed('memory of the servers');
+  for (let n: u32 = 0; n < ringCount(); n++) if (!equipRing(ringAt(n))) bootFailed('a ring');
   if (!viewRings()) fatal('cannot map the rings');
   stormInit();
   if (g.quiet == 0) print(line().lit('kintsugi: ').dec(cpus()).lit(' vCPUs, ').dec(memoryPages() >> 8).lit(' MiB, placement ').lit(follow ? 'follow' : 'pin'));
@@ -89,6 +99,7 @@ function boot(): void {
     if (!build(s)) {
       if (failedStep != 0) tellFailed(s, failedStep, failedStatus, sys.errArg()); else tellAbsent(s, 'its module was not loaded');
       publish(s);
+      if (failedStep != 0 && failedStatus == ERR_MEMORY) bootFailed('a server');
       continue;
     }
     start(s);

@@ -13,7 +13,7 @@
  * Restart intensity: more than MAX_DEATHS within PERIOD and the server is given up, loudly: it stays dead, `ps` shows it failed, and every request to it,
  * present and future, is answered with an error.
  */
-import { ERR_OK } from 'kintsugi/abi';
+import { ERR_OK, ERR_MEMORY } from 'kintsugi/abi';
 import { mark } from 'kintsugi/x86';
 import { MARKS_RESTART, SERVERS_PROCESS, SERVERS_SUPERVISOR, NOTIFY_BITS_SUPERVISOR } from 'kintsugi/protocols';
 import * as sys from '../lib/sys';
@@ -96,8 +96,14 @@ function quiet(s: Server): void {
 }
 /** From `quiet` on. */
 function revive(s: Server): void {
-  if (sys.untypedRevoke(s.untyped) != ERR_OK) { giveUp(s, 'cannot be revoked'); return; }
+  if (s.untyped != 0 && sys.untypedRevoke(s.untyped) != ERR_OK) { giveUp(s, 'cannot be revoked'); return; }
   phase(s, PHASE_REVOKED);
+  if (s.twinUntyped == 0) { // memory was too scarce for a twin: the next incarnation gets the dead one's. Order of stores: settleSwap
+    s.spare = s.untyped;
+    s.untyped = 0;
+    s.twinUntyped = s.spare;
+    s.spare = 0;
+  }
   if (!build(s)) {
     tellFailed(s, failedStep, failedStatus, sys.errArg());
     giveUp(s, 'cannot be rebuilt');
@@ -141,7 +147,7 @@ export function refill(): bool {
   for (let n: u32 = 0; n < serverCount(); n++) {
     const s = serverAt(n);
     if (s.state_ != STATE_UP || s.twinReady != 0 || s.twinFailed != 0 || (s.flags & CALLABLE) != 0) continue;
-    if (!prepare(s)) { s.twinFailed = 1; tellFailed(s, failedStep, failedStatus, sys.errArg()); }
+    if (!prepare(s)) { s.twinFailed = 1; print(line().str(s.name).lit(' has no twin: a restart will build it anew')); if (failedStatus != ERR_MEMORY) tellFailed(s, failedStep, failedStatus, sys.errArg()); }
     return true;
   }
   return false;

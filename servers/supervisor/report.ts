@@ -5,7 +5,7 @@ import { mark } from 'kintsugi/x86';
 import { MARKS_SERVER, LOG_MAGIC, LOG_FIELDS_MAGIC, LOG_FIELDS_HEAD, LOG_DATA, LOG_BYTES, SERVER_TABLE_MAGIC, SERVER_TABLE_COUNT, SERVER_TABLE_ENTRIES, SERVER_TABLE_ENTRY_NUMBER,
   SERVER_TABLE_ENTRY_GENERATION, SERVER_TABLE_ENTRY_STATE, SERVER_TABLE_ENTRY_CPU, SERVER_TABLE_ENTRY_THREAD_SERIAL, SERVER_TABLE_ENTRY_RESTARTS,
   SERVER_TABLE_ENTRY_START_NS_LO, SERVER_TABLE_ENTRY_START_NS_HI, SERVER_TABLE_ENTRY_NAME, SERVER_TABLE_ENTRY_SIZE, SERVERS_ROOT, SERVERS_SUPERVISOR } from 'kintsugi/protocols';
-import { ERR_OK, FAULT_VECTOR_DELIBERATE, FAULT_VECTOR_RESERVE_OVERRUN, FAULT_VECTOR_BUDGET } from 'kintsugi/abi';
+import { ERR_OK, ERR_MEMORY, FAULT_VECTOR_DELIBERATE, FAULT_VECTOR_RESERVE_OVERRUN, FAULT_VECTOR_BUDGET } from 'kintsugi/abi';
 import * as sys from '../lib/sys';
 import * as str from '../lib/str';
 import { Text, line } from '../lib/fmt';
@@ -107,7 +107,9 @@ export function tellPhases(s: Server): void {
 }
 export function tellAbsent(s: Server, why: string): void { print(line().str(s.name).lit(' absent: ').lit(why)); }
 export function tellFailed(s: Server, step: u32, status: u32, argument: u32): void {
-  print(line().str(s.name).lit(' cannot be built: step ').dec(step).lit(' status ').dec(status).lit(' argument ').dec(argument));
+  const t = line().str(s.name).lit(' cannot be built: ');
+  if (status == ERR_MEMORY) t.lit('out of memory, ');
+  print(t.lit('step ').dec(step).lit(' status ').dec(status).lit(' argument ').dec(argument));
 }
 function vectorName(t: Text, vector: u32): Text {
   if (vector == 0) return t.lit('divide error');

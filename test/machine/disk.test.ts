@@ -1,12 +1,14 @@
+import { spawnSync } from 'node:child_process';
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Disk, DiskError, openDisk } from '../../vm/io/disk.ts';
 
+const flock = spawnSync('flock', ['--version']).error === undefined;
 let directory = '';
 beforeEach(() => { directory = fs.mkdtempSync(path.join(os.tmpdir(), 'kintsugi-disk-')); });
-afterEach(() => { fs.rmSync(directory, { recursive: true, force: true }); });
+afterEach(() => { vi.unstubAllEnvs(); fs.rmSync(directory, { recursive: true, force: true }); });
 function image(bytes: number, name = 'disk.img'): string {
   const file = path.join(directory, name);
   fs.writeFileSync(file, new Uint8Array(bytes).map((_, k) => (k >> 9) & 0xff));
@@ -68,8 +70,27 @@ describe('disk images', () => {
     openDisk({ file, overlay: false }, 1).close();
   });
 
-  it('takes over the lock of a process that is gone, and respects a live one', () => {
+  it.skipIf(!flock)('a locked image is locked under its other names too, and the message names the process', () => {
     const file = image(4096);
+    fs.symlinkSync(file, `${file}-symbolic`);
+    fs.linkSync(file, `${file}-hard`);
+    const first = openDisk({ file, overlay: false }, 0);
+    for (const name of [`${file}-symbolic`, `${file}-hard`]) {
+      expect(codeOf(() => openDisk({ file: name, overlay: false }, 1))).toBe('in-use');
+      expect(() => openDisk({ file: name, overlay: false }, 1)).toThrow(new RegExp(`in use by process ${process.pid} `));
+    }
+    first.close();
+    openDisk({ file: `${file}-hard`, overlay: false }, 1).close();
+  });
+
+  it('without flock: locks by a file beside the image, takes over the lock of a process that is gone, and respects a live one', () => {
+    vi.stubEnv('PATH', '');
+    const file = image(4096);
+    fs.symlinkSync(file, `${file}-symbolic`);
+    const first = openDisk({ file, overlay: false }, 0);
+    expect(codeOf(() => openDisk({ file: `${file}-symbolic`, overlay: false }, 1))).toBe('in-use');
+    first.close();
+    expect(fs.existsSync(`${file}.lock`)).toBe(false);
     fs.writeFileSync(`${file}.lock`, '999999999\n');
     openDisk({ file, overlay: false }, 0).close();
     fs.writeFileSync(`${file}.lock`, '1\n');

@@ -65,6 +65,12 @@ export class ChannelDecoder {
   }
 }
 
+/** A status of the exit frame that says: there was no command to end, it could not be started. Its low byte is 126 or 127. */
+export const neverStarted = (status: number): boolean => status >> 8 === CHANNEL.neverStarted >> 8;
+
+/** A signal for the command's process group. */
+export const encodeSignal = (number: number): Uint8Array => Uint8Array.of(CHANNEL.toGuest.signal, 0, 1, 0, number);
+
 /** Frames of host input for the guest: data in pieces of at most maxPayload, an empty array = end of file. */
 export function* encodeInput(data: Uint8Array): Generator<Uint8Array> {
   if (data.length === 0) {

@@ -2,7 +2,7 @@
  * Errors that a person sees. A UserError names the thing, the reason and, where there is one, the next step; it is printed without a
  * stack. Everything else that reaches the top is our own mistake and is printed with one.
  */
-export const EXIT = { ok: 0, failure: 1, usage: 2, timeout: 124, internal: 125, interrupted: 130 } as const;
+export const EXIT = { ok: 0, failure: 1, usage: 2, timeout: 124, internal: 125, notFound: 127, interrupted: 130, pipe: 141 } as const;
 
 export class UserError extends Error {
   readonly status: number;
@@ -13,6 +13,9 @@ export class UserError extends Error {
   }
 }
 
+/** What the host's file system may answer to anybody: the message names the path, a stack adds nothing. */
+const HOST_REFUSALS = new Set(['ENOENT', 'EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'EISDIR', 'ENOTDIR', 'EMFILE', 'EDQUOT', 'ELOOP', 'ENAMETOOLONG']);
+
 /** Prints an error as the command line does and returns the exit status. */
 export function reportError(error: unknown): number {
   if (error instanceof Error && 'status' in error && typeof error.status === 'number') {
@@ -21,6 +24,11 @@ export function reportError(error: unknown): number {
   }
   // Typed errors of the layers below (disk, loader, build) carry a `reason` and a message fit for people.
   if (error instanceof Error && 'reason' in error) {
+    process.stderr.write(`kintsugi: ${error.message}\n`);
+    return EXIT.failure;
+  }
+  const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
+  if (error instanceof Error && (error.name === 'BoardError' || (code !== undefined && HOST_REFUSALS.has(code)))) {
     process.stderr.write(`kintsugi: ${error.message}\n`);
     return EXIT.failure;
   }

@@ -12,6 +12,7 @@
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { EXIT, reportError } from './errors.ts';
+import { flushOutput, guardOutput, readerGone } from './output.ts';
 import type { SystemOptions } from './system.ts';
 
 /** A whole number between two bounds, or commander's own clear error. */
@@ -37,8 +38,9 @@ function withSystemOptions(command: Command): Command {
   return command
     .addOption(new Option('--place <policy>', 'where servers run: pin = each on its home vCPU, follow = idle servers run on the caller\'s').choices(['pin', 'follow']).default('pin'))
     .option('--smp <n>', 'virtual CPUs', whole(1, 8), 4)
-    .option('--memory <MiB>', 'guest memory', whole(16, 512), 128)
+    .option('--memory <MiB>', 'guest memory', whole(48, 512), 128)
     .option('--disk <image>', 'ext2 disk image to use and change (default: a fresh copy of the built root, changes are dropped)')
+    .option('--overlay', 'keep changes of --disk in memory and drop them at the end', false)
     .option('--deterministic', 'one thread, virtual time: the same seed gives the same run to the instruction', false)
     .option('--seed <n>', 'schedule seed of the deterministic machine', whole(0, 2 ** 31 - 1), 1)
     .option('--timeout <s>', 'give up after this many seconds (exit status 124)', seconds)
@@ -47,9 +49,9 @@ function withSystemOptions(command: Command): Command {
     .option('--append <text>', 'more kernel command line', '');
 }
 
-interface RawSystemOptions { place: 'pin' | 'follow'; smp: number; memory: number; disk?: string; deterministic: boolean; seed: number; timeout?: number; jit: 'on' | 'off' | 'mixed'; append: string; trace?: string }
+interface RawSystemOptions { place: 'pin' | 'follow'; smp: number; memory: number; disk?: string; overlay: boolean; deterministic: boolean; seed: number; timeout?: number; jit: 'on' | 'off' | 'mixed'; append: string; trace?: string }
 const systemOptions = (raw: RawSystemOptions): SystemOptions => ({
-  place: raw.place, smp: raw.smp, memoryMiB: raw.memory, disk: raw.disk, deterministic: raw.deterministic, seed: raw.seed,
+  place: raw.place, smp: raw.smp, memoryMiB: raw.memory, disk: raw.disk, overlay: raw.overlay, deterministic: raw.deterministic, seed: raw.seed,
   timeoutSeconds: raw.timeout, jit: raw.jit, append: raw.append, trace: raw.trace,
 });
 
@@ -60,6 +62,7 @@ async function main(argv: readonly string[]): Promise<number> {
     .version('0.1.0')
     .showHelpAfterError('(see kintsugi --help)')
     .exitOverride()
+    .configureOutput({ writeErr: (text) => process.stderr.write(text.replace(/^error: /, 'kintsugi: ')) })
     .enablePositionalOptions()
     .addHelpText('after', '\nExamples:\n  $ ./kintsugi                                   boot to a shell (Ctrl-A X quits)\n  $ ./kintsugi run -- sh -c \'cat /etc/motd\'       one command, its output, its status\n  $ ./kintsugi test                              every check\n');
 
@@ -81,7 +84,7 @@ async function main(argv: readonly string[]): Promise<number> {
     .requiredOption('--kernel <elf>', 'multiboot 1 kernel')
     .option('--append <text>', 'kernel command line', '')
     .option('--module <file[ string]>', 'multiboot module, repeatable', collect, [])
-    .option('--memory <MiB>', 'guest memory', whole(1, 1024), 128)
+    .option('--memory <MiB>', 'guest memory', whole(2, 1024), 128)
     .option('--smp <n>', 'virtual CPUs', whole(1, 8), 1)
     .addOption(new Option('--serial <sink>', 'where COM1 goes').choices(['stdio', 'none']).default('stdio'))
     .option('--disk <image>', 'disk image behind virtio-blk')
@@ -101,9 +104,11 @@ async function main(argv: readonly string[]): Promise<number> {
   program.command('image <file>').description('make an ext2 disk image from a folder (default: the root file system)')
     .option('--from <folder>', 'what goes in')
     .option('--size <MiB>', 'size of the image', whole(1, 2048), 64)
-    .option('--block-size <bytes>', '1024, 2048 or 4096', whole(1024, 4096), 4096)
+    .addOption(new Option('--block-size <bytes>', 'size of a block').choices(['1024', '2048', '4096']).default('4096'))
     .addHelpText('after', '\nExample:\n  $ ./kintsugi image my.img --size 128\n')
-    .action(async (file: string, raw: { from?: string; size: number; blockSize: number }) => { status = await (await import('./image.ts')).image(file, raw); });
+    .action(async (file: string, raw: { from?: string; size: number; blockSize: string }) => {
+      status = await (await import('./image.ts')).image(file, { ...raw, blockSize: Number(raw.blockSize) });
+    });
 
   program.command('bench <what>').description('measure beside the peers: vm, ipc or fs')
     .option('--json', 'rows as JSON', false)
@@ -134,6 +139,11 @@ async function main(argv: readonly string[]): Promise<number> {
       status = (await import('./testing.ts')).runTests({ full: raw.full, filters, typecheck: raw.typecheck });
     });
 
+  const word = argv[0];
+  if (word !== undefined && !word.startsWith('-') && word !== 'help' && !program.commands.some((command) => command.name() === word)) {
+    process.stderr.write(`kintsugi: unknown command '${word}'; there are: ${program.commands.map((command) => command.name()).join(', ')}\n(see kintsugi --help)\n`);
+    return EXIT.usage;
+  }
   try {
     await program.parseAsync(argv, { from: 'user' });
   } catch (error) {
@@ -143,6 +153,8 @@ async function main(argv: readonly string[]): Promise<number> {
   return status;
 }
 
-process.exitCode = await main(process.argv.slice(2));
-// Workers and stdin may still hold the process; everything that had to be written is written.
-process.exit();
+guardOutput();
+const status = await main(process.argv.slice(2));
+await flushOutput();
+// Workers and stdin may still hold the process.
+process.exit(readerGone() && status === EXIT.ok ? EXIT.pipe : status);

@@ -1,27 +1,43 @@
 /**
  * `./kintsugi`: boots the system with the console on this terminal. Ctrl-C goes to the guest, Ctrl-A X quits.
- * Exit status: 0 after power-off or Ctrl-A X, 124 at the timeout, 125 when the machine stopped by itself.
+ * Exit status: 0 after power-off or Ctrl-A X, 124 at the timeout, 126 when there is no shell on the disk, 125 when the machine stopped by
+ * itself, 128 + signal after a signal.
  */
 import { createMachine } from '../../vm/machine.ts';
+import { ChannelDecoder, neverStarted } from './channel.ts';
 import { EXIT } from './errors.ts';
 import { ensureGuest } from './guest.ts';
 import { systemConfig, type SystemOptions } from './system.ts';
+import { onReaderGone } from './output.ts';
 import { attachTerminal } from './terminal.ts';
 import { traced } from './tracing.ts';
 
 export async function start(options: SystemOptions): Promise<number> {
   ensureGuest();
   const trace = await traced(options.trace);
-  const machine = await createMachine({ ...systemConfig(options, undefined, { com1: (bytes) => process.stdout.write(bytes) }), ...trace.config });
+  let noShell = 0;
+  const decoder = new ChannelDecoder((frame) => { if (frame.kind === 'exit' && neverStarted(frame.status)) noShell = frame.status & 255; }, () => undefined);
+  const machine = await createMachine({
+    ...systemConfig(options, undefined, { com1: (bytes) => process.stdout.write(bytes), com2: (bytes) => decoder.push(bytes) }),
+    interactive: true,
+    ...trace.config,
+  });
   const terminal = attachTerminal((bytes) => machine.serialInput(0, bytes), () => machine.stop(), () => machine.serialInput(0, Uint8Array.of(4)));
+  onReaderGone(() => machine.stop());
   try {
     const result = await machine.run().finally(() => machine.close());
-    if (result.reason === 'poweroff' || result.reason === 'stopped' || result.reason === 'exit') return EXIT.ok;
+    terminal.restore();
+    if (terminal.signal !== 0) return 128 + terminal.signal;
+    if (noShell !== 0) {
+      process.stderr.write(`kintsugi: there is no shell: the log above says why${options.disk === undefined ? '' : `; the disk image is ${options.disk}`}\n`);
+      return noShell;
+    }
+    if (result.reason === 'poweroff' || (result.reason === 'stopped' && result.detail === undefined)) return EXIT.ok;
     if (result.reason === 'timeout') {
-      process.stderr.write(`\r\nkintsugi: timed out after ${options.timeoutSeconds} s\r\n`);
+      process.stderr.write(`\nkintsugi: timed out after ${options.timeoutSeconds} s\n`);
       return EXIT.timeout;
     }
-    process.stderr.write(`\r\nkintsugi: the machine stopped: ${result.reason}\r\n`);
+    process.stderr.write(`\nkintsugi: the machine stopped: ${result.reason === 'exit' ? 'the system gave up' : result.detail ?? result.reason}\n`);
     return EXIT.internal;
   } finally {
     terminal.restore();

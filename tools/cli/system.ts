@@ -13,6 +13,8 @@ export interface SystemOptions {
   readonly smp: number;
   readonly memoryMiB: number;
   readonly disk?: string;
+  /** Changes of `disk` stay in memory and are dropped at the end. */
+  readonly overlay?: boolean;
   readonly deterministic: boolean;
   readonly seed: number;
   readonly timeoutSeconds?: number;
@@ -43,7 +45,7 @@ export function systemConfig(options: SystemOptions, run: readonly string[] | un
     cmdline,
     memoryMiB: options.memoryMiB,
     cpus: options.smp,
-    disks: [options.disk === undefined ? { file: ROOT_IMAGE, overlay: true } : { file: options.disk, overlay: false }],
+    disks: [options.disk === undefined ? { file: ROOT_IMAGE, overlay: true } : { file: options.disk, overlay: options.overlay === true }],
     mode: options.deterministic ? 'deterministic' : 'parallel',
     seed: options.seed,
     jit: options.jit,

@@ -1,6 +1,7 @@
 /**
  * `./kintsugi vm --kernel FILE.elf`: any multiboot 1 kernel on the bare machine, COM1 on stdio. As in QEMU, a write of v to the
- * debug-exit port (0xf4) ends the run with status 2v+1.
+ * debug-exit port (0xf4) ends the run with status 2v+1. Power-off and Ctrl-A X give 0, the timeout 124, a triple fault or vCPUs that all
+ * halted for good 125.
  */
 import { createMachine } from '../../vm/machine.ts';
 import { EXIT } from './errors.ts';
@@ -42,10 +43,12 @@ export async function vm(options: VmOptions): Promise<number> {
   const terminal = options.serial === 'stdio' ? attachTerminal((bytes) => machine.serialInput(0, bytes), () => machine.stop(), () => undefined) : undefined;
   try {
     const result = await machine.run().finally(() => machine.close());
-    const status = result.reason === 'exit' ? result.status & 255 : result.reason === 'poweroff' || result.reason === 'stopped' ? EXIT.ok : result.reason === 'timeout' ? EXIT.timeout : EXIT.internal;
+    terminal?.restore();
+    const asked = result.reason === 'poweroff' || (result.reason === 'stopped' && result.detail === undefined);
+    const status = terminal !== undefined && terminal.signal !== 0 ? 128 + terminal.signal : result.reason === 'exit' ? result.status & 255 : asked ? EXIT.ok : result.reason === 'timeout' ? EXIT.timeout : EXIT.internal;
     if (options.json) process.stdout.write(`${JSON.stringify({ reason: result.reason, exit: status, instructions: result.instructions, virtualNs: result.virtualNs, stateHash: result.stateHash })}\n`);
     if (result.reason === 'timeout') process.stderr.write(`kintsugi: timed out after ${options.timeout} s\n`);
-    else if (status === EXIT.internal) process.stderr.write(`kintsugi: the machine stopped: ${result.reason}\n`);
+    else if (status === EXIT.internal && result.reason !== 'exit') process.stderr.write(`kintsugi: the machine stopped: ${result.detail ?? result.reason}\n`);
     return status;
   } finally {
     terminal?.restore();

@@ -5,14 +5,14 @@
  * `readonly` refuses writes. `bytes` is a disk without a file. Reads and writes are synchronous, made by whichever worker runs the
  * device model, straight between the file and guest RAM; file descriptors are shared by the threads of the process.
  *
- * The image must never be damaged: a writable image is locked by a file next to it (`<image>.lock`, created exclusively, holding
- * the pid; a lock whose process is gone is taken over), sizes are checked before anything starts, no write extends the file.
+ * The image must never be damaged: a writable image is locked (flock; without it by a file `<image>.lock`, created exclusively,
+ * holding the pid; a lock whose process is gone is taken over), sizes are checked before anything starts, no write extends the file.
  *
  * Overlay layout (shared memory, so that every worker and the snapshot see it): one byte per 4 KiB block, bit 0 = block is in the
  * overlay, bit 1 = changed since the last snapshot, bit 2 = since the last hash; then the blocks at their own offsets, committed by the host on first touch.
  */
+import { spawnSync } from 'node:child_process';
 import * as fs from 'node:fs';
-import * as path from 'node:path';
 
 export const SECTOR_BYTES = 512;
 const BLOCK_BYTES = 4096;
@@ -82,17 +82,17 @@ export function openDisk(config: DiskConfig, index: number): OpenedDisk {
   try { stat = fs.statSync(image); } catch (cause) { throw new DiskError('missing', image, 'no such file', { cause }); }
   if (!stat.isFile()) throw new DiskError('unreadable', image, 'not a regular file');
   checkSize(image, stat.size);
-  const unlock = mode === 'raw' ? lockImage(image) : () => {};
   let fd: number;
   try { fd = fs.openSync(image, mode === 'raw' ? 'r+' : 'r'); } catch (cause) {
-    unlock();
-    if ((cause as NodeJS.ErrnoException).code === 'EACCES' || (cause as NodeJS.ErrnoException).code === 'EROFS') {
+    if (['EACCES', 'EROFS', 'EPERM'].includes((cause as NodeJS.ErrnoException).code ?? '')) {
       throw mode === 'raw'
-        ? new DiskError('read-only', image, 'the file cannot be written; attach it read-only or with an overlay', { cause })
+        ? new DiskError('read-only', image, 'the file cannot be written; attach it with an overlay (changes are dropped), or copy it', { cause })
         : new DiskError('unreadable', image, 'permission denied', { cause });
     }
     throw new DiskError('io', image, (cause as Error).message, { cause });
   }
+  let unlock = (): void => {};
+  if (mode === 'raw') try { unlock = lockImage(image, fd); } catch (error) { fs.closeSync(fd); throw error; }
   const descriptor = { name: image, sectors: stat.size / SECTOR_BYTES, fd, mode, serial, ...(mode === 'overlay' ? overlay(image, stat.size) : {}) };
   return { descriptor, close() { fs.closeSync(fd); unlock(); } };
 }
@@ -118,9 +118,42 @@ function overlay(image: string, bytes: number): { overlayFlags: SharedArrayBuffe
   catch (cause) { throw new DiskError('too-big', image, `cannot reserve ${bytes} bytes for the overlay; attach it raw or read-only`, { cause }); }
 }
 
-/** Takes `<image>.lock`. Returns the function that gives it back. */
-function lockImage(image: string): () => void {
-  const lock = `${path.resolve(image)}.lock`;
+/**
+ * Locks an open image against other processes. Returns the function that gives the lock back.
+ *
+ * The kernel's lock on the file itself where there is `flock` (util-linux): it belongs to the open file, which the helper process shares
+ * with us, so it holds under every name of the file and goes away with this process, however it ends. Elsewhere `<image>.lock`.
+ */
+function lockImage(image: string, fd: number): () => void {
+  const helper = spawnSync('flock', ['-xn', '3'], { stdio: ['ignore', 'ignore', 'ignore', fd] });
+  if (helper.error === undefined && helper.status === 0) return () => {};
+  if (helper.error === undefined && helper.status === 1) throw new DiskError('in-use', image, `in use by ${holder(fd) ?? 'another process'}`);
+  return lockFile(fs.realpathSync(image));
+}
+
+/** Who else has this file open, from /proc: "process 123 (node)". */
+function holder(fd: number): string | undefined {
+  const { dev, ino } = fs.fstatSync(fd);
+  try {
+    for (const pid of fs.readdirSync('/proc')) {
+      if (!/^\d+$/.test(pid)) continue;
+      let files: string[];
+      try { files = fs.readdirSync(`/proc/${pid}/fd`); } catch { continue; } // not ours to see, or gone
+      for (const file of files) {
+        try {
+          const stat = fs.statSync(`/proc/${pid}/fd/${file}`);
+          if (stat.dev !== dev || stat.ino !== ino || (Number(pid) === process.pid && Number(file) === fd)) continue;
+          return `process ${pid} (${fs.readFileSync(`/proc/${pid}/comm`, 'utf8').trim()})`;
+        } catch { /* closed meanwhile */ }
+      }
+    }
+  } catch { /* no /proc */ }
+  return undefined;
+}
+
+/** Takes `<image>.lock`, for hosts without flock. */
+function lockFile(image: string): () => void {
+  const lock = `${image}.lock`;
   for (let attempt = 0; attempt < 3; attempt++) {
     try {
       fs.writeFileSync(lock, `${process.pid}\n`, { flag: 'wx' });
@@ -132,7 +165,7 @@ function lockImage(image: string): () => void {
       return release;
     } catch (cause) {
       const code = (cause as NodeJS.ErrnoException).code;
-      if (code === 'EACCES' || code === 'EROFS') throw new DiskError('read-only', image, 'its directory cannot be written, so it cannot be locked; attach it read-only or with an overlay', { cause });
+      if (code === 'EACCES' || code === 'EROFS') throw new DiskError('read-only', image, 'its directory cannot be written, so it cannot be locked; attach it with an overlay, or copy it', { cause });
       if (code !== 'EEXIST') throw new DiskError('io', image, (cause as Error).message, { cause });
       let owner = NaN;
       try { owner = Number.parseInt(fs.readFileSync(lock, 'utf8'), 10); } catch { continue; } // released meanwhile
