@@ -240,6 +240,81 @@ describe('rings', () => {
       }
     }
   });
+  test('STI in the middle of a block leaves the same state as the complete one, wherever a run is cut and an interrupt comes', () => {
+    // cli; inc eax; sti; inc ebx; out 80h,al; sti; hlt; inc ecx; jmp
+    const code = [0xfa, 0x40, 0xfb, 0x43, 0xe6, 0x80, 0xfb, 0xf4, 0x41, 0xeb, 0xf5];
+    const run = (fast: boolean, step: number, every: number, atOut: boolean): { hashes: (number | string)[]; helpers: number } => {
+      const b = bench(code);
+      b.engine.blocks.fastOperations = fast;
+      b.load(0x3000, [0x42, 0xcf]); // inc edx; iret
+      b.poke32(b.system + 0x40 * 8, 0x10 << 16 | 0x3000); b.poke32(b.system + 0x40 * 8 + 4, 0x8e00);
+      const raise = (): void => { b.words[S.attention >> 2] |= ATTN.INTR; };
+      b.bus.interruptAcknowledge = () => { b.words[S.attention >> 2] &= ~ATTN.INTR; return 0x40; };
+      if (atOut) b.bus.onAccess = raise;
+      const hashes: (number | string)[] = [];
+      for (let i = 0; i < 60; i++) {
+        if (i % every === 0) raise();
+        hashes.push(b.run(step), b.engine.hashState());
+      }
+      return { hashes, helpers: b.words[S.countJsOps >> 2] };
+    };
+    for (const step of [1, 2, 3, 4, 7]) for (const every of [1, 2, 5, 1000]) for (const atOut of [false, true]) {
+      const fast = run(true, step, every, atOut), complete = run(false, step, every, atOut);
+      expect(fast.hashes, `step ${step}, every ${every}, ${atOut}`).toEqual(complete.hashes);
+      expect(fast.helpers).toBeLessThanOrEqual(complete.helpers);
+    }
+  });
+  for (const pae of [false, true]) test(`MOV CR3 swaps views and still sees every change of the tables, ${pae ? 'PAE' : '32-bit'} paging`, () => {
+    // loop: mov cr3,ebx; add edi,[5000h]; mov cr3,ecx; add esi,[5000h]; dec edx; jnz loop; hlt
+    const code = [0x0f, 0x22, 0xdb, 0x03, 0x3d, 0, 0x50, 0, 0, 0x0f, 0x22, 0xd9, 0x03, 0x35, 0, 0x50, 0, 0, 0x4a, 0x75, 0xeb, 0xf4];
+    const run = (fast: boolean): { hashes: number[]; helpers: number } => {
+      const b = bench(code, { ebx: 0x12000, ecx: 0x10000, esi: 0, edi: 0 });
+      b.engine.blocks.fastOperations = fast;
+      const map = (root: number, table: number, page: number): void => {
+        const entries = pae ? 512 : 1024, width = pae ? 8 : 4;
+        for (let i = 0; i < entries; i++) b.poke32(table + i * width, (i === 5 ? page : i << 12) | 7);
+        if (pae) { b.poke32(root, root + 0x1000 | 1); b.poke32(root + 0x1000, table | 7); b.poke32(root + 0x1008, 0x200087); } else b.poke32(root, table | 7);
+      };
+      map(0x10000, 0x18000, 0x5000); map(0x12000, 0x19000, 0x6000);
+      b.words[S.cr3 >> 2] = 0x10000;
+      if (pae) { b.words[S.cr4 >> 2] = CR4.PAE; b.words[S.pdpte0 >> 2] = 0x11001; }
+      b.words[S.cr0 >> 2] |= CR0.PG | CR0.WP;
+      b.engine.stateChanged();
+      b.poke32(0x5000, 5); b.poke32(0x6000, 600); b.poke32(0x7000, 70_000);
+      const hashes: number[] = [];
+      const turns = (count: number): void => {
+        b.registers({ eip: CODE, edx: count });
+        b.words[S.runState >> 2] = RUN.running;
+        for (let i = 0; i < 7; i++) { b.run(1 + i * count); hashes.push(b.engine.hashState()); }
+      };
+      turns(50);
+      b.engine.memoryWritten(0x19000 + 5 * (pae ? 8 : 4), 4); // as a device would: the page of one space moves
+      b.poke32(0x19000 + 5 * (pae ? 8 : 4), 0x7007);
+      b.engine.memoryWritten(0x19000 + 5 * (pae ? 8 : 4), 4);
+      turns(50);
+      if (pae) { map(0x14000, 0x1a000, 0x6000); b.poke32(0x12000, 0x15001); turns(50); } // a PDPTE changes under a view that is away
+      hashes.push(b.read().edi, b.read().esi);
+      return { hashes, helpers: b.words[S.countJsOps >> 2] };
+    };
+    const fast = run(true), complete = run(false);
+    expect(fast.hashes).toEqual(complete.hashes);
+    expect(fast.hashes.at(-2)).toBe(pae ? 50 * 600 + 50 * 70_000 + 50 * 600 : 50 * 600 + 50 * 70_000);
+    expect(complete.helpers).toBeGreaterThan(200);
+    expect(fast.helpers).toBeLessThan(30);
+  });
+  test('POP to memory runs without a helper, changes nothing when the store faults, and knows ESP behind the pop', () => {
+    const b = bench([0x8f, 0x05, 0, 0x60, 0, 0, 0x8f, 0x44, 0x24, 0x04, 0x8f, 0x05, 0, 0x70, 0, 0]); // pop [6000h]; pop [esp+4]; pop [7000h]
+    const table = paged(b);
+    b.poke32(table + 7 * 4, 0x7005);
+    for (let i = 0; i < 8; i++) b.poke32(0x9000 + i * 4, 100 + i);
+    b.run(1);
+    expect([b.peek32(0x6000), b.read().esp, b.words[S.countJsOps >> 2]]).toEqual([100, 0x9004, 0]);
+    b.run(1);
+    expect([b.peek32(0x900c), b.read().esp]).toEqual([101, 0x9008]);
+    b.run(1);
+    expect(b.fault).toMatchObject({ vector: VEC.PF, error: 3, eip: CODE + 10 });
+    expect(b.read().esp).toBe(0x9008 - 16);
+  });
   test('privileged instructions are #GP in ring 3', () => {
     for (const code of [[0xf4], [0xfa], [0x0f, 0x22, 0xd8], [0x0f, 0x30], [0x0f, 0x01, 0x15, 0, 0x50, 0, 0], [0xee]]) {
       const b = bench(code);

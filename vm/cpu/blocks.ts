@@ -18,7 +18,7 @@ import { formNumber, formOf, type Form } from './tier0/forms.ts';
 import { EVENT, type Coherence } from './coherence.ts';
 import { KIND, R, RECORD_BYTES } from './tier0/record.ts';
 import { NO_POINT, type CpuTrace } from './trace.ts';
-import { fastSlot, hasFastForm } from './tier0/system.ts';
+import { fastSlot, goesOn, hasFastForm } from './tier0/system.ts';
 import { VIEW_CACHE_BYTES } from './views.ts';
 
 const MAX_BLOCK = 48;
@@ -162,7 +162,7 @@ export class BlockCache {
       insns.push(insn);
       const insnPhysical = physical + at - start;
       at += insn.length;
-      if (insn.entry.end || (insn.entry.str && insn.rep)) break;
+      if ((insn.entry.end && !(this.fastOperations && goesOn(insn, mode))) || (insn.entry.str && insn.rep)) break;
       if (at >= end || point !== NO_POINT || this.mmioInsns.has(insnPhysical)) break;
     }
     return this.emit(physical, mode, insns, at - start, secondPage, limit > 0, point);

@@ -42,7 +42,10 @@ export class Coherence {
     this.granules = new Int32Array(board.buffer, ENGINE_SHARED_BASE + GRANULES_AT, (board.ramBytes >>> 12) * 2);
     for (let c = 0; c < board.cpus; c++) this.attention.push(new Int32Array(board.buffer, board.vcpuBase(c) + S.attention, 1));
     this.processed = Atomics.load(this.header, 0);
+    Atomics.store(this.header, 17 + cpu * 2, this.processed);
   }
+  /** Address of the number of events processed, equal to the one at ENGINE_SHARED_BASE when none is pending. */
+  get processedAt(): number { return ENGINE_SHARED_BASE + (17 + this.cpu * 2) * 4; }
   get pending(): boolean { return this.header[0] !== this.processed; }
 
   /** Events posted so far: what must be acknowledged for all of them. */

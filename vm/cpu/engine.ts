@@ -477,6 +477,7 @@ export class Engine implements EngineInterface {
     words[S.countJsOps >> 2]++;
     this.busTouched = false;
     this.currentRest = 1;
+    words[S.budget >> 2] += this.blocks.rest(rec) - 1; // a STI in the middle of its block ends it here
     try {
       execute(this.cpu, insn);
     } catch (fault) {

@@ -59,9 +59,7 @@ export class Mmu {
   private readonly dirtyMap: Uint8Array;
   /** All views of this vCPU; made when first needed. */
   private readonly views: View[] = [];
-  private view: View;
   private readonly viewLimit: number;
-  private uses = 0;
   code: CodeWatcher = { written: () => undefined, hits: () => false, dropped: () => undefined };
   /** The vector of an access by generated code that wraps at 4 GiB (#GP, or #SS through the stack), or -1 where wrapping is legal. */
   wrapVector: (write: boolean) => number = () => VEC.GP;
@@ -77,8 +75,19 @@ export class Mmu {
     this.ramQuads = new BigInt64Array(board.buffer, GUEST_RAM_BASE, board.ramBytes >> 3);
     this.pageMap = board.pageMap; this.dirtyMap = board.dirtyMap;
     this.viewLimit = Math.min(32, board.layout.viewsPerCpu);
-    this.view = new View(board, cpu, 0);
-    this.views.push(this.view);
+    this.views.push(new View(board, cpu, 0));
+    words[S.viewIndex >> 2] = 0;
+    this.forgetViews();
+  }
+  /** The current view. MOV CR3 in generated code changes it without telling. */
+  private get view(): View { return this.views[this.words[S.viewIndex >> 2]]; }
+  /** Generated code may continue no view as it is: something of one has changed. */
+  private forgetViews(): void {
+    const words = this.words;
+    words.fill(0, S.viewDirectory >> 2, (S.viewDirectory >> 2) + 32 * 16);
+    words[S.viewBase >> 2] = this.views[0].address;
+    words[S.viewCaches >> 2] = this.views[0].jumpCacheAddress;
+    words[S.coherence >> 2] = this.coherence.processedAt;
   }
 
   /** Points the state block at the tables of the current privilege. */
@@ -229,6 +238,7 @@ export class Mmu {
   flush(): void {
     this.words[S.countFlushes >> 2]++;
     for (const view of this.views) { view.flush(); view.cr3 = -1; }
+    this.forgetViews();
     this.view.cr3 = this.words[S.cr3 >> 2];
     this.rememberPointers();
   }
@@ -242,22 +252,28 @@ export class Mmu {
     if (view.cr3 !== cr3) {
       const known = this.views.find(candidate => candidate.cr3 === cr3);
       view = known ?? this.freeView();
-      if (!known) { view.flush(); view.cr3 = cr3; }
-      this.view = view;
+      if (!known) { view.flush(); view.cr3 = cr3; this.forgetViews(); }
+      this.words[S.viewIndex >> 2] = view.index;
     }
-    view.lastUse = ++this.uses;
+    this.words[(S.viewUse >> 2) + view.index] = ++this.words[S.viewUses >> 2];
     let changed = view.stale;
     if (this.pae) for (let i = 0; i < 8; i++) changed ||= view.pointers[i] !== this.words[(S.pdpte0 >> 2) + i];
     if (changed || (view.needs !== 0 && !this.coherence.acknowledged(view.needs))) {
       this.words[S.countFlushes >> 2]++;
       view.flush();
     }
+    view.needs = 0; // acknowledged, or flushed
     this.rememberPointers();
     this.selectView();
+    const entry = (S.viewDirectory >> 2) + ((cr3 >>> 5 ^ cr3 >>> 12) & 31) * 16;
+    this.words[entry] = cr3;
+    this.words[entry + 1] = view.index + 1;
+    this.words.set(view.pointers, entry + 4);
   }
   private freeView(): View {
     if (this.views.length < this.viewLimit) { const view = new View(this.board, this.cpu, this.views.length); this.views.push(view); return view; }
-    return this.views.reduce((oldest, candidate) => candidate.lastUse < oldest.lastUse ? candidate : oldest);
+    const age = ({ index }: View): number => this.words[S.viewUses >> 2] - this.words[(S.viewUse >> 2) + index] >>> 0;
+    return this.views.reduce((oldest, candidate) => age(candidate) > age(oldest) ? candidate : oldest);
   }
   /** A walk read an entry of the table at `physical`. */
   private usesTable(physical: number, slot: number): void {
@@ -270,15 +286,18 @@ export class Mmu {
       if (this.dropWriteEntries(page)) this.walkDropped = true;
       view.needs = Math.max(view.needs, this.coherence.post(EVENT.TABLE, page));
     } else view.needs = Math.max(view.needs, this.coherence.head);
+    if (view.needs !== 0) this.forgetViews();
   }
   /** A page table has been stored to: what was derived from it goes, and the page is an ordinary one again. */
   tableWritten(page: number): void {
     Atomics.and(this.pageMap, page, ~PAGE_TABLE);
     for (const view of this.views) view.tableWritten(page, this.pae);
+    this.forgetViews();
     this.coherence.post(EVENT.TABLE_WRITTEN, page);
   }
   /** What other vCPUs have posted. */
   drain(): void {
+    this.forgetViews();
     this.coherence.drain((kind, page) => {
       if (kind === EVENT.CODE) { if (this.dropWriteEntries(page)) this.coherence.post(EVENT.CODE_WRITTEN, page); }
       else if (kind === EVENT.TABLE) { if (this.dropWriteEntries(page)) this.coherence.post(EVENT.TABLE_WRITTEN, page); }

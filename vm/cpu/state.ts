@@ -101,6 +101,13 @@ export const S = {
   // Counters (derived, never hashed)
   countBlocks: 0x500, countMisses: 0x504, countSlow: 0x508, countWalks: 0x50c, countFaults: 0x510, countInterrupts: 0x514,
   countJsOps: 0x518, countSmc: 0x51c, countFlushes: 0x520, countRegions: 0x524,
+  // Views as MOV CR3 in generated code needs them (mmu.ts, tier0/system.ts). Derived.
+  /** Number of the current view; CR3 loads so far; addresses of view 0, of its jump caches, and of the count of coherence events processed. */
+  viewIndex: 0x540, viewUses: 0x544, viewBase: 0x548, viewCaches: 0x54c, coherence: 0x550,
+  /** By view: `viewUses` when it was last loaded. 32 words. */
+  viewUse: 0x580,
+  /** 32 x {CR3, view number + 1 or 0, 2 spare words, 4 x PDPTE i64, 4 spare words}, by viewSlot of CR3: views that may be continued as they are. */
+  viewDirectory: 0x600,
   /** Records of truncated blocks (budget smaller than the block). */
   truncated: 0x1000,
   /** Ring of pages other vCPUs want dropped (see mmu): head, tail, then entries. */

@@ -18,6 +18,7 @@ export const VIEW_CACHE_BYTES = JUMP_CACHE_BYTES * 2;
 export const DIRECTORY = -1;
 
 export class View {
+  readonly index: number;
   readonly address: number;
   readonly table: Int32Array;
   readonly jumpCacheAddress: number;
@@ -26,7 +27,6 @@ export class View {
   cr3 = -1;
   readonly pointers = new Int32Array(8);
   stale = false;
-  lastUse = 0;
   /** Log index that the other vCPUs must have processed before this view is coherent. */
   needs = 0;
   /** Page tables used: physical page -> 2 MiB (PAE) or 4 MiB stretches (as va >>> 21) it maps, or DIRECTORY. */
@@ -40,6 +40,7 @@ export class View {
   private filledCount = 0;
 
   constructor(board: Board, cpu: number, index: number) {
+    this.index = index;
     this.address = board.viewBase(cpu, index);
     this.table = new Int32Array(board.buffer, this.address, 4 << 20);
     this.jumpCacheAddress = board.enginePrivateBase(cpu) + index * VIEW_CACHE_BYTES;

@@ -42,6 +42,7 @@ export interface Insn {
   readonly modrm: number;
 }
 
+let POP_BY_STACK_POINTER: Entry | undefined;
 const internal = (name: string): Entry => {
   const entry: Entry = { index: ENTRIES.length, name, operands: [], kills: 0, writes: 0, reads: 0, lock: false, end: true, js: true, stack: false,
     rare: false, fault: true, str: false, sse: false, fixedSize: 0, hasModrm: false, mod: '' };
@@ -98,7 +99,7 @@ export function decode(bytes: Uint8Array, start: number, end: number, mode: numb
     if (slot === undefined) { at++; return bad(UNDEFINED); }
   }
   if (slot === undefined) return bad(UNDEFINED);
-  const entry: Entry = slot as Entry;
+  let entry: Entry = slot as Entry;
   const operandSize = operand16 ? 16 : 32;
   let rmOperand: { base: number; index: number; scale: number; disp: number; seg: number } | null = null;
   if (entry.hasModrm) {
@@ -189,6 +190,8 @@ export function decode(bytes: Uint8Array, start: number, end: number, mode: numb
   if ((entry.name === 'mov_to_seg') && (ops[0].c === 'S') && (ops[0].reg === 1 || ops[0].reg > 5)) return bad(UNDEFINED);
   if ((entry.name === 'mov_from_seg') && (ops[1].c === 'S') && ops[1].reg > 5) return bad(UNDEFINED);
   const first = ops[0];
+  // POP to an address formed with ESP uses the ESP behind the pop, which must not show when the store faults.
+  if (entry.name === 'pop_e' && first.c === 'M' && first.base === 4) entry = POP_BY_STACK_POINTER ??= { ...entry, js: true, end: true, fault: true };
   const size = entry.fixedSize || (first && (first.c === 'R' || first.c === 'M') && (first.size === 8 || first.size === 16 || first.size === 32) ? first.size : operandSize);
   return { entry, size, operandSize, length: at - start, ops, rep, lock, addr16, seg: seg >= 0 ? seg : 3, opcode, modrm };
 }

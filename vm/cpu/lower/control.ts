@@ -60,6 +60,13 @@ export const CONTROL: Record<string, Semantics> = {
     c.setStackPointer(w.add(c.getReg(4, 32), k(c.operandSize >> 3)));
     c.wr(0, value);
   },
+  // ESP last: the decoder leaves addresses that depend on ESP to TypeScript.
+  pop_e: c => {
+    const value = c.let(c.peek(c.operandSize));
+    if (c.operandClass(0) !== 'R') c.wr(0, value);
+    c.setStackPointer(w.add(c.getReg(4, 32), k(c.operandSize >> 3)));
+    if (c.operandClass(0) === 'R') c.wr(0, value);
+  },
   pusha: pushAll, popa: popAll,
   pushf: c => {
     const flags = c.let(c.state(S.eflags));

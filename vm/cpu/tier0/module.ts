@@ -10,7 +10,7 @@
 import { Tier0Cx, rareExits, type Exits } from './context.ts';
 import { hotForms, type Form } from './forms.ts';
 import { defineFastOperations } from './system.ts';
-import { JUMP_CACHE_ENTRIES, KIND, R, RARE, RECORD_BYTES } from './record.ts';
+import { FAST, JUMP_CACHE_ENTRIES, KIND, R, RARE, RECORD_BYTES } from './record.ts';
 import { EXIT, ONCE_IN_TIER0 } from '../jit/exit.ts';
 import type { SlowCalls } from '../lower/context.ts';
 import { SEMANTICS } from '../lower/index.ts';
@@ -294,7 +294,9 @@ export function tier0Module(options: Tier0Options): Uint8Array {
               fn.br(insn);
             };
             bodies[KIND.SYSTEM] = () => {
-              fn.if(w.callIndirect(rareType, I, cpu, pc, blockEip, w.load(pc, R.reg0)), () => { fn.set(eipIndex, w.load(cpu, S.eip)); fn.br(top); });
+              const code = fn.let(w.callIndirect(rareType, I, cpu, pc, blockEip, w.load(pc, R.reg0)));
+              fn.if(w.eq(code, k(FAST.NEXT)), next);
+              fn.if(code, () => { fn.set(eipIndex, w.load(cpu, S.eip)); fn.br(top); });
               helper(jsOperation);
             };
             bodies[KIND.TRACE] = () => { note(); fn.do(w.call(jsTrace, 0x40, cpu, w.load(pc, R.link))); next(); };

@@ -29,6 +29,8 @@ export const KIND = { LEAVE: 0, END: 1, END_CHECK: 2, RARE: 3, JS: 4, REGION: 5,
 
 /** What a rare function returns. */
 export const RARE = { NEXT: 0, FAULT: 1, JUMP: 2 } as const;
+/** What a fast operation returns: not for us, go on at state.eip, go on with the next record. */
+export const FAST = { REFUSED: 0, JUMP: 2, NEXT: 3 } as const;
 
 /** Jump cache: 4096 entries of 16 bytes {eip, mode, record, -} per view and privilege. */
 export const JUMP_CACHE_ENTRIES = 4096;

@@ -9,18 +9,26 @@
 import { Tier0Cx, rareExits } from './context.ts';
 import type { Insn } from '../isa/decode.ts';
 import type { SlowCalls } from '../lower/context.ts';
-import { JUMP_CACHE_BYTES, R, RARE } from './record.ts';
+import { ENGINE_SHARED_BASE, GUEST_RAM_BASE, VIEW_BYTES } from '../../board.ts';
+import { VIEW_CACHE_BYTES } from '../views.ts';
+import { FAST, JUMP_CACHE_BYTES, R, RARE } from './record.ts';
 import { ARITH_FLAGS, CR4, FLAG, MODE, S, SEG, segAttr, segBase, segLimit, segSelector } from '../state.ts';
 import * as w from '../wasm.ts';
 import { I, type Fn, type ModuleBuilder, type N } from '../wasm.ts';
 
 const k = w.k;
 /** Instructions with a fast path, in the order of their table slots. */
-export const FAST_OPERATIONS = ['int', 'iret', 'sysenter', 'sysexit', 'popf', 'rdtsc', 'mov_to_seg'] as const;
+export const FAST_OPERATIONS = ['int', 'iret', 'sysenter', 'sysexit', 'popf', 'rdtsc', 'mov_to_seg', 'sti', 'mov_to_cr'] as const;
 export const fastSlot = (name: string): number => (FAST_OPERATIONS as readonly string[]).indexOf(name);
 
-/** MOV Sreg only from a register and not to SS (which casts an interrupt shadow). */
-export const hasFastForm = (insn: Insn): boolean => insn.entry.name !== 'mov_to_seg' || (insn.ops[1].c === 'R' && insn.ops[0].c === 'S' && insn.ops[0].reg !== SEG.SS);
+/** MOV Sreg only from a register and not to SS (which casts an interrupt shadow); of MOV CRn only CR3. */
+export const hasFastForm = ({ entry, ops: [first, second] }: Insn): boolean =>
+  entry.name === 'mov_to_seg' ? second.c === 'R' && first.c === 'S' && first.reg !== SEG.SS : entry.name !== 'mov_to_cr' || (first.c === 'S' && first.reg === 3);
+/**
+ * STI does not end its block: with nobody asking for attention its interrupt shadow is over when the next instruction is, and that one
+ * is in the same block. As the last instruction of a block (or with attention pending) it runs in TypeScript, which casts the shadow.
+ */
+export const goesOn = (insn: Insn, mode: number): boolean => insn.entry.name === 'sti' && insn.operandSize === 32 && !(mode & MODE.SINGLE);
 
 const USER_TABLES = 8 << 20;
 const FLAT_MODE = MODE.CODE32 | MODE.STACK32 | MODE.SS_FLAT | MODE.CS_FLAT;
@@ -277,6 +285,45 @@ function defineMoveToSegment(fn: Fn, slow: SlowCalls): void {
   fn.emit(k(RARE.JUMP));
 }
 
+function defineSti(fn: Fn, slow: SlowCalls): void {
+  const p = new Path(fn, slow);
+  p.require(w.eq(w.and(p.state(S.mode), k(MODE.PROTECTED | MODE.V86 | MODE.SINGLE)), k(MODE.PROTECTED)));
+  p.require(w.eqz(w.or(p.state(S.cpl), w.or(p.state(S.attention), p.state(S.shadow)))));
+  p.require(w.gtu(w.load8u(w.local(1), R.rest), k(1)));
+  p.set(S.eflags, w.or(p.state(S.eflags), k(FLAG.IF)));
+  fn.emit(k(FAST.NEXT));
+}
+/** MOV CR3 to an address space whose view may be continued as it is (mmu.ts), with PAE: whose PDPTEs are as they were. A swap of pointers. */
+function defineMoveToCr3(fn: Fn, slow: SlowCalls): void {
+  const p = new Path(fn, slow);
+  p.require(w.eq(w.and(p.state(S.mode), k(MODE.PROTECTED | MODE.V86 | MODE.SINGLE)), k(MODE.PROTECTED)));
+  p.require(w.eqz(w.or(p.state(S.cpl), w.or(p.state(S.attention), p.state(S.shadow)))));
+  p.require(w.lt(p.state(S.cr0), k(0)));
+  p.require(w.eq(w.load(k(ENGINE_SHARED_BASE)), w.load(p.state(S.coherence))));
+  const value = fn.let(w.load(w.load(w.local(1), R.base)));
+  const entry = fn.let(w.add(p.cpu, w.shl(w.and(w.xor(w.shr(value, k(5)), w.shr(value, k(12))), k(31)), k(6))));
+  const number = fn.let(w.load(entry, S.viewDirectory + 4));
+  p.require(w.and(w.eq(w.load(entry, S.viewDirectory), value), w.ne(number, k(0))));
+  const pae = fn.let(w.and(p.state(S.cr4), k(CR4.PAE)));
+  fn.if(pae, () => {
+    // Validated when the entry was made: equal ones are as good, and the table is RAM.
+    const table = fn.let(w.add(w.and(value, k(~31)), k(GUEST_RAM_BASE)));
+    for (let i = 0; i < 4; i++) p.require(w.op2(0x51, I, w.load64(table, i * 8), w.load64(entry, S.viewDirectory + 16 + i * 8)));
+  });
+  const index = fn.let(w.sub(number, k(1))), uses = fn.let(w.add(p.state(S.viewUses), k(1)));
+  const tables = fn.let(w.add(p.state(S.viewBase), w.mul(index, k(VIEW_BYTES))));
+  fn.if(pae, () => { for (let i = 0; i < 4; i++) fn.store64(p.cpu, w.load64(entry, S.viewDirectory + 16 + i * 8), S.pdpte0 + i * 8); });
+  p.set(S.cr3, value);
+  p.set(S.viewIndex, index);
+  p.set(S.viewUses, uses);
+  fn.store(w.add(p.cpu, w.shl(index, k(2))), uses, S.viewUse);
+  p.set(S.tlbRead, tables);
+  p.set(S.tlbWrite, w.add(tables, k(4 << 20)));
+  p.set(S.jumpCache, w.add(p.state(S.viewCaches), w.mul(index, k(VIEW_CACHE_BYTES))));
+  p.set(S.eip, nextEip());
+  fn.emit(k(FAST.JUMP));
+}
+
 /** Adds the fast operations to the module and its table; returns the index of `gate`. */
 export function defineFastOperations(module: ModuleBuilder, slow: SlowCalls): number {
   const gate = module.declare('gate', [I, I, I, I, I], [I], true);
@@ -295,5 +342,7 @@ export function defineFastOperations(module: ModuleBuilder, slow: SlowCalls): nu
   operation('popf', fn => definePopf(fn, slow));
   operation('rdtsc', defineRdtsc);
   operation('mov_to_seg', fn => defineMoveToSegment(fn, slow));
+  operation('sti', fn => defineSti(fn, slow));
+  operation('mov_to_cr', fn => defineMoveToCr3(fn, slow));
   return gate;
 }
