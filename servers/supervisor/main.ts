@@ -20,7 +20,7 @@ import { incarnationInit, takeObjectMemory, equip, equipRing, equipBlock, build,
 import { serverTableInit, publish, drainAll, tellReady, tellAbsent, tellFailed, tellFault } from './report';
 import { CAUSE_HANG, CAUSE_KILL, journalInit, globals } from './journal';
 import { recovered, refill, refillDue, restart, served, takeOver } from './recovery';
-import { WATCH_NS, overdue, viewRings } from './pending';
+import { overdue, setBounds, viewRings, watchNs } from './pending';
 import { stormDeadline, stormInit, stormStart, stormStep } from './storm';
 import { report, send, tellAll } from './telemetry';
 
@@ -90,6 +90,8 @@ function boot(): void {
   for (let n: u32 = 0; n < serverCount(); n++) if (!equip(serverAt(n))) bootFailed('memory of the servers');
   for (let n: u32 = 0; n < ringCount(); n++) if (!equipRing(ringAt(n))) bootFailed('a ring');
   if (!viewRings()) fatal('cannot map the rings');
+  const bound = str.option(commandLine(), 'hang');
+  if (bound != 0) setBounds(str.parseU32(bound, 0));
   stormInit();
   if (g.quiet == 0) print(line().lit('kintsugi: ').dec(cpus()).lit(' vCPUs, ').dec(memoryPages() >> 8).lit(' MiB, placement ').lit(follow ? 'follow' : 'pin'));
   for (let n: u32 = 0; n < serverCount(); n++) {
@@ -185,7 +187,7 @@ export function main(page: usize): void {
   builderTable(ownTable);
   incarnationInit(faults, ownNotify);
   if (journalInit(needRegion(REGION_STATE).va)) resume(); else boot();
-  let limit = sys.clock() + READY_LIMIT_NS, watch = sys.clock() + WATCH_NS;
+  let limit = sys.clock() + READY_LIMIT_NS, watch = sys.clock() + watchNs();
   const twinsOff = str.optionIs(str.option(commandLine(), 'twin'), 'off');
   let twins = !twinsOff; // some may be missing
   while (true) {
@@ -199,7 +201,7 @@ export function main(page: usize): void {
       const now = sys.clock();
       if (wanted && now >= refillDue()) twins = refill();
       stormStep(now);
-      if (now >= watch) { watch = now + WATCH_NS; onWatch(now); }
+      if (now >= watch) { watch = now + watchNs(); onWatch(now); }
       if (now >= limit) { drainAll(); reportMissing(); limit = sys.FOREVER; }
       continue;
     }

@@ -35,8 +35,14 @@ const STATUS: usize = 0x2000;
 const STRIKES: u32 = 64;
 const STRIKE: usize = 16;
 const DEADLY: u32 = 2;
-/** How often `overdue` looks. */
-export const WATCH_NS: u64 = 1_000_000_000;
+/** How often `overdue` looks: a quarter of the shortest bound, at most every second. */
+export function watchNs(): u64 {
+  let least: u64 = 4_000_000_000;
+  for (let n: u32 = 0; n < ringCount(); n++) if (ringAt(n).boundNs < least) least = ringAt(n).boundNs;
+  return least >> 2;
+}
+/** `hang=MS` on the command line: every bound becomes this, for experiments. */
+export function setBounds(ms: u32): void { for (let n: u32 = 0; n < ringCount(); n++) ringAt(n).boundNs = <u64>ms * 1_000_000; }
 
 /** Maps all rings; once for each supervisor. */
 export function viewRings(): bool {

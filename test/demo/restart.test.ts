@@ -1,0 +1,42 @@
+// The kill storm with a fixed seed on the deterministic machine: 200 kills, most of them in the middle of a request, and every byte of the disk as the model says.
+import { describe, expect, it } from 'vitest';
+import { demoRestart, spread, type DemoOptions } from '../../tools/demo/restart.ts';
+import { modelWorker } from '../../tools/demo/model.ts';
+
+const base: DemoOptions = {
+  place: 'pin', smp: 4, memoryMiB: 128, deterministic: true, seed: 11, timeoutSeconds: 110, jit: 'on', append: '',
+  kills: 200, periodMs: 1, victims: ['virtio-blk', 'fs', 'tty', 'uart0', 'uart1'], workers: 3,
+};
+
+describe('hot restart under load', () => {
+  it('loses nothing in 200 kills, at least half of them with a request in service', async () => {
+    const report = await demoRestart(base);
+    expect(report.problems, `./kintsugi demo restart --deterministic --kills 200 --period 1 --seed ${base.seed}`).toEqual([]);
+    expect(report).toMatchObject({ kills: 200, restarts: 200, lost: 0, wrongChecksums: 0, reason: 'poweroff' });
+    expect(report.midRequest).toBeGreaterThanOrEqual(100);
+    expect(report.redelivered).toBeGreaterThan(100);
+    for (const victim of base.victims) expect(report.victims[victim]!.restarts, victim).toBeGreaterThan(20);
+    // Guest work, not time: a standby restart costs well under a million instructions.
+    expect(report.recoveryInstructions.median).toBeLessThan(1_000_000);
+    expect(Object.keys(report).slice(0, 9)).toEqual(['kills', 'midRequest', 'restarts', 'redelivered', 'lost', 'wrongChecksums', 'recoveryNs', 'recoveryInstructions', 'phases']);
+  });
+  it('the supervisor itself may be among the victims', async () => {
+    const report = await demoRestart({ ...base, kills: 20, victims: ['fs', 'supervisor'], smp: 2, place: 'follow', seed: 3, periodMs: 3 });
+    expect(report.problems).toEqual([]);
+    expect(report).toMatchObject({ lost: 0, wrongChecksums: 0 });
+    expect(report.victims['supervisor']!.restarts).toBeGreaterThan(3);
+  });
+});
+
+describe('the model of the workload', () => {
+  it('follows from the seed alone, and its steps build on each other', () => {
+    const a = modelWorker(5, 0, 200), b = modelWorker(5, 0, 200), c = modelWorker(6, 0, 200);
+    expect([...a.files].map(([name, bytes]) => `${name} ${bytes.toString('base64')}`)).toEqual([...b.files].map(([name, bytes]) => `${name} ${bytes.toString('base64')}`));
+    expect(a.files.get('log')!.equals(c.files.get('log')!)).toBe(false);
+    expect(a.sums.slice(0, modelWorker(5, 0, 100).sums.length)).toEqual(modelWorker(5, 0, 100).sums);
+  });
+  it('median and 99th percentile are elements of the sample', () => {
+    expect(spread([])).toEqual({ median: 0, p99: 0 });
+    expect(spread([5, 1, 9])).toEqual({ median: 5, p99: 9 });
+  });
+});
