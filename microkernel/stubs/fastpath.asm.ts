@@ -8,7 +8,7 @@
  * Registers: EBP = the calling Thread, EDX = its partner, ESP = Cpu (the stack is empty). Accesses through EBP and ESP use SS, which SYSENTER has loaded.
  * ring 3 may arrive with any DS and ES and with TF, NT, AC or DF set; a #DB at the first instruction is its own trap flag (arch/trap.ts).
  *
- * Instructions from SYSENTER to SYSEXIT, other Space, 3 words: see test/kernel/fastpath.test.ts, which counts them.
+ * Instructions from SYSENTER to SYSEXIT: `kintsugi bench ipc` counts them, in all and between the `phase_` labels (tools/bench/phases.ts).
  */
 import type { Assembler } from '../../tools/build/asm/assembler.ts';
 import { addr, cr3, ds, dword, eax, ebp, ebx, ecx, edi, edx, es, esi, esp, byte, ptr } from '../../tools/build/x86/operands.ts';
@@ -69,6 +69,7 @@ export default (asm: Assembler): void => {
     asm.mov(dword(esp, C_CR3), ecx);
     asm.mov(cr3, ecx);
     asm.label(same);
+    asm.label(same === '.callSame' ? 'phase_call_exit' : 'phase_reply_exit');
     asm.mov(ecx, dword(edx, T_ESP));
     asm.mov(edx, dword(edx, T_EIP));
     asm.xor(eax, eax);
@@ -111,6 +112,7 @@ export default (asm: Assembler): void => {
   asm.mov(dword(ebp, T_ESI), esi);
   asm.mov(dword(ebp, T_EDI), edi);
   asm.mov(dword(ebp, T_EAX), eax);
+  asm.label('phase_validate');
   asm.test(ebx, UNUSUAL);
   asm.jcc('ne', '.notCall');
 
@@ -167,6 +169,7 @@ export default (asm: Assembler): void => {
   asm.test(ebx, MANY);
   asm.jcc('ne', '.copyCall');
   asm.label('.callWords');
+  asm.label('phase_call_switch');
   resume();
   exit('.callSame');
 
@@ -222,6 +225,7 @@ export default (asm: Assembler): void => {
   asm.test(ebx, MANY);
   asm.jcc('ne', '.copyReply');
   asm.label('.replyWords');
+  asm.label('phase_reply_switch');
   resume();
   exit('.replySame');
 

@@ -23,9 +23,9 @@ export default (asm: Assembler): void => {
   asm.rdtsc();
   asm.mov(dword(ecx, 4), eax);
   asm.mov(eax, dword(ecx, 8));
-  asm.mov(edx, addr('.back'));
+  asm.mov(edx, addr('probeBack'));
   asm.sysenter();
-  asm.label('.back');
+  asm.label('probeBack');
   asm.mov(ecx, eax);
   asm.rdtsc();
   asm.pop(edx);

@@ -1,122 +1,199 @@
 /**
- * `kintsugi bench ipc`: round trips of `call` and `reply_recv` (microkernel/bench/root.ts), beside a Linux pipe and a MessagePort in the same run.
+ * `kintsugi bench ipc`: what a call to a server costs, as an instrument.
  *
- *     node tools/bench/ipc.ts [--json] [--runs=200]
+ *   { server in the same, in its own Space } x { same CPU, follow, spinning, parked } x { 0, 3, 8, 16 words, 4 KiB leased } x { tier 0, cold, hot }
  *
- * kernelInstructions: SYSENTER to SYSEXIT, exact, from the deterministic machine whose TSC counts retired instructions; roundTripInstructions: from the
- * caller's time stamp before SYSENTER to the one behind SYSEXIT, the user stubs of both sides included. Both only where caller and server share a CPU:
- * across CPUs the stamps come from two counters (null). hostNs: parallel machine with the JIT, per round trip, over `runs` samples of 64 round trips
- * (same CPU), 16 (the other CPU is busy: `spinning`) or 1 (it sleeps: `parked`); stamped by the guest's TSC right after a port access, which sets it to
- * host time, less the cost of an empty sample. Wall time: rows across CPUs wake host threads, and on a loaded host they show its scheduler (milliseconds).
+ * Instructions are exact (ipc/phases.ts): counted twice, by the guest and by the VM, which must agree. Host times come from `launches` machines of
+ * either tier, each measuring every configuration (microkernel/bench/root.ts), in an order that is rotated from launch to launch. A sample is
+ * the mean of 64 round trips where server and caller share a CPU, of 8 where the other CPU is awake (`spinning`), one where it sleeps
+ * (`parked`), less the least overhead of an empty sample of the same launch. `hot` and `tier0`: after the warm-up. `cold`: the first round trip of its kind
+ * in a launch with the JIT; the order makes a different one the very first each time. Beside it the host's own IPC (ipc/peers.ts).
+ *
+ * It refuses to measure on a machine that is not steady (ipc/environment.ts), and when the overheads of the launches differ too much.
  */
-import { spawn } from 'node:child_process';
+import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { Worker } from 'node:worker_threads';
 import { REPOSITORY_ROOT } from '../../vm/entry.ts';
 import { createMachine } from '../../vm/machine.ts';
 import { buildGuests } from '../build/guests.ts';
+import { checkStability, environment, type Environment, type Stability } from './ipc/environment.ts';
+import { figure, type Curve, type Sweep } from './ipc/figure.ts';
+import { measurePeers, type Peers } from './ipc/peers.ts';
+import { exactCounts, IpcBenchError, type ExactCounts, type PhaseBreakdown } from './ipc/phases.ts';
+import { Latencies, median, type Timing } from './ipc/statistics.ts';
 
-export interface Timing { readonly median: number; readonly p99: number }
+export { IpcBenchError } from './ipc/phases.ts';
+export const SPACES = ['same', 'other'] as const;
+export const CPUS = ['same', 'follow', 'spinning', 'parked'] as const;
+/** [words, bytes leased]. */
+export const SIZES = [[0, 0], [3, 0], [8, 0], [16, 0], [0, 4096]] as const;
+export const TIERS = ['tier0', 'cold', 'hot'] as const;
+export type Tier = (typeof TIERS)[number];
+const CONFIGURATIONS = SPACES.length * CPUS.length * SIZES.length;
+
 export interface BenchIpcRow {
   readonly space: 'same' | 'other';
-  readonly cpu: 'same' | 'spinning' | 'parked';
+  readonly cpu: (typeof CPUS)[number];
   readonly words: number;
+  readonly leaseBytes: number;
+  /** SYSENTER to SYSEXIT, exact; null across CPUs, where the stamps come from two counters. */
   readonly kernelInstructions: { readonly call: number; readonly replyRecv: number } | null;
+  /** Caller's stamp to caller's stamp, both stubs included; exact, null across CPUs. */
   readonly roundTripInstructions: number | null;
+  /** Sums to roundTripInstructions; null where the fast path is not taken. */
+  readonly phases: PhaseBreakdown | null;
+  /** Of the `hot` tier. */
   readonly hostNs: Timing | null;
+  readonly tiers: Readonly<Record<Tier, Timing | null>>;
 }
-export interface BenchIpcResult { readonly rows: readonly BenchIpcRow[]; readonly peers: { readonly pipe: Timing | null; readonly messagePort: Timing } }
-export interface BenchIpcOptions { readonly runs?: number; readonly progress?: (text: string) => void }
+export interface BenchIpcPeer { readonly name: string; readonly placement: 'one' | 'free'; readonly hostNs: Timing }
+export interface BenchIpcResult {
+  readonly environment: Environment;
+  readonly stability: Stability;
+  /** ns of an empty sample: the least of each launch. */
+  readonly overheadNs: readonly number[];
+  readonly launches: number;
+  readonly rows: readonly BenchIpcRow[];
+  readonly peers: readonly BenchIpcPeer[];
+  readonly skipped: readonly string[];
+}
+export interface BenchIpcOptions {
+  /** Machines per tier. Default 10. */
+  readonly launches?: number;
+  /** Two launches, few samples: a look, not a measurement. */
+  readonly quick?: boolean;
+  /** Measure on a machine that is not steady too. */
+  readonly force?: boolean;
+  readonly cpus?: readonly (typeof CPUS)[number][];
+  /** Write the figure here. */
+  readonly svg?: string;
+  /** Append a line to docs/history/ipc.jsonl. */
+  readonly record?: boolean;
+  readonly progress?: (text: string) => void;
+  /** For tests. */
+  readonly check?: () => Stability;
+}
+export const HISTORY = path.join(REPOSITORY_ROOT, 'docs', 'history', 'ipc.jsonl');
+/** The least empty samples of two launches may differ by this factor. */
+const OVERHEAD_TOLERANCE = 1.5;
 
 const guest = (name: string): string => path.join(REPOSITORY_ROOT, 'build', 'guest', `${name}.elf`);
-function timing(samples: number[]): Timing {
-  const sorted = samples.toSorted((a, b) => a - b);
-  const at = (q: number): number => Math.round(sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] ?? 0);
-  return { median: at(0.5), p99: at(0.99) };
-}
+const key = (space: string, cpu: string, words: number, lease: number): string => `${cpu} ${space} ${words} ${lease}`;
+/** Instructions of one round trip on one CPU, exactly. */
+export async function exactIpc(space: 'same' | 'other', words: number): Promise<{ call: number; replyRecv: number; trip: number }> { return exactCounts(space, 'same', words); }
 
-async function run(mode: 'deterministic' | 'parallel', cpus: number, cmdline: string): Promise<string> {
+interface Launch { readonly overhead: number; readonly cold: ReadonlyMap<string, number>; readonly warm: ReadonlyMap<string, readonly number[]> }
+async function launch(jit: 'on' | 'off', cpus: readonly string[], rotate: number, batches: number, us: number, warm: number): Promise<Launch> {
   let output = '';
   const machine = createMachine({
-    kernel: guest('kernel'), modules: [{ file: guest('ipc-bench'), string: 'root' }], cmdline: `quiet ${cmdline}`, cpus, mode, jit: 'on', memoryMiB: 64, timeoutMs: 60_000,
-    com1: (bytes) => { output += Buffer.from(bytes).toString('latin1'); },
+    kernel: guest('kernel'), modules: [{ file: guest('ipc-bench'), string: 'root' }], cmdline: `quiet cpus=${cpus.join(',')} rotate=${rotate} batches=${batches} us=${us} warm=${warm}`,
+    cpus: cpus.some((cpu) => cpu !== 'same') ? 2 : 1, mode: 'parallel', jit, memoryMiB: 64, timeoutMs: 120_000, com1: (bytes) => { output += Buffer.from(bytes).toString('latin1'); },
   });
-  const result = await machine.run();
-  if (result.reason !== 'exit' || result.status !== 1) throw new Error(`bench ipc: the guest ended with ${result.reason} ${result.status}: ${output.slice(-400)}`);
-  return output;
-}
-/** Instructions of one round trip on one CPU, exactly. */
-export async function exactIpc(space: 'same' | 'other', words: number): Promise<{ call: number; replyRecv: number; trip: number }> {
-  const m = /^exact call=(\d+) reply=(\d+) trip=(\d+)/m.exec(await run('deterministic', 1, `space=${space} cpu=same words=${words} batches=0`));
-  if (!m) throw new Error('bench ipc: the guest printed no counts');
-  return { call: Number(m[1]), replyRecv: Number(m[2]), trip: Number(m[3]) };
-}
-
-function pipe(runs: number): Promise<Timing | null> {
-  return new Promise((resolve) => {
-    const child = spawn('cat', [], { stdio: ['pipe', 'pipe', 'ignore'] });
-    child.on('error', () => resolve(null));
-    const samples: number[] = [];
-    let start = 0n;
-    const next = (): void => { start = process.hrtime.bigint(); child.stdin.write('ping'); };
-    child.stdout.on('data', () => {
-      samples.push(Number(process.hrtime.bigint() - start));
-      if (samples.length < runs) return next();
-      child.kill();
-      resolve(timing(samples));
-    });
-    next();
-  });
-}
-function messagePort(runs: number): Promise<Timing> {
-  return new Promise((resolve) => {
-    const worker = new Worker("require('node:worker_threads').parentPort.on('message', (m) => require('node:worker_threads').parentPort.postMessage(m))", { eval: true, execArgv: [] });
-    const samples: number[] = [];
-    let start = 0n;
-    const next = (): void => { start = process.hrtime.bigint(); worker.postMessage(1); };
-    worker.on('message', () => {
-      samples.push(Number(process.hrtime.bigint() - start));
-      if (samples.length < runs) return next();
-      void worker.terminate();
-      resolve(timing(samples));
-    });
-    next();
-  });
+  const result = await machine.run().finally(() => machine.close());
+  if (result.reason !== 'exit' || result.status !== 1) throw new IpcBenchError(`the guest ended with ${result.reason} ${result.status}: ${output.slice(-400)}`);
+  const overheads: number[] = [], cold = new Map<string, number>(), hot = new Map<string, number[]>();
+  let current = '';
+  const lines = output.split('\n').map((line) => line.trim().split(' '));
+  for (const [what, value] of lines) if (what === 'overhead') overheads.push(Number(value));
+  const overhead = Math.min(...overheads); // the least, as sel4bench does: what is left may be too much, never too little
+  for (const [what, a, b, c, d] of lines) {
+    if (what === 'config') { current = key(b!, a!, Number(c), Number(d)); hot.set(current, []); }
+    else if (what === 'cold') cold.set(current, Math.max(1, Number(a) - overhead));
+    else if (what === 'ns') hot.get(current)?.push(Math.max(1, (Number(a) - overhead) / Number(b)));
+  }
+  return { overhead, cold, warm: hot };
 }
 
 export async function benchIpc(options: BenchIpcOptions = {}): Promise<BenchIpcResult> {
-  const runs = Math.max(20, options.runs ?? 200);
+  const quick = options.quick ?? false, launches = options.launches ?? (quick ? 2 : 10), cpus = options.cpus ?? CPUS;
   const built = await buildGuests({ names: ['kernel', 'ipc-bench'] });
-  if (built.failed.length > 0) throw new Error(`bench ipc: ${built.failed.map((f) => f.name).join(', ')} cannot be built`);
-  const rows: BenchIpcRow[] = [];
-  for (const space of ['same', 'other'] as const) for (const cpu of ['same', 'spinning', 'parked'] as const) for (const words of [0, 3, 16]) {
-    options.progress?.(`${space} space, ${cpu} cpu, ${words} words`);
-    const exact = cpu === 'same' ? await exactIpc(space, words) : undefined;
-    const output = await run('parallel', cpu === 'same' ? 1 : 2, `space=${space} cpu=${cpu} words=${words} batches=${runs}`);
-    const samples = [...output.matchAll(/^ns (\d+) (\d+)/gm)].map((m) => Number(m[1]) / Number(m[2]));
-    rows.push({
-      space, cpu, words, kernelInstructions: exact ? { call: exact.call, replyRecv: exact.replyRecv } : null, roundTripInstructions: exact?.trip ?? null,
-      hostNs: samples.length > 0 ? timing(samples) : null,
-    });
+  if (built.failed.length > 0) throw new IpcBenchError(`bench ipc: ${built.failed.map((f) => f.name).join(', ')} cannot be built`);
+  const stability = (options.check ?? checkStability)(), where = environment();
+  if (!stability.steady && !(options.force ?? false)) throw new IpcBenchError(`this machine is not steady enough to measure on: ${stability.reason}. Wait, or measure anyway with --force`);
+
+  const exact = new Map<string, ExactCounts>();
+  for (const space of SPACES) for (const cpu of ['same', 'follow'] as const) for (const [words, lease] of SIZES) {
+    if (!cpus.includes(cpu)) continue;
+    options.progress?.(`instructions: ${space} Space, ${cpu} CPU, ${lease ? `${lease} bytes leased` : `${words} words`}`);
+    exact.set(key(space, cpu, words, lease), await exactCounts(space, cpu, words, lease !== 0));
   }
-  options.progress?.('pipe, MessagePort');
-  return { rows, peers: { pipe: await pipe(runs * 10), messagePort: await messagePort(runs * 10) } };
+
+  const samples = new Map<string, Record<Tier, Latencies>>();
+  for (const space of SPACES) for (const cpu of cpus) for (const [words, lease] of SIZES) samples.set(key(space, cpu, words, lease), { tier0: new Latencies(), cold: new Latencies(), hot: new Latencies() });
+  const overheadNs: number[] = [];
+  const began = performance.now();
+  for (let n = 0; n < launches * 2; n++) {
+    const jit = n % 2 === 0 ? 'on' : 'off', number = n >> 1;
+    const per = n === 0 ? 0 : (performance.now() - began) / n / 1000;
+    options.progress?.(`launch ${n + 1}/${launches * 2}${n === 0 ? '' : `  ${(1 / per).toFixed(2)}/s  ETA ${Math.ceil(per * (launches * 2 - n))} s`}`);
+    const step = Math.max(1, Math.floor(CONFIGURATIONS / launches));
+    const one = await launch(jit, cpus, (number * step + number) % CONFIGURATIONS, quick ? 8 : 40, quick ? 3000 : 12_000, quick ? 4000 : 12_000);
+    overheadNs.push(one.overhead);
+    for (const [at, values] of one.warm) for (const value of values) samples.get(at)?.[jit === 'on' ? 'hot' : 'tier0'].add(value);
+    if (jit === 'on') for (const [at, value] of one.cold) samples.get(at)?.cold.add(value);
+  }
+  const spread = Math.max(...overheadNs) / Math.max(1, Math.min(...overheadNs));
+  if (spread > OVERHEAD_TOLERANCE && !(options.force ?? false)) {
+    throw new IpcBenchError(`the overhead of a sample is not stable: ${Math.min(...overheadNs)} to ${Math.max(...overheadNs)} ns in ${launches * 2} launches. Wait until the machine is quiet, or measure anyway with --force`);
+  }
+
+  options.progress?.('pipe, Unix socket, futex, MessagePort, Atomics.wait');
+  const peers = await measurePeers(quick ? 100 : 1000);
+  const rows = SPACES.flatMap((space) => cpus.flatMap((cpu) => SIZES.map(([words, leaseBytes]): BenchIpcRow => {
+    const at = key(space, cpu, words, leaseBytes), counts = exact.get(at), tiers = samples.get(at)!;
+    return {
+      space, cpu, words, leaseBytes, kernelInstructions: counts ? { call: counts.call, replyRecv: counts.replyRecv } : null, roundTripInstructions: counts?.trip ?? null, phases: counts?.phases ?? null,
+      hostNs: tiers.hot.timing(), tiers: { tier0: tiers.tier0.timing(), cold: tiers.cold.timing(), hot: tiers.hot.timing() },
+    };
+  })));
+  const result: BenchIpcResult = {
+    environment: where, stability, overheadNs, launches, rows, skipped: peers.skipped,
+    peers: peers.rows.map(({ name, placement, latencies }) => ({ name, placement, hostNs: latencies.timing()! })),
+  };
+  if (options.svg !== undefined) writeFileSync(options.svg, draw(result, samples, peers));
+  if (options.record) {
+    mkdirSync(path.dirname(HISTORY), { recursive: true });
+    appendFileSync(HISTORY, `${JSON.stringify({ date: new Date().toISOString(), quick, forced: options.force ?? false, ...result })}\n`);
+  }
+  return result;
 }
 
+function draw(result: BenchIpcResult, samples: ReadonlyMap<string, Record<Tier, Latencies>>, peers: Peers): string {
+  const curve = (name: string, latencies: Latencies | undefined): Curve[] => (latencies !== undefined && latencies.count > 0 ? [{ name, points: latencies.ecdf() }] : []);
+  const of = (space: string, cpu: string): Record<Tier, Latencies> | undefined => samples.get(key(space, cpu, 3, 0));
+  const curves = [
+    ...curve('call, other Space, same CPU, hot', of('other', 'same')?.hot), ...curve('call, other Space, same CPU, tier 0', of('other', 'same')?.tier0),
+    ...curve('call, other Space, spinning', of('other', 'spinning')?.hot), ...curve('call, other Space, parked', of('other', 'parked')?.hot),
+    ...peers.rows.filter(({ placement }) => placement === 'free').flatMap(({ name, latencies }) => curve(name, latencies)),
+  ];
+  const sweeps = SPACES.map((space): Sweep => ({
+    name: `${space} Space, same CPU, hot`,
+    points: result.rows.filter((row) => row.space === space && row.cpu === 'same' && row.hostNs !== null).map((row) => ({ bytes: row.leaseBytes || row.words * 4, median: row.hostNs!.median, p99: row.hostNs!.p99 })),
+  }));
+  const e = result.environment;
+  return figure('IPC round trips', `${e.cpu}, ${e.cores} cores, ${e.kernel}, Node ${e.node}, ${result.launches} launches, ${e.commit}`, curves, sweeps);
+}
+
+const ns = (value: number | undefined): string => (value === undefined ? '-' : value < 10_000 ? String(value) : value < 1e7 ? `${(value / 1000).toFixed(1)} us` : `${(value / 1e6).toFixed(1)} ms`);
 export function formatBenchIpc(result: BenchIpcResult): string {
-  const cell = (v: unknown, width: number): string => String(v ?? '-').padStart(width);
-  const lines = ['space  cpu       words  call  reply_recv  round trip  ns median     p99', '                        (instructions)'];
+  const e = result.environment;
+  const lines = [
+    `${e.cpu}, ${e.cores} cores${e.hypervisor ? ' (virtual)' : ''}, governor ${e.governor}, load ${e.load[0]}; ${e.kernel}, Node ${e.node}, V8 ${e.v8}; ${e.commit}`,
+    `${result.launches} launches per tier, overhead of a sample ${median(result.overheadNs).toFixed(0)} ns (taken off)${result.stability.steady ? '' : `; NOT STEADY: ${result.stability.reason}`}`, '',
+    'space  cpu       words   instructions           host ns per round trip',
+    '                         call reply_recv trip   hot median      p99   tier 0     cold       n',
+  ];
   for (const r of result.rows) {
-    lines.push(`${r.space.padEnd(6)} ${r.cpu.padEnd(9)} ${cell(r.words, 5)} ${cell(r.kernelInstructions?.call, 5)} ${cell(r.kernelInstructions?.replyRecv, 11)} ${cell(r.roundTripInstructions, 11)} ${cell(r.hostNs?.median, 10)} ${cell(r.hostNs?.p99, 7)}`);
+    const size = r.leaseBytes ? '4 KiB' : String(r.words), cell = (value: unknown, width: number): string => String(value ?? '-').padStart(width);
+    lines.push(`${r.space.padEnd(6)} ${r.cpu.padEnd(9)} ${size.padEnd(6)} ${cell(r.kernelInstructions?.call, 5)} ${cell(r.kernelInstructions?.replyRecv, 10)} ${cell(r.roundTripInstructions, 4)}   ${cell(ns(r.hostNs?.median), 10)} ${cell(ns(r.hostNs?.p99), 8)} ${cell(ns(r.tiers.tier0?.median), 8)} ${cell(ns(r.tiers.cold?.median), 8)} ${cell(r.hostNs?.n, 7)}`);
   }
-  const peer = (name: string, t: Timing | null): string => `${name.padEnd(53)} ${cell(t?.median, 10)} ${cell(t?.p99, 7)}`;
-  lines.push(peer('Linux pipe (cat)', result.peers.pipe), peer('MessagePort (worker)', result.peers.messagePort));
+  for (const p of result.peers) lines.push(`${`${p.name}${p.placement === 'one' ? ', one CPU' : ''}`.padEnd(46)}   ${ns(p.hostNs.median).padStart(10)} ${ns(p.hostNs.p99).padStart(8)} ${''.padStart(17)} ${String(p.hostNs.n).padStart(7)}`);
+  for (const why of result.skipped) lines.push(`not measured: ${why}`);
+  const phased = result.rows.find((r) => r.phases && r.space === 'other' && r.words === 3);
+  if (phased?.phases) {
+    const { stub, call, replyRecv } = phased.phases;
+    const line = (name: string, p: typeof call): string => `  ${name.padEnd(11)} entry ${p.entry}  validate ${p.validate}  copy ${p.copy}  switch ${p.switch}  exit ${p.exit}`;
+    lines.push('', `where the ${phased.roundTripInstructions} instructions of 3 words to another Space go:`, line('call', call), line('reply_recv', replyRecv), `  in ring 3   ${stub}`);
+  }
   return lines.join('\n');
-}
-
-if (process.argv[1] !== undefined && path.resolve(process.argv[1]) === path.join(REPOSITORY_ROOT, 'tools', 'bench', 'ipc.ts')) {
-  const runs = Number(process.argv.find((a) => a.startsWith('--runs='))?.slice(7) ?? 200);
-  const result = await benchIpc({ runs, progress: (text) => { process.stderr.write(`${text}\n`); } });
-  process.stdout.write(process.argv.includes('--json') ? `${JSON.stringify(result)}\n` : `${formatBenchIpc(result)}\n`);
-  process.exit(0);
 }

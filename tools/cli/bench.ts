@@ -1,7 +1,16 @@
 /** `./kintsugi bench vm|ipc|fs`: each benchmark is a room in tools/bench; this finds it and shows its table or JSON. */
 import { EXIT, UserError } from './errors.ts';
 
-export interface BenchOptions { readonly json: boolean; readonly runs: number }
+export interface BenchOptions {
+  readonly json: boolean;
+  readonly runs: number;
+  /** Of `ipc` only. */
+  readonly launches?: number;
+  readonly quick?: boolean;
+  readonly force?: boolean;
+  readonly svg?: string;
+  readonly record?: boolean;
+}
 
 export async function bench(what: string, options: BenchOptions): Promise<number> {
   const progress = (text: string): void => { process.stderr.write(`${text}\n`); };
@@ -18,10 +27,16 @@ export async function bench(what: string, options: BenchOptions): Promise<number
     return EXIT.ok;
   }
   if (what === 'ipc') {
-    const { benchIpc, formatBenchIpc } = await import('../bench/ipc.ts');
-    const result = await benchIpc({ runs: options.runs, progress });
-    process.stdout.write(options.json ? `${JSON.stringify(result)}\n` : `${formatBenchIpc(result)}\n`);
-    return EXIT.ok;
+    const { benchIpc, formatBenchIpc, IpcBenchError } = await import('../bench/ipc.ts');
+    try {
+      const { launches, quick, force, svg, record } = options;
+      const result = await benchIpc({ progress, ...(launches === undefined ? {} : { launches }), ...(quick ? { quick } : {}), ...(force ? { force } : {}), ...(svg === undefined ? {} : { svg }), ...(record ? { record } : {}) });
+      process.stdout.write(options.json ? `${JSON.stringify(result)}\n` : `${formatBenchIpc(result)}\n`);
+      return EXIT.ok;
+    } catch (error) {
+      if (error instanceof IpcBenchError) throw new UserError(error.message, EXIT.failure);
+      throw error;
+    }
   }
   throw new UserError(`there is no benchmark "${what}"; there are: vm, ipc, fs`, EXIT.usage);
 }

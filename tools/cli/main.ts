@@ -112,9 +112,14 @@ async function main(argv: readonly string[]): Promise<number> {
 
   program.command('bench <what>').description('measure beside the peers: vm, ipc or fs')
     .option('--json', 'rows as JSON', false)
-    .option('--runs <n>', 'repetitions (the median counts)', whole(1, 50), 3)
-    .addHelpText('after', '\nExamples:\n  $ ./kintsugi bench vm --json\n')
-    .action(async (what: string, raw: { json: boolean; runs: number }) => { status = await (await import('./bench.ts')).bench(what, raw); });
+    .option('--runs <n>', 'vm, fs: repetitions (the median counts)', whole(1, 50), 3)
+    .option('--launches <n>', 'ipc: machines per tier (default 10)', whole(1, 100))
+    .option('--quick', 'ipc: two launches, few samples: a look, not a measurement', false)
+    .option('--force', 'ipc: measure although the machine is not steady', false)
+    .option('--svg <file>', 'ipc: write the figure: distributions and size sweep')
+    .option('--record', 'ipc: append a line to docs/history/ipc.jsonl', false)
+    .addHelpText('after', '\nExamples:\n  $ ./kintsugi bench vm --json\n  $ ./kintsugi bench ipc --quick\n  $ ./kintsugi bench ipc --svg ipc.svg --record   about a minute on a quiet machine\n')
+    .action(async (what: string, raw: import('./bench.ts').BenchOptions) => { status = await (await import('./bench.ts')).bench(what, raw); });
 
   withSystemOptions(program.command('demo <what>').description('restart: kill servers under running programs, again and again, and check every byte afterwards'))
     .option('--kills <n>', 'how many', whole(1, 1_000_000), 40)
