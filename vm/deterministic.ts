@@ -19,7 +19,7 @@ import type { Clock } from './devices/device.ts';
 import type { Chipset } from './devices/chipset.ts';
 import type { Engine } from './engine.ts';
 import type { VCpus } from './vcpu.ts';
-import { RUN } from './cpu/state.ts';
+import { ATTN, RUN } from './cpu/state.ts';
 
 /** Virtual time as devices see it: the running vCPU's, or the round's between slices. */
 export class VirtualClock implements Clock {
@@ -37,9 +37,9 @@ export class VirtualClock implements Clock {
 
 /**
  * Why run() returned. `idle`: no vCPU can ever run again without an input. `waiting`: timers keep firing but for a long time none
- * has woken a vCPU; running on continues.
+ * has woken a vCPU; running on continues. `hook`: a watch or a mark of an engine asked to stop here (vm/engine.ts).
  */
-export type DeterministicPause = 'limit' | 'stopped' | 'idle' | 'waiting';
+export type DeterministicPause = 'limit' | 'stopped' | 'idle' | 'waiting' | 'hook';
 /** Idle jumps in a row after which the caller gets a say. */
 const IDLE_JUMPS = 10_000;
 
@@ -60,6 +60,7 @@ export interface DeterministicParts {
 
 export class DeterministicRunner {
   readonly #p: DeterministicParts;
+  #hooked = false;
   constructor(parts: DeterministicParts) { this.#p = parts; }
 
   /** Between rounds. */
@@ -87,6 +88,10 @@ export class DeterministicRunner {
         if (left <= 0) return { pause: 'limit', instructions: limit };
         left -= this.#slice(cpu, left);
         if (cpus.stopped) break;
+        if (this.#hooked) {
+          this.#hooked = false;
+          return { pause: 'hook', instructions: limit - left };
+        }
       }
     }
   }
@@ -119,6 +124,7 @@ export class DeterministicRunner {
         cpus.stop('shutdown', cpu);
         break;
       case 'stop':
+        this.#hooked = (cpus.attention(cpu) & ATTN.STOP) === 0;
         if (!cpus.stopped) cpus.clearStop(cpu);
         break;
       case 'halt': this.#nextSlice(); break;

@@ -12,6 +12,14 @@ export type Exit = 'budget' | 'halt' | 'shutdown' | 'stop';
 
 export type JitMode = 'off' | 'on' | 'mixed';
 
+/**
+ * Told at the start of every block of guest instructions, before its first one: the vCPU's own retired count and EIP; everything else
+ * is in the vCPU block. True: leave run() here with `stop`. May be told of a block again when it has not got anywhere.
+ */
+export type BlockWatch = (cpu: number, retired: number, eip: number) => boolean;
+/** Told when a marked instruction has been executed; `retired` counts it. True: leave run() with `stop`. */
+export type Mark = (cpu: number, retired: number) => boolean;
+
 export interface Engine {
   /** Runs at most `budget` instructions, exactly that many unless it leaves for another reason. */
   run(budget: number): Exit;
@@ -23,12 +31,29 @@ export interface Engine {
   dropWriteTranslations(): void;
   /** Guest memory was written by somebody else than this engine: forget code decoded from there. */
   memoryWritten(address: number, bytes: number): void;
+  /**
+   * The vCPU block and these physical pages were put back to an earlier state of the same machine. Unlike `invalidateAll` it keeps every
+   * translation that is still right.
+   */
+  restored(pages: readonly number[]): void;
+  /** Registers in the vCPU block were changed by a debugger or a fault injector. */
+  registersChanged(): void;
+  /** Raises an exception at state.eip, as if the instruction there had (fault hooks; outside run() only). `error` -1: none. */
+  raiseException(vector: number, error: number): void;
+  /**
+   * Calls `mark` whenever the instruction at linear address `eip` with the bytes at `physical` has been executed; the instruction must
+   * not be a control transfer. Stays until `clearMarks`. Costs nothing elsewhere.
+   */
+  setMark(eip: number, physical: number, mark: Mark): void;
+  clearMarks(): void;
 }
 
 export interface EngineOptions {
   readonly parallel: boolean;
   readonly jit: JitMode;
   /** What to record and where to; absent: nothing. */
+  /** Told at every block; switches the JIT off. */
+  readonly watch?: BlockWatch;
   readonly trace?: { readonly plan: TracePlan; readonly writer: TraceWriter };
 }
 export type EngineFactory = (board: Board, cpu: number, bus: Bus, options: EngineOptions) => Engine;

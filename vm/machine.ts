@@ -12,14 +12,15 @@ import { createEngine } from './cpu/engine.ts';
 import { applyBootState } from './boot.ts';
 import { CHANNELS, Chipset } from './devices/chipset.ts';
 import { DeterministicRunner, VirtualClock, type DeterministicPause } from './deterministic.ts';
-import type { Engine, EngineFactory, JitMode } from './engine.ts';
+import type { BlockWatch, Engine, EngineFactory, JitMode } from './engine.ts';
 import { StateHasher } from './hash.ts';
 import { Inputs, type InputRecord, type SerialLine } from './inputs.ts';
 import { type DiskConfig, openDisks, type OpenedDisk } from './io/disk.ts';
 import { loadMultiboot, type FileSource, type ModuleSource } from './loader.ts';
 import { HALTED_FOR_GOOD, ParallelMachine } from './parallel.ts';
-import { Snapshots, type Snapshot } from './snapshot.ts';
+import { SnapshotError, Snapshots, type Snapshot } from './snapshot.ts';
 import { prepareRings, TraceReader, TraceWriter, type TracePlan } from './trace.ts';
+import { Checkpoint } from './checkpoint.ts';
 import { VCpus } from './vcpu.ts';
 
 export { BoardError } from './board.ts';
@@ -67,6 +68,8 @@ export interface MachineConfig {
   readonly record?: (record: InputRecord) => void;
   /** What to record while it runs (vm/trace.ts). */
   readonly trace?: TraceConfig;
+  /** Deterministic: told at every block of instructions (vm/engine.ts). Switches the JIT off. */
+  readonly watch?: BlockWatch;
 }
 
 export interface TraceConfig extends TracePlan {
@@ -154,6 +157,7 @@ export class DeterministicMachine implements Machine {
   readonly #hasher: StateHasher;
   readonly #snapshots: Snapshots;
   readonly #trace: TraceReader | undefined;
+  #checkpoint: Checkpoint | undefined;
   #inputArrived: () => void = () => {};
   #hostStartMs = performance.now();
 
@@ -181,7 +185,7 @@ export class DeterministicMachine implements Machine {
     if (plan) { prepareRings(board, plan); this.#trace = new TraceReader(board); }
     for (let cpu = 0; cpu < board.cpus; cpu++) {
       engines.push(createEngine(board, cpu, chipset, {
-        parallel: false, jit: config.jit ?? 'on',
+        parallel: false, jit: config.jit ?? 'on', ...(config.watch ? { watch: config.watch } : {}),
         ...(plan ? { trace: { plan, writer: new TraceWriter(board, cpu, false, () => clock.now(), () => undefined) } } : {}),
       }));
     }
@@ -303,8 +307,32 @@ export class DeterministicMachine implements Machine {
     this.#inputs.seek(this.instructions, this.virtualNs);
   }
 
+  /** Takes the machine's one rolling checkpoint (vm/checkpoint.ts). Not to be mixed with `snapshot`. */
+  checkpoint(): void {
+    this.#checkpoint ??= new Checkpoint(this.board, this.chipset.blocks.blocks, this.chipset.disks.map(({ disk }) => disk));
+    this.#checkpoint.take();
+    for (const engine of this.engines) engine.dropWriteTranslations();
+  }
+  /** Goes back to the checkpoint; returns the number of RAM pages that had to be copied. */
+  rollBack(): number {
+    if (!this.#checkpoint) throw new SnapshotError('no checkpoint has been taken');
+    const pages = this.#checkpoint.restore();
+    this.board.header.stopReason = 0;
+    for (let cpu = 0; cpu < this.board.cpus; cpu++) {
+      this.cpus.clearStop(cpu);
+      this.chipset.lapics.refresh(cpu);
+    }
+    for (const engine of this.engines) engine.restored(pages);
+    this.#inputs.seek(this.instructions, this.virtualNs);
+    return pages.length;
+  }
+
   close(): void { for (const disk of this.#disks.splice(0)) disk.close(); }
 }
+
+/** A deterministic machine with everything that fault injection, replay and debuggers need. */
+export function createDeterministicMachine(config: MachineConfig): DeterministicMachine { return new DeterministicMachine(config, createEngine); }
+
 
 /** A machine, powered on, its kernel loaded, about to execute its first instruction. */
 export function createMachine(config: MachineConfig): Machine {

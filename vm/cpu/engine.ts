@@ -11,7 +11,7 @@
  */
 import { type Board } from '../board.ts';
 import type { Bus } from '../devices/bus.ts';
-import type { Engine as EngineInterface, EngineOptions, Exit } from '../engine.ts';
+import type { BlockWatch, Engine as EngineInterface, EngineOptions, Exit, Mark } from '../engine.ts';
 import { BlockCache, type Block } from './blocks.ts';
 import { decode } from './isa/decode.ts';
 import { Coherence } from './coherence.ts';
@@ -38,6 +38,8 @@ export function compiledTier0(parallel: boolean): WebAssembly.Module {
   if (!module) modules.set(parallel, module = new WebAssembly.Module(tier0Module({ parallel })));
   return module;
 }
+let watchedModule: WebAssembly.Module | undefined;
+const watchedTier0 = (): WebAssembly.Module => watchedModule ??= new WebAssembly.Module(tier0Module({ parallel: false, watch: true }));
 /** A module that another thread compiled: its native code is shared. */
 export function adoptTier0(parallel: boolean, module: WebAssembly.Module): void { modules.set(parallel, module); }
 const rareModules = new Map<string, WebAssembly.Module>();
@@ -71,6 +73,11 @@ export class Engine implements EngineInterface {
   private cut = -1;
   private currentRest = 0;
   private readonly trace: CpuTrace | undefined;
+  private readonly watch: BlockWatch | undefined;
+  /** By the EIP that follows the marked instruction. */
+  private readonly marks = new Map<number, Mark>();
+  /** What the soft MMU assumes: CR0, CR4, EFER. */
+  private paging: [number, number, number] = [0, 0, 0];
 
   /** parallel: attention is tested at block boundaries and LOCK uses wasm atomics. */
   constructor(board: Board, cpu: number, bus: Bus, options: EngineOptions) {
@@ -96,8 +103,10 @@ export class Engine implements EngineInterface {
       lookup: () => this.lookup(0), truncate: () => this.truncate(),
       revalidate: (slot: number) => this.regions?.revalidate(slot) ? 1 : 0, split: (slot: number) => this.regions?.split(slot) ? 1 : 0,
       operation: () => this.operation(), fault: () => this.fault(), check: () => this.check(),
+      ...(options.watch ? { watch: (_cpu: number, eip: number) => this.onBlock(eip) } : {}),
     };
-    const instance = new WebAssembly.Instance(compiledTier0(parallel), { env });
+    this.watch = options.watch;
+    const instance = new WebAssembly.Instance(options.watch ? watchedTier0() : compiledTier0(parallel), { env });
     this.runTier0 = instance.exports.run as (cpu: number) => number;
     const rareImports = { env: { ...instance.exports, memory: board.memory } as Record<string, WebAssembly.ImportValue> };
     const rare = {
@@ -118,7 +127,7 @@ export class Engine implements EngineInterface {
       },
     };
     this.blocks = new BlockCache(board, this.mmu, cpu, kindsOf, rare, parallel, this.coherence);
-    if (options.jit !== 'off') {
+    if (options.jit !== 'off' && !options.watch) {
       this.regions = new RegionManager(board, this.mmu, this.blocks, this.words, parallel, instance.exports, () => this.retiredEnd - this.words[S.budget >> 2], (slot, fn) => {
         const at = slot ?? nextSlot++;
         if (at === table.length) table.grow(4096);
@@ -198,6 +207,28 @@ export class Engine implements EngineInterface {
     this.blocks.reset();
     this.stateChanged();
   }
+  restored(pages: readonly number[]): void {
+    const words = this.words;
+    this.mmu.dropAllWriteEntries();
+    for (const page of pages) this.memoryWritten(page * 4096, 4096);
+    const [cr0, cr4, efer] = this.paging;
+    if (cr0 !== words[S.cr0 >> 2] || cr4 !== words[S.cr4 >> 2] || efer !== words[S.efer >> 2]) this.mmu.flush();
+    this.mmu.switchSpace();
+    this.cpu.update();
+  }
+  registersChanged(): void { this.cpu.update(); }
+  raiseException(vector: number, error: number): void { this.raise(new GuestFault(vector, error)); }
+  setMark(eip: number, physical: number, mark: Mark): void {
+    const insn = decode(this.board.ram, physical, (physical & ~0xfff) + 4096, this.words[S.mode >> 2] | MODE.CODE32);
+    if (!insn || insn.entry.end) throw new RangeError(`no mark on the instruction at ${(eip >>> 0).toString(16)}: ${insn ? `${insn.entry.name} ends its block` : 'it crosses a page'}`);
+    this.marks.set(eip + insn.length | 0, mark);
+    this.blocks.endBlockAt(physical);
+  }
+  clearMarks(): void { this.marks.clear(); }
+  private onBlock(eip: number): number {
+    if (!this.watch!(this.index, this.retiredEnd - this.words[S.budget >> 2], eip >>> 0)) return 0;
+    return this.leave('stop');
+  }
   /** The dirty map was cleaned: writes must be seen again. */
   dropWriteTranslations(): void { this.mmu.dropAllWriteEntries(); }
   /** Somebody else wrote guest memory. */
@@ -274,6 +305,7 @@ export class Engine implements EngineInterface {
     } finally {
       if (words[S.shadow >> 2] & SHADOW.ISSUED) { words[S.shadow >> 2] &= ~SHADOW.ISSUED; this.cpu.update(); }
       this.running = false;
+      this.paging = [words[S.cr0 >> 2], words[S.cr4 >> 2], words[S.efer >> 2]];
       this.coherence.setRunning(false);
       this.setRetired(this.retiredEnd - words[S.budget >> 2]);
     }
@@ -507,6 +539,8 @@ export class Engine implements EngineInterface {
   /** After LEAVE and END_CHECK records: EIP is in the state block. */
   private check(): number {
     this.mmu.jumpCacheDrop(this.words[S.eip >> 2]);
+    const mark = this.marks.size > 0 ? this.marks.get(this.words[S.eip >> 2]) : undefined;
+    if (mark?.(this.index, this.retiredEnd - this.words[S.budget >> 2])) return this.leave('stop');
     return this.after();
   }
 }

@@ -187,6 +187,9 @@ export class Disk {
   readonly descriptor: DiskDescriptor;
   readonly #flags: Uint8Array | undefined;
   readonly #data: Uint8Array | undefined;
+  #flagWords: Float64Array | undefined;
+  /** Asked before every transfer (fault hooks): true = the transfer fails. Host state: neither saved nor hashed. */
+  intercept: ((operation: 'read' | 'write', offset: number, bytes: number) => boolean) | undefined;
 
   constructor(descriptor: DiskDescriptor) {
     this.descriptor = descriptor;
@@ -199,7 +202,7 @@ export class Disk {
 
   /** Reads `into.length` bytes from byte `offset`; both multiples of the sector size are the caller's business. */
   read(offset: number, into: Uint8Array): boolean {
-    if (offset + into.length > this.sectors * SECTOR_BYTES) return false;
+    if (offset + into.length > this.sectors * SECTOR_BYTES || this.intercept?.('read', offset, into.length)) return false;
     if (!this.#flags || !this.#data) return this.#readFile(offset, into);
     for (let done = 0; done < into.length;) {
       const at = offset + done;
@@ -213,7 +216,7 @@ export class Disk {
   }
 
   write(offset: number, from: Uint8Array): boolean {
-    if (this.readOnly || offset + from.length > this.sectors * SECTOR_BYTES) return false;
+    if (this.readOnly || offset + from.length > this.sectors * SECTOR_BYTES || this.intercept?.('write', offset, from.length)) return false;
     if (!this.#flags || !this.#data) return this.#writeFile(offset, from);
     for (let done = 0; done < from.length;) {
       const at = offset + done;
@@ -263,6 +266,19 @@ export class Disk {
   get overlayBlocks(): number { return this.#flags?.length ?? 0; }
   overlayFlags(block: number): number { return this.#flags ? this.#flags[block] : 0; }
   clearOverlayFlags(block: number, flags: number): void { if (this.#flags) this.#flags[block] &= ~flags; }
+  /** Calls `visit` for every block with one of `flags`, in order. */
+  visitBlocks(flags: number, visit: (block: number, flags: number) => void): void {
+    const bytes = this.#flags;
+    if (!bytes) return;
+    // Eight at a time: nearly all are zero.
+    this.#flagWords ??= new Float64Array(bytes.buffer, 0, bytes.length >> 3);
+    const words = this.#flagWords;
+    for (let group = 0; group < words.length; group++) {
+      if (words[group] === 0) continue;
+      for (let block = group * 8; block < group * 8 + 8; block++) if (bytes[block] & flags) visit(block, bytes[block]);
+    }
+    for (let block = words.length * 8; block < bytes.length; block++) if (bytes[block] & flags) visit(block, bytes[block]);
+  }
   /** The bytes of a block that is in the overlay (shared). */
   overlayBlock(block: number): Uint8Array { return (this.#data as Uint8Array).subarray(block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES); }
   /** Puts one block back: its bytes, or (undefined) out of the overlay. The hash must look again. */

@@ -20,7 +20,7 @@ import * as w from '../wasm.ts';
 import { I, L, ModuleBuilder, type Fn, type N, type T } from '../wasm.ts';
 
 const k = w.k;
-export interface Tier0Options { readonly parallel: boolean }
+export interface Tier0Options { readonly parallel: boolean; /** Calls the import `watch` at the start of every block. */ readonly watch?: boolean }
 
 /** Kind number of every hot form. */
 export function hotKinds(forms: readonly Form[]): Map<string, number> {
@@ -181,6 +181,7 @@ export function tier0Module(options: Tier0Options): Uint8Array {
   const jsTrace = module.import('trace', [I, I], []);
   const jsRevalidate = module.import('revalidate', [I], [I]);
   const jsSplit = module.import('split', [I], [I]);
+  const jsWatch = options.watch ? module.import('watch', [I, I], [I]) : -1;
   module.importTable = true;
   const rareType = module.typeIndex({ params: [I, I, I], results: [I] });
   const regionType = module.typeIndex({ params: [I, I], results: [I] });
@@ -226,6 +227,7 @@ export function tier0Module(options: Tier0Options): Uint8Array {
             // INTR alone waits until IF is set; an instruction in the STI shadow runs first.
             fn.if(w.and(w.eqz(w.load(cpu, S.shadow)), w.ne(w.or(w.and(w.load(cpu, S.attention), k(~ATTN.INTR)), w.and(w.load(cpu, S.eflags), k(FLAG.IF))), k(0))), () => { fn.store(cpu, blockEip, S.eip); fn.ret(k(2)); });
           }, undefined, 0);
+          if (jsWatch >= 0) fn.if(w.call(jsWatch, I, cpu, blockEip), () => { fn.store(cpu, blockEip, S.eip); fn.ret(k(1)); });
           const count = fn.let(w.load8u(pc, R.rest)), budget = fn.let(w.load(cpu, S.budget));
           fn.if(w.ltu(budget, count), () => {
             fn.store(cpu, blockEip, S.eip);
