@@ -18,6 +18,7 @@ import type { StateBlock } from './devices/device.ts';
 import type { FieldList, FieldMap } from './fields.ts';
 import { OVERLAY_PRESENT, OVERLAY_UNHASHED, type Disk } from './io/disk.ts';
 
+const HASH_OF_FOUR = DIRTY_HASH * 0x01010101;
 const finalise = (h: number): number => {
   h ^= h >>> 16; h = Math.imul(h, 0x85ebca6b); h ^= h >>> 13; h = Math.imul(h, 0xc2b2ae35);
   return h ^ (h >>> 16);
@@ -86,11 +87,13 @@ export class StateHasher {
   readonly #disks: readonly Disk[];
   readonly #ram: BlockSum;
   readonly #overlays: BlockSum[];
+  readonly #dirtyWords: Int32Array;
 
   constructor(board: Board, blocks: readonly StateBlock[], disks: readonly Disk[]) {
     this.#board = board;
     this.#blocks = blocks;
     this.#disks = disks;
+    this.#dirtyWords = new Int32Array(board.buffer, board.dirtyMap.byteOffset, board.ramBytes / PAGE_BYTES >> 2);
     this.#ram = new BlockSum(board.ramBytes / PAGE_BYTES);
     this.#overlays = disks.map((disk) => new BlockSum(disk.overlayBlocks));
   }
@@ -107,22 +110,22 @@ export class StateHasher {
     hashFields(lanes, board.buffer, HEADER as unknown as FieldList<FieldMap>, HEADER_BASE);
     for (const { list, base } of this.#blocks) hashFields(lanes, board.buffer, list, base);
 
-    const dirty = board.dirtyMap;
-    const pages = board.ramBytes / PAGE_BYTES;
-    for (let page = 0; page < pages; page++) {
-      if (!(dirty[page] & DIRTY_HASH)) continue;
-      dirty[page] &= ~DIRTY_HASH;
-      this.#ram.update(page, board.ramWords.subarray(page << 10, (page + 1) << 10), false);
+    const dirty = board.dirtyMap, fours = this.#dirtyWords;
+    for (let group = 0; group < fours.length; group++) {
+      if ((fours[group] & HASH_OF_FOUR) === 0) continue; // four pages at a time: nearly all are clean
+      for (let page = group * 4; page < group * 4 + 4; page++) {
+        if (!(dirty[page] & DIRTY_HASH)) continue;
+        dirty[page] &= ~DIRTY_HASH;
+        this.#ram.update(page, board.ramWords.subarray(page << 10, (page + 1) << 10), false);
+      }
     }
     this.#disks.forEach((disk, index) => {
       const sum = this.#overlays[index];
-      for (let block = 0; block < disk.overlayBlocks; block++) {
-        const flags = disk.overlayFlags(block);
-        if (!(flags & OVERLAY_UNHASHED)) continue;
+      disk.visitBlocks(OVERLAY_UNHASHED, (block, flags) => {
         disk.clearOverlayFlags(block, OVERLAY_UNHASHED);
         const bytes = flags & OVERLAY_PRESENT ? disk.overlayBlock(block) : undefined;
         sum.update(block, bytes && new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2), true);
-      }
+      });
       lanes.number(sum.a); lanes.number(sum.b);
     });
     lanes.number(this.#ram.a); lanes.number(this.#ram.b);

@@ -7,7 +7,7 @@
  * Errors in what the user gave (kernel, modules, disks, sizes) are thrown here, typed: LoaderError, DiskError, BoardError. After
  * that nothing throws for what the guest does.
  */
-import { createBoard, type Board } from './board.ts';
+import { createBoard, type Board, type StopReason } from './board.ts';
 import { createEngine } from './cpu/engine.ts';
 import { applyBootState } from './boot.ts';
 import { CHANNELS, Chipset } from './devices/chipset.ts';
@@ -216,6 +216,8 @@ export class DeterministicMachine implements Machine {
   /** Of the current round's start while a round is under way. */
   get virtualNs(): number { return this.board.header.roundStartNs; }
   get unclaimed(): ReadonlyMap<string, number> { return this.chipset.unclaimed; }
+  /** Why the machine stopped; undefined while it can run. */
+  get stopReason(): StopReason | undefined { return this.cpus.stopped; }
 
   /**
    * Runs exactly `instructions` more (over all vCPUs), synchronously. `limit`: done; `stopped`: the machine stopped; `idle`: all vCPUs
