@@ -8,6 +8,9 @@
  *   kintsugi image          make an ext2 disk image from a folder         image.ts
  *   kintsugi bench          measure beside the peers                      bench.ts
  *   kintsugi demo           what it can do that others cannot             demo.ts
+ *   kintsugi inject         fault-injection campaigns                     inject.ts
+ *   kintsugi replay ID      one experiment again, watched                 inject.ts
+ *   kintsugi show ID        its row                                       inject.ts
  *   kintsugi test           every check                                   testing.ts
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
@@ -134,6 +137,29 @@ async function main(argv: readonly string[]): Promise<number> {
       const { keep } = raw;
       status = await (await import('./demo.ts')).demo(what, { ...systemOptions(raw), kills: raw.kills, periodMs: raw.period, victims: raw.victims.split(','), workers: raw.workers, ...(keep === undefined ? {} : { keep }) }, { json: raw.json, log: raw.log });
     });
+
+  program.command('inject').description('a fault-injection campaign: break servers, drivers or the kernel at many points of a workload and see what becomes of it')
+    .argument('[spec]', 'JSON file: {target, model, n, seed, trigger, cpus, scheduleSeed}')
+    .option('--target <names>', 'comma-separated: supervisor, process, fs, tty, uart0, uart1, virtio-blk, kernel; or all, servers, drivers')
+    .option('--model <names>', 'comma-separated: reg.flip, mem.flip, text, nop, src, dst, ptr, loop, interface, ipc.drop, ipc.dup, ipc.corrupt, disk.error, server.kill, server.hang; or swifi, flips, ipc, all')
+    .option('--n <count>', 'number of experiments (default 100)', whole(1, 10_000_000))
+    .option('--seed <n>', 'seed of the campaign (default 1)', whole(0, 2 ** 31 - 1))
+    .option('--symbol <function>', 'strike when the target enters this function')
+    .option('--nth <n>', 'at the n-th hit of the symbol, the n-th message (ipc models), the n-th disk transfer (disk.error)', whole(1, 2 ** 31 - 1))
+    .option('--cpus <n>', 'virtual CPUs (default 1)', whole(1, 8))
+    .option('--workers <n>', 'threads; the results do not depend on it', whole(1, 64), 2)
+    .option('--json', 'one object: {id, n, seed, outcomes, perSecond, rows: [...]}', false)
+    .addHelpText('after', '\nThe same command goes on where it stopped: results are kept in .kintsugi/campaigns.\n\nExamples:\n  $ ./kintsugi inject --target fs --model reg.flip --n 500 --seed 1\n  $ ./kintsugi inject --target all --model swifi --n 3000\n  $ ./kintsugi inject --target fs --model server.kill --symbol servers/fs/names/rename --n 1\n  $ ./kintsugi inject campaign.json --workers 4 --json\n')
+    .action(async (file: string | undefined, raw: import('./inject.ts').InjectOptions) => { status = await (await import('./inject.ts')).inject(file, raw); });
+  program.command('replay <id>').description('run one experiment of a campaign again, to the same state hash, and print what ran before and after the fault')
+    .option('--count <n>', 'lines on either side of the fault', whole(1, 1000), 12)
+    .option('--json', 'one object', false)
+    .addHelpText('after', '\nExample:\n  $ ./kintsugi replay a94c9421:17\n')
+    .action(async (id: string, raw: { count: number; json: boolean }) => { status = (await import('./inject.ts')).replay(id, raw); });
+  program.command('show <id>').description('print one row of a campaign')
+    .option('--json', 'one object', false)
+    .addHelpText('after', '\nExample:\n  $ ./kintsugi show a94c9421:17\n')
+    .action(async (id: string, raw: { json: boolean }) => { status = (await import('./inject.ts')).show(id, raw.json); });
 
   program.command('test').description('every check: types, guest build, suites')
     .argument('[filters...]', 'only test files whose path contains one of these')

@@ -62,7 +62,7 @@ export class Executor {
     this.#golden = golden;
     this.#workload = workload;
     this.subject = subject;
-    this.#base = readFileSync(golden.subject.disk);
+    this.#base = new Uint8Array(readFileSync(golden.subject.disk)); // not a Buffer, whose slice is no copy
     if (subject.start === 0) subject.boot(BEGIN);
     if (subject.machine.hash() !== golden.startHash) throw new ExperimentError('this machine is not in the state of the golden run at the beginning of the workload');
     this.#setMarks();

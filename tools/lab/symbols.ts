@@ -23,7 +23,7 @@ export class Module {
     this.name = name;
     const info = path.join(GUEST_FOLDER, `${name}.dbg.json`), elf = path.join(GUEST_FOLDER, `${name}.elf`);
     this.debug = existsSync(info) ? (JSON.parse(readFileSync(info, 'utf8')) as DebugInfo) : undefined;
-    this.#segments = existsSync(elf) ? executable(readFileSync(elf)) : [];
+    this.#segments = existsSync(elf) ? executable(new Uint8Array(readFileSync(elf))) : [];
   }
   /** Function + offset, and the TypeScript line; empty where the image has no debug data for the address. */
   place(eip: number): Place {

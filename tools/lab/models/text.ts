@@ -74,7 +74,7 @@ const MUTATIONS: Readonly<Record<string, { readonly about: string; readonly muta
       const p = parts(insn, bytes), first = writes(insn) ? 1 : 0;
       for (let n = first; n < insn.ops.length; n++) {
         const op = insn.ops[n]!;
-        if (op.c === 'I' && p.imm >= 0) return flipped(bytes, p.imm + random.below(p.immBytes), random.below(8));
+        if (op.c === 'I' && p.immBytes > 0) return flipped(bytes, p.imm + random.below(p.immBytes), random.below(8));
         const field = registerField(insn, bytes, p, n);
         if (field !== undefined) return flipped(bytes, p.modrm, field + random.below(3));
         if (isMemory(op) && p.disp >= 0) return flipped(bytes, p.disp, random.below(8));
