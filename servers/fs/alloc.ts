@@ -4,7 +4,7 @@
  * groups; an inode in the group of its directory, then elsewhere; directories go to the emptiest group.
  */
 import { EXT2_GROUP_FREE_BLOCKS, EXT2_GROUP_FREE_INODES } from 'kintsugi/protocols';
-import { EIO, ENOSPC } from './errno';
+import { EIO, ENOSPC } from '../lib/errno';
 import { edit, forgetLater, view } from './transaction';
 import { account, blockBitmap, blocks, descriptor, firstDataBlock, firstInode, groupBlocks, groupOf, groupStart, groups, inodeBitmap, inodes, inodesPerGroup, isSystemBlock } from './volume';
 

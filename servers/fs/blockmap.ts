@@ -5,7 +5,7 @@
  */
 import { EXT2_DIRECT } from 'kintsugi/protocols';
 import { allocBlock, freeBlock } from './alloc';
-import { EFBIG, EIO } from './errno';
+import { EFBIG, EIO } from '../lib/errno';
 import { addBlocks, hasBlocks, inodeEdit, inodeView, pointerAt, setPointer } from './inode';
 import { edit, fresh, room, view } from './transaction';
 import { blockShift, inodesPerGroup, groupStart, isSystemBlock } from './volume';

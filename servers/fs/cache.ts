@@ -12,7 +12,7 @@
 import { checksum } from './checksum';
 import { DEVICE_FLUSH, DEVICE_READ, DEVICE_WRITE, pause, reserve, submit, windowClose, windowOpen } from './host';
 import { SLOT_BYTES, slotTable } from './state';
-import { EIO } from './errno';
+import { EIO } from '../lib/errno';
 
 // Slot table entry (state)
 const BLOCK: u32 = 0, FLAGS: u32 = 4, SUM: u32 = 8, CHECK: u32 = 12;

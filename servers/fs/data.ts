@@ -4,7 +4,7 @@
  */
 import { mapAlloc, mapRun, runCount, runStart, allocated, MORE, trimStep } from './blockmap';
 import { META, find, markDirty, pin, prefetch, prepare, read, ready, settle, slotAddress, slotFlags, take, unpin } from './cache';
-import { EFBIG, EINVAL, EIO, EISDIR, ENOSPC } from './errno';
+import { EFBIG, EINVAL, EIO, EISDIR, ENOSPC } from '../lib/errno';
 import { windowClose, windowOpen } from './host';
 import { formatOf, inodeEdit, inodeLive, inodeView, maxBytes, setSize, sizeOf, touchModified } from './inode';
 import { beginChange } from './mount';

@@ -12,7 +12,7 @@ import {
   FS_DIRENT_INODE, FS_DIRENT_NEXT, FS_DIRENT_TYPE, FS_DIRENT_NAME_BYTES, FS_DIRENT_NAME,
 } from 'kintsugi/protocols';
 import { mapAlloc, mapRun, runStart } from './blockmap';
-import { EINVAL, EIO, ENOTDIR } from './errno';
+import { EINVAL, EIO, ENOTDIR } from '../lib/errno';
 import { inodeEdit, inodeView, isDirectory, setSize, sizeOf, touchModified } from './inode';
 import { edit, fresh, view } from './transaction';
 import { blockShift, blockSize, filetypes, inodes } from './volume';

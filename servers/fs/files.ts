@@ -3,7 +3,7 @@
  * dies when its last id is closed. An id that is opened again moves to the new inode.
  */
 import { checksum } from './checksum';
-import { EIO, ENFILE } from './errno';
+import { EIO, ENFILE } from '../lib/errno';
 import { FILES, FILE_BYTES, files, state } from './state';
 import { firstOrphan, inodeFree, inodeView, linksOf, nextOrphan, orphanRemove } from './inode';
 import { MORE, trimStep } from './blockmap';

@@ -11,7 +11,7 @@ import {
   EXT2_RO_COMPAT_LARGE_FILE, EXT2_SUPERBLOCK_REVISION, EXT2_XATTR_MAGIC, EXT2_XATTR_REFCOUNT, EXT2_FAST_SYMLINK_BYTES,
 } from 'kintsugi/protocols';
 import { freeBlock, freeInode } from './alloc';
-import { EFBIG, EIO, ESTALE } from './errno';
+import { EFBIG, EIO, ESTALE } from '../lib/errno';
 import { now } from './host';
 import { edit, view } from './transaction';
 import { blockShift, blockSize, editSuperblock, firstInode, inodeBytes, inodeTable, inodes, inodesPerGroup, superblock } from './volume';

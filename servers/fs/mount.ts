@@ -7,7 +7,7 @@
  */
 import { EXT2_STATE_VALID, EXT2_SUPERBLOCK_STATE, EXT2_SUPERBLOCK_WRITE_TIME, EXT2_SUPERBLOCK_MOUNT_TIME } from 'kintsugi/protocols';
 import { cacheAttach, cacheInit, dirtySlots, find, flushDevice, probe, probeStatus, writeAll, writeNow } from './cache';
-import { EIO, EROFS } from './errno';
+import { EIO, EROFS } from '../lib/errno';
 import { reapOrphans } from './files';
 import { now, setDeviceShift, windowClose, windowOpen } from './host';
 import { Op } from './op';

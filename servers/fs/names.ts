@@ -12,7 +12,7 @@ import { allocInode } from './alloc';
 import { mapAlloc } from './blockmap';
 import { resize } from './data';
 import { dirAdd, dirEmpty, dirFind, dirInit, dirParent, dirRemove, dirSet, dirSetParent } from './directory';
-import { EEXIST, EINVAL, EIO, EISDIR, ELOOP, EMLINK, ENAMETOOLONG, ENOENT, ENOTDIR, ENOTEMPTY, EPERM, EROFS } from './errno';
+import { EEXIST, EINVAL, EIO, EISDIR, ELOOP, EMLINK, ENAMETOOLONG, ENOENT, ENOTDIR, ENOTEMPTY, EPERM, EROFS } from '../lib/errno';
 import { fileClose, fileInode, fileOpen, reap } from './files';
 import { blocks512Of, formatOf, inodeCreate, inodeEdit, inodeLive, inodeView, isDirectory, linksOf, modeOf, orphanAdd, setLinks, setSize, sizeOf, touchChanged } from './inode';
 import { beginChange } from './mount';

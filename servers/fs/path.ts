@@ -5,7 +5,7 @@
 import { EXT2_ROOT_INODE, EXT2_MAX_NAME_BYTES, EXT2_MODE_SYMLINK, EXT2_INODE_BLOCK } from 'kintsugi/protocols';
 import { mapRun, runStart } from './blockmap';
 import { dirFind } from './directory';
-import { EIO, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR } from './errno';
+import { EIO, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR } from '../lib/errno';
 import { formatOf, inodeLive, inodeView, isDirectory, isFastSymlink, sizeOf } from './inode';
 import { Op, PATH_BYTES } from './op';
 import { view } from './transaction';

@@ -10,7 +10,7 @@ import {
 import { newRequest } from './cache';
 import { readFile, truncateFile, writeFile } from './data';
 import { dirList, nextPosition } from './directory';
-import { EINVAL, EIO, ENAMETOOLONG, ENOSYS } from './errno';
+import { EINVAL, EIO, ENAMETOOLONG, ENOSYS } from '../lib/errno';
 import { fileClose, fileId, reapOrphans } from './files';
 import { inodeLive } from './inode';
 import { sync } from './mount';

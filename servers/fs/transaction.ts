@@ -12,7 +12,7 @@
  *                · state runs {offset u32, bytes u32, data}, bytes 0 ends · all padded to 4
  */
 import { changed, checksum, wordChange } from './checksum';
-import { EIO } from './errno';
+import { EIO } from '../lib/errno';
 import { current, pause, reserve, windowClose, windowOpen } from './host';
 import { VALID, adoptSlot, forget, markDirty, pin, prepare, readMeta, settle, slotAddress, slotBlock, slotFlags, slotSum, take, unpin } from './cache';
 import { HEADER_APPLIED, HEADER_LSN, REPLIES, REPLY_BYTES, redo, redoBytes, replies, state } from './state';

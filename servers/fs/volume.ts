@@ -14,7 +14,7 @@ import {
   EXT2_RO_COMPAT_SPARSE_SUPER, EXT2_RO_COMPAT_LARGE_FILE, EXT2_GROUP_BLOCK_BITMAP, EXT2_GROUP_INODE_BITMAP, EXT2_GROUP_INODE_TABLE,
   EXT2_GROUP_FREE_BLOCKS, EXT2_GROUP_FREE_INODES, EXT2_GROUP_USED_DIRS,
 } from 'kintsugi/protocols';
-import { EIO } from './errno';
+import { EIO } from '../lib/errno';
 import { reserve } from './host';
 import { edit, view } from './transaction';
 
