@@ -6,9 +6,10 @@
  * offset that only grows, so within a slice it advances with instructions and never runs back. A timer armed for before the end of
  * the slice by this vCPU itself ends the slice (STOP on itself), and so does any device access that reads the clock after it.
  *
- * Halting. When all vCPUs halt with interrupts off the machine stops. Otherwise HLT parks with Atomics.wait on the attention word until somebody raises attention or the next timer is due. Parking and
- * waking cost some 50 us, so a vCPU first spins when recent halts were short and the executing vCPUs fit the host's cores; with a
- * spin at every tick an idle guest would burn a core.
+ * Halting. When all vCPUs halt with interrupts off the machine stops. Otherwise HLT parks with Atomics.wait on the attention word until
+ * somebody raises attention or the next timer is due. Parking and waking cost 20 to 60 us, so a vCPU first spins, while the executing vCPUs
+ * fit the host's cores. A spin that was worth it, because attention came, is free; one that was not is paid from an allowance that grows with
+ * time: vCPUs that talk to each other always spin, and an idle guest, whatever wakes it, spends no more than SPIN_SHARE of a core on it.
  */
 import type { Board } from './board.ts';
 import type { Chipset } from './devices/chipset.ts';
@@ -22,8 +23,9 @@ const MAXIMUM_BUDGET = 5_000_000;
 /** A vCPU's first slice: long enough for a trampoline, short enough that whoever waits for it goes on soon. */
 const FIRST_BUDGET = 3000;
 const SPIN_NS = 50_000;
-/** Halts shorter than this on average are worth spinning for. */
-const SHORT_HALT_NS = 60_000;
+/** Part of the time that spins in vain may take, and how much of it can be saved up. */
+const SPIN_SHARE = 0.005;
+const SPIN_SAVINGS_NS = 1_000_000;
 const LONGEST_PARK_MS = 1000;
 
 /** The worker's clock: devices read it, which tells a polling guest's slice that its time is over. */
@@ -48,7 +50,8 @@ export function runVcpu(parts: ParallelVcpuParts): void {
   const activeIndex = board.headerWord('active');
   const block = cpus.block(cpu);
   let instructionsPerNs = 0.05;
-  let averageHaltNs = SPIN_NS * 10;
+  let spinAllowanceNs = SPIN_SAVINGS_NS;
+  let allowanceAtNs = now();
   let sliceEndNs = 0;
   let inEngine = false;
   let warm = false;
@@ -73,9 +76,7 @@ export function runVcpu(parts: ParallelVcpuParts): void {
     let time = now();
     const due = chipset.events.nextFor(cpu);
     if (due <= time) { chipset.runEvents(time, cpu); continue; }
-    const seen = cpus.attention(cpu);
-    let halted = !cpus.runnable(cpu);
-    if (!halted) {
+    if (cpus.runnable(cpu)) {
       slew(time);
       const sliceNs = Math.min(SLICE_NS, due - time);
       sliceEndNs = time + sliceNs;
@@ -97,15 +98,25 @@ export function runVcpu(parts: ParallelVcpuParts): void {
         cpus.clearStop(cpu);
         if (cpus.stopped) cpus.requestStop(cpu); // the machine stopped just now
       }
-      halted = exit === 'halt';
+      if (exit !== 'halt') continue;
     }
-    // Attention that came while the engine was leaving must not be slept over.
-    if (!halted || cpus.attention(cpu) !== seen) continue;
+    // Halted. From here on any new attention bit counts, one that was there before and has been serviced too: `seen` is read now, not before the
+    // slice. STOP is taken back first, because a bit that is set already wakes nobody.
+    cpus.clearStop(cpu);
+    const seen = cpus.attention(cpu);
+    if (cpus.stopped) break;
+    if (cpus.runnable(cpu)) continue;
     if (cpus.asleepForGood()) { cpus.stop('stopped', 0); break; }
-    const start = time;
-    if (averageHaltNs < SHORT_HALT_NS && Atomics.load(headerWords, activeIndex) <= cores) {
-      const until = Math.min(start + SPIN_NS, chipset.events.nextFor(cpu));
-      while (cpus.attention(cpu) === seen && now() < until) for (let k = 0; k < 64 && cpus.attention(cpu) === seen; k++);
+    spinAllowanceNs = Math.min(SPIN_SAVINGS_NS, spinAllowanceNs + (time - allowanceAtNs) * SPIN_SHARE);
+    allowanceAtNs = time;
+    if (spinAllowanceNs >= SPIN_NS && Atomics.load(headerWords, activeIndex) <= cores) {
+      const until = Math.min(time + SPIN_NS, chipset.events.nextFor(cpu));
+      let spunTo = time;
+      while (cpus.attention(cpu) === seen && spunTo < until) {
+        for (let k = 0; k < 64 && cpus.attention(cpu) === seen; k++);
+        spunTo = now();
+      }
+      if (cpus.attention(cpu) === seen) spinAllowanceNs -= spunTo - time;
     }
     if (cpus.attention(cpu) === seen) {
       const waitMs = Math.min(LONGEST_PARK_MS, (chipset.events.nextFor(cpu) - now()) / 1e6);
@@ -115,7 +126,6 @@ export function runVcpu(parts: ParallelVcpuParts): void {
         Atomics.add(headerWords, activeIndex, 1);
       }
     }
-    averageHaltNs = averageHaltNs * 0.75 + 0.25 * (now() - start);
   }
   Atomics.sub(headerWords, activeIndex, 1);
 }
