@@ -8,13 +8,18 @@
  *
  * Halting. When all vCPUs halt with interrupts off the machine stops. Otherwise HLT parks with Atomics.wait on the attention word until
  * somebody raises attention or the next timer is due. Parking and waking cost 20 to 60 us, so a vCPU first spins, while the executing vCPUs
- * fit the host's cores. A spin that was worth it, because attention came, is free; one that was not is paid from an allowance that grows with
- * time: vCPUs that talk to each other always spin, and an idle guest, whatever wakes it, spends no more than SPIN_SHARE of a core on it.
+ * fit the host's cores and its allowance reaches. A spin in vain is paid from the allowance; time and short halts, spun or slept, earn it
+ * again. So vCPUs that talk to each other spin even on a host that disturbs them now and then, and an idle guest, whatever wakes it, spends no
+ * more than SPIN_SHARE of a core on it.
+ *
+ * PAUSE. A guest that spins waits for another vCPU, and that one may wait for this host core: woken on it, or preempted with a lock held.
+ * So after many pauses with little else between them the vCPU parks for REST_MS; attention ends the rest at once. How many: some 15 us worth
+ * of them when more vCPUs execute than there are cores; else 200 us, because then the host itself must be busy with something else.
  */
 import type { Board } from './board.ts';
 import type { Chipset } from './devices/chipset.ts';
 import type { Engine } from './engine.ts';
-import { RUN } from './cpu/state.ts';
+import { ATTN, FLAG, RUN, S } from './cpu/state.ts';
 import { WORKER, type VCpus } from './vcpu.ts';
 
 const SLICE_NS = 500_000;
@@ -23,10 +28,18 @@ const MAXIMUM_BUDGET = 5_000_000;
 /** A vCPU's first slice: long enough for a trampoline, short enough that whoever waits for it goes on soon. */
 const FIRST_BUDGET = 3000;
 const SPIN_NS = 50_000;
-/** Part of the time that spins in vain may take, and how much of it can be saved up. */
+/** Part of the time that spins in vain may take, how much of it can be saved up, and what a short halt earns: four pay for a spin in vain. */
 const SPIN_SHARE = 0.005;
 const SPIN_SAVINGS_NS = 1_000_000;
+const SHORT_HALT_EARNS_NS = SPIN_NS / 4;
+/** A spin would have been worth it: SPIN_NS and what waking up costs. */
+const SHORT_HALT_NS = SPIN_NS + 30_000;
 const LONGEST_PARK_MS = 1000;
+const PAUSES_CROWDED = 200;
+const PAUSES_ALONE = 3000;
+/** A spin loop is at most this many instructions from PAUSE to PAUSE. */
+const SPIN_LOOP = 100;
+const REST_MS = 0.05;
 
 /** The worker's clock: devices read it, which tells a polling guest's slice that its time is over. */
 export interface SliceClock { now(): number; onRead: ((ns: number) => void) | undefined }
@@ -70,6 +83,27 @@ export function runVcpu(parts: ParallelVcpuParts): void {
   };
   chipset.events.onArm = (deadline) => { if (inEngine && deadline < sliceEndNs) cpus.requestStop(cpu); };
 
+  /** Parks until attention is not `seen`; the others may count on this host core meanwhile. */
+  const park = (seen: number, ms: number): void => {
+    Atomics.sub(headerWords, activeIndex, 1);
+    cpus.park(cpu, seen, ms);
+    Atomics.add(headerWords, activeIndex, 1);
+  };
+  let pauses = 0;
+  let pausedAt = 0;
+  chipset.onPause = () => {
+    const at = cpus.retired(cpu);
+    pauses = at - pausedAt > SPIN_LOOP ? 1 : pauses + 1;
+    pausedAt = at;
+    if (pauses < PAUSES_CROWDED || (pauses < PAUSES_ALONE && Atomics.load(headerWords, activeIndex) <= cores)) return;
+    pauses = 0;
+    const seen = cpus.attention(cpu);
+    const open = (cpus.words(cpu)[S.eflags >> 2] & FLAG.IF) !== 0;
+    if (seen & ~ATTN.INTR || (seen !== 0 && open)) return; // there is something to do
+    const ms = Math.min(REST_MS, (chipset.events.nextFor(cpu) - now()) / 1e6);
+    if (ms > 0) park(seen, ms);
+  };
+
   Atomics.add(headerWords, activeIndex, 1);
   for (;;) {
     if (cpus.stopped) break;
@@ -109,22 +143,22 @@ export function runVcpu(parts: ParallelVcpuParts): void {
     if (cpus.asleepForGood()) { cpus.stop('stopped', 0); break; }
     spinAllowanceNs = Math.min(SPIN_SAVINGS_NS, spinAllowanceNs + (time - allowanceAtNs) * SPIN_SHARE);
     allowanceAtNs = time;
+    let wokenNs = time;
     if (spinAllowanceNs >= SPIN_NS && Atomics.load(headerWords, activeIndex) <= cores) {
       const until = Math.min(time + SPIN_NS, chipset.events.nextFor(cpu));
-      let spunTo = time;
-      while (cpus.attention(cpu) === seen && spunTo < until) {
+      while (cpus.attention(cpu) === seen && wokenNs < until) {
         for (let k = 0; k < 64 && cpus.attention(cpu) === seen; k++);
-        spunTo = now();
+        wokenNs = now();
       }
-      if (cpus.attention(cpu) === seen) spinAllowanceNs -= spunTo - time;
+      if (cpus.attention(cpu) === seen) spinAllowanceNs -= wokenNs - time;
     }
     if (cpus.attention(cpu) === seen) {
       const waitMs = Math.min(LONGEST_PARK_MS, (chipset.events.nextFor(cpu) - now()) / 1e6);
-      if (waitMs > 0) {
-        Atomics.sub(headerWords, activeIndex, 1);
-        cpus.park(cpu, seen, waitMs);
-        Atomics.add(headerWords, activeIndex, 1);
-      }
+      if (waitMs > 0) park(seen, waitMs);
+      wokenNs = now();
+    }
+    if (cpus.attention(cpu) !== seen && wokenNs - time < SHORT_HALT_NS) {
+      spinAllowanceNs = Math.min(SPIN_SAVINGS_NS, spinAllowanceNs + SHORT_HALT_EARNS_NS);
     }
   }
   Atomics.sub(headerWords, activeIndex, 1);

@@ -42,7 +42,7 @@ const clock = new HostClock(board, data.clockBase);
 const rings = Array.from({ length: data.channels }, (_, channel) => new ByteRing(board, channel));
 const engines: Engine[] = [];
 const chipset = new Chipset(board, {
-  clock, cpus, parallel: true, cores: data.cores, disks: data.disks, diskLatencyNs: 0,
+  clock, cpus, parallel: true, disks: data.disks, diskLatencyNs: 0,
   emit: (channel, byte) => { if (rings[channel].push(byte)) cpus.ringHost(); },
   inputDrained: () => cpus.ringHost(),
   onMemoryWrite: (address, bytes) => engines[0]?.memoryWritten(address, bytes),

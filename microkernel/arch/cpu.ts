@@ -24,7 +24,8 @@ import { KObject } from '../core/capability';
   online: u32;
   // requests from other CPUs: bits REQUEST_*
   request: u32;
-  flushRoot: u32; // the root to flush, 0 = any
+  kicks: u32; // CPUs that are to get an IPI when this one leaves the kernel (core/shootdown.ts)
+  icrHigh: u32; // what the LAPIC's ICR_HIGH holds
   // run queue: one bit per priority, first and last Thread of each
   readyLo: u32; readyHi: u32;
   resched: u32; // a Thread as important as the current one wants in

@@ -4,6 +4,7 @@
  */
 import { mmioRead32, mmioWrite32, rdmsr, wrmsr, pause } from 'kintsugi/x86';
 import { now, timerTicks } from './clock';
+import { Cpu } from './cpu';
 import { NEVER } from '../core/state';
 
 const BASE: usize = 0xfee00000;
@@ -42,11 +43,11 @@ export function setOneShot(deadline: u64): void {
 }
 
 function waitSent(): void { while ((mmioRead32(BASE + ICR_LOW) & 0x1000) != 0) pause(); }
-function command(id: u32, low: u32): void {
+function command(cpu: Cpu, id: u32, low: u32): void {
   waitSent();
-  mmioWrite32(BASE + ICR_HIGH, id << 24);
+  if (cpu.icrHigh != id << 24) { cpu.icrHigh = id << 24; mmioWrite32(BASE + ICR_HIGH, id << 24); }
   mmioWrite32(BASE + ICR_LOW, low);
 }
-export function sendIpi(id: u32): void { command(id, 0x4000 | VECTOR_IPI); }
-export function sendInit(id: u32): void { command(id, 0xc500); waitSent(); command(id, 0x8500); }
-export function sendStartup(id: u32, page: u32): void { command(id, 0x4600 | page); waitSent(); }
+export function sendIpi(cpu: Cpu, id: u32): void { command(cpu, id, 0x4000 | VECTOR_IPI); }
+export function sendInit(cpu: Cpu, id: u32): void { command(cpu, id, 0xc500); waitSent(); command(cpu, id, 0x8500); }
+export function sendStartup(cpu: Cpu, id: u32, page: u32): void { command(cpu, id, 0x4600 | page); waitSent(); }

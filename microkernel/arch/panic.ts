@@ -16,7 +16,7 @@ function stopOthers(): void {
   const cpu = thisCpu();
   for (let n: u32 = 0; n < cpuCount; n++) {
     const c = cpuAt(n);
-    if (c.online != 0 && !same(c, cpu)) requestCpu(c, REQUEST_STOP);
+    if (c.online != 0 && !same(c, cpu)) requestCpu(cpu, c, REQUEST_STOP);
   }
 }
 function halt(): void {

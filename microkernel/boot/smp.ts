@@ -26,6 +26,7 @@ function onlineOf(c: Cpu): usize { return changetype<usize>(c) + offsetof<Cpu>('
 export function startOthers(): u32 {
   let started: u32 = 1;
   if (cpuCount == 1) return 1;
+  const self = thisCpu();
   const low = symbol('trampoline'), high = symbol('trampolineEnd');
   memory.copy(virt(TRAMPOLINE), low, high - low);
   const root = earlyPage(), pd = earlyPage();
@@ -36,10 +37,10 @@ export function startOthers(): u32 {
   for (let n: u32 = 1; n < cpuCount; n++) {
     const c = cpuAt(n);
     store<u32>(virt(PARAMETERS), <u32>changetype<usize>(c), 4);
-    sendInit(c.lapicId);
+    sendInit(self, c.lapicId);
     spin(1000000);
     for (let k = 0; k < 2 && mmioRead32(onlineOf(c)) == 0; k++) {
-      sendStartup(c.lapicId, TRAMPOLINE >> 12);
+      sendStartup(self, c.lapicId, TRAMPOLINE >> 12);
       const end = now() + (k == 0 ? 20000000 : 200000000);
       while (mmioRead32(onlineOf(c)) == 0 && now() < end) pause();
     }

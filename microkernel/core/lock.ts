@@ -11,7 +11,7 @@
  */
 import { atomicXchg, mmioRead32, mmioWrite32, pause, barrier, symbol } from 'kintsugi/x86';
 import { Cpu } from '../arch/cpu';
-import { answerRequests } from './shootdown';
+import { answerRequests, sendKicks } from './shootdown';
 import { nil } from './pointer';
 import { F_SUSPENDED } from './state';
 
@@ -27,6 +27,7 @@ export function unlockIpc(): void { barrier(); mmioWrite32(symbol('ipcLock'), 0)
 /** False: the current Thread is to be stopped; give up and restart the call when it runs again. */
 export function lockStructural(cpu: Cpu): bool {
   while (atomicXchg(STRUCTURAL_LOCK, 1) != 0) {
+    sendKicks(cpu);
     while (mmioRead32(STRUCTURAL_LOCK) != 0) {
       answerRequests(cpu);
       const t = cpu.current;

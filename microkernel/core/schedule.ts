@@ -8,14 +8,14 @@ import { ERR_OK, THREAD_STATE_READY, THREAD_STATE_RUNNING, FAULT_VECTOR_RESERVE_
 import { sti, stiHlt, cli, pause, writeCr3 } from 'kintsugi/x86';
 import { Thread } from '../object/thread';
 import { Sched, schedOfTimer } from '../object/sched';
-import { Cpu, REQUEST_RESCHED } from '../arch/cpu';
+import { Cpu } from '../arch/cpu';
 import { nil, none, same } from './pointer';
 import { lockIpc, unlockIpc } from './lock';
 import { enqueueFirst, enqueueLast, dequeueTop } from './runqueue';
 import { armTimer, Timer } from './timer';
 import { now } from '../arch/clock';
 import { setOneShot } from '../arch/lapic';
-import { answerRequests, requestCpu } from './shootdown';
+import { answerRequests, kick, sendKicks } from './shootdown';
 import { loadExtras, leaveFpu } from '../arch/extras';
 import { faultCurrent } from './fault';
 import { restartCall } from './syscall';
@@ -88,7 +88,7 @@ export function makeReady(cpu: Cpu, t: Thread, first: bool): void {
   if (first) enqueueFirst(target, t); else enqueueLast(target, t);
   if (same(target, cpu)) return;
   const running = target.current;
-  if (nil(running) || t.prio >= running.prio) requestCpu(target, REQUEST_RESCHED);
+  if (nil(running) || t.prio >= running.prio) kick(cpu, target);
 }
 function throttle(t: Thread, s: Sched): void {
   t.flags |= F_THROTTLED;
@@ -139,7 +139,7 @@ function mayRun(t: Thread): bool {
   return t.state == THREAD_STATE_RUNNING && (t.flags & (F_SUSPENDED | F_UNREADY | F_THROTTLED)) == 0 && t.moving == 0 && !nil(t.sched);
 }
 /** The current Thread stops being current. */
-function retire(cpu: Cpu, t: Thread): void {
+export function retire(cpu: Cpu, t: Thread): void {
   if (cpu.fpuLive != 0) leaveFpu(cpu, t);
   cpu.current = none<Thread>();
 }
@@ -182,6 +182,7 @@ export function leave(cpu: Cpu): void {
     if (!window) { // the preemption point: interrupts that wait are taken here
       window = true;
       unlockIpc();
+      sendKicks(cpu);
       openWindow();
       lockIpc();
       continue;
@@ -189,10 +190,12 @@ export function leave(cpu: Cpu): void {
     window = false;
     t.flags &= ~F_RESTART;
     unlockIpc();
+    sendKicks(cpu);
     restartCall(cpu, t);
     lockIpc();
   }
   unlockIpc();
+  sendKicks(cpu);
 }
 function openWindow(): void { sti(); pause(); cli(); }
 
@@ -200,6 +203,7 @@ function idle(cpu: Cpu): void {
   setTimer(cpu);
   cpu.idle = 1;
   unlockIpc();
+  sendKicks(cpu);
   stiHlt();
   cli();
   lockIpc();

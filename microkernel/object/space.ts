@@ -471,7 +471,6 @@ function empty(cpu: Cpu, s: Space): bool {
     lockIpc();
     forgetPorts(s);
     unlockIpc();
-    flushRoot(cpu, s.root);
     abandonRoot(cpu, s.root);
   }
   let tables: u32 = 0;

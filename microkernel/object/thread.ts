@@ -28,7 +28,7 @@ import { Reply } from './reply';
 import { Sched, schedForget } from './sched';
 import { Timer, TIMER_THREAD, disarmTimer } from '../core/timer';
 import { unqueue } from '../core/runqueue';
-import { makeReady, chargeCurrent } from '../core/schedule';
+import { makeReady, chargeCurrent, retire } from '../core/schedule';
 import { cancel, finishBlocked } from '../core/ipc';
 import { Cpu, cpuAt, cpuCount, REQUEST_RESCHED } from '../arch/cpu';
 import { nil, none, same } from '../core/pointer';
@@ -137,7 +137,7 @@ function stop(cpu: Cpu, t: Thread): void {
   unqueue(t);
   if (!same(t.cpu, cpu) && same(t.cpu.current, t)) {
     const other = t.cpu;
-    requestCpu(other, REQUEST_RESCHED);
+    requestCpu(cpu, other, REQUEST_RESCHED);
     while (same(other.current, t)) {
       unlockIpc();
       while (mmioRead32(changetype<usize>(other)) == <u32>changetype<usize>(t)) { answerRequests(cpu); pause(); } // Cpu.current
@@ -154,7 +154,7 @@ export function threadDestroy(cpu: Cpu, t: Thread): bool {
   lockIpc();
   cancel(t);
   t.state = THREAD_STATE_INACTIVE;
-  if (same(cpu.current, t)) { chargeCurrent(cpu); cpu.current = none<Thread>(); }
+  if (same(cpu.current, t)) { chargeCurrent(cpu); retire(cpu, t); }
   schedForget(t);
   if (!nil(t.notify)) { t.notify.bound = none<Thread>(); t.notify = none<Notify>(); }
   if (!nil(t.reply)) { t.reply.holder = none<Thread>(); if (t.reply.state == 1) t.reply.state = 0; t.reply = none<Reply>(); }
@@ -179,7 +179,7 @@ function unready(cpu: Cpu, t: Thread): void {
   stop(cpu, t);
   lockIpc();
   t.flags |= F_UNREADY;
-  if (same(cpu.current, t)) { chargeCurrent(cpu); cpu.current = none<Thread>(); t.state = THREAD_STATE_READY; }
+  if (same(cpu.current, t)) { chargeCurrent(cpu); retire(cpu, t); t.state = THREAD_STATE_READY; }
   unlockIpc();
 }
 export function threadsLoseSpace(cpu: Cpu, s: Space): void {

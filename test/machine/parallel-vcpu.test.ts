@@ -6,10 +6,10 @@ import { runVcpu } from '../../vm/parallel-vcpu.ts';
 import { Rig } from './rig.ts';
 
 /** Runs vCPU 0 until somebody stops the machine; host time advances by a microsecond whenever it is looked at. */
-function loop(rig: Rig, run: (slice: number) => Exit, cores = 1): { slices: number; parks: number[] } {
+function loop(rig: Rig, run: (slice: number) => Exit, cores = 1, interruptsOff = false): { slices: number; parks: number[] } {
   const parks: number[] = [];
   let slices = 0;
-  rig.cpus.words(0)[S.eflags >> 2] = 0x202;
+  rig.cpus.words(0)[S.eflags >> 2] = interruptsOff ? 2 : 0x202;
   rig.cpus.park = (_cpu, seen) => {
     parks.push(seen);
     if (parks.length === 10) rig.cpus.stop('stopped', 0);
@@ -62,5 +62,29 @@ describe('a vCPU that halts', () => {
     const before = rig.now;
     loop(rig, () => halt(rig));
     expect(rig.now - before).toBeLessThan(50_000 * 5); // no spin of 50 us before each of the 10 parks
+  });
+});
+
+describe('a vCPU that spins with PAUSE', () => {
+  /** `pauses` times PAUSE, `distance` instructions apart, in one slice; the attention words it parked with. */
+  const spin = (pauses: number, distance: number, prepare: (rig: Rig) => void = () => undefined, interruptsOff = false, cores = 0): number[] => {
+    const rig = new Rig();
+    prepare(rig);
+    return loop(rig, () => {
+      for (let k = 0; k < pauses; k++) { rig.cpus.words(0)[S.retired >> 2] += distance; rig.chipset.relax(); }
+      rig.cpus.stop('exit', 0);
+      return 'stop';
+    }, cores, interruptsOff).parks;
+  };
+  test('rests now and then, soon when more vCPUs execute than there are cores', () => {
+    expect(spin(199, 3)).toEqual([]);
+    expect(spin(650, 3)).toEqual([0, 0, 0]);
+    expect(spin(2999, 3, undefined, false, 1)).toEqual([]);
+    expect(spin(6500, 3, undefined, false, 1)).toEqual([0, 0]);
+  });
+  test('does not rest when it does something else in between', () => { expect(spin(650, 500)).toEqual([]); });
+  test('rests with interrupts off, whatever waits, but not before an interrupt that it can take', () => {
+    expect(spin(250, 3, (rig) => rig.cpus.interrupt(0, true))).toEqual([]);
+    expect(spin(250, 3, (rig) => rig.cpus.interrupt(0, true), true)).toEqual([ATTN.INTR]);
   });
 });

@@ -29,8 +29,8 @@ export interface Bus {
   /** The vector to deliver now (0..255), or -1. LAPIC first, then the 8259 pair through LINT0. */
   interruptAcknowledge(cpu: number): number;
   /**
-   * PAUSE: the guest is spinning. In parallel mode every 200th gives the host core away for 50 us if the executing vCPUs outnumber
-   * the cores. In deterministic mode it does nothing.
+   * PAUSE: the guest is spinning. In parallel mode a long spin gives the host core away now and then (vm/parallel-vcpu.ts). In
+   * deterministic mode it does nothing.
    */
   relax?(cpu: number): void;
 }

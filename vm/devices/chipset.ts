@@ -37,7 +37,6 @@ const KEYBOARD_SYSTEM_FLAG = 4;
 const KEYBOARD_PULSE_RESET = 0xfe;
 const SYSTEM_CONTROL_A = 0x92;
 export const MAX_DISKS = 4;
-const PAUSES_PER_REST = 200;
 const FIRST_DISK_SLOT = 3;
 const TIMER_PIN = 2;
 
@@ -53,8 +52,6 @@ export interface ChipsetOptions {
   readonly parallel: boolean;
   /** A byte for the host on a channel. */
   readonly emit: (channel: number, byte: number) => void;
-  /** Host cores; parallel mode. */
-  readonly cores?: number;
   /** A serial port has room again for input that did not fit. */
   readonly inputDrained?: () => void;
   /** Guest memory was written by a device. */
@@ -82,18 +79,14 @@ export class Chipset implements Bus {
   readonly unclaimed = new Map<string, number>();
   readonly #board: Board;
   readonly #misc: FieldView<typeof MISC_FIELDS>;
-  readonly #cores: number;
-  readonly #activeIndex: number;
-  #pauses = 0;
-  readonly #never = new Int32Array(new SharedArrayBuffer(4));
+  /** What a PAUSE of the guest leads to (parallel mode: vm/parallel-vcpu.ts). */
+  onPause: (() => void) | undefined;
   readonly #portOwner = new Uint8Array(0x10000);
   /** Devices whose registers are bytes: wider accesses are split as the ISA bus does. */
   readonly #portDevices: { device: PortDevice; bytes: boolean }[] = [];
 
   constructor(board: Board, options: ChipsetOptions) {
     this.#board = board;
-    this.#cores = options.parallel ? options.cores ?? 0 : 0;
-    this.#activeIndex = board.headerWord('active');
     const { clock, cpus } = options;
     const blocks = this.blocks = new DeviceBlocks(board);
     const lockView = blocks.place(LOCK);
@@ -227,10 +220,7 @@ export class Chipset implements Bus {
 
   interruptAcknowledge(cpu: number): number { return this.lapics.acknowledge(cpu); }
 
-  relax(_cpu: number): void {
-    if (this.#cores === 0 || ++this.#pauses % PAUSES_PER_REST !== 0 || Atomics.load(this.#board.headerWords, this.#activeIndex) <= this.#cores) return;
-    Atomics.wait(this.#never, 0, 0, 0.05);
-  }
+  relax(): void { this.onPause?.(); }
 
   /** Fires due events; `cpu` in parallel mode. */
   runEvents(nowNs: number, cpu?: number): void { this.#locked(cpu ?? 0, () => this.events.run(nowNs, cpu)); }
