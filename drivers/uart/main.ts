@@ -1,18 +1,19 @@
 /**
  * Driver of a 16550A serial port (National Semiconductor PC16550D, 1995): worker of one SERIAL ring of tty.
  *
- * It keeps nothing that matters: on attach it resets the chip, announces its epoch (tty posts again what a dead one had taken) and scans the
+ * It keeps nothing that matters: on attach it sets the chip up again, announces its epoch (tty posts again what a dead one had taken) and scans the
  * ring once. Two queues of taken entries, both in the order of posting: `transmit` entries whose bytes go out, `receive` buffers to fill.
  *
  * Output is at most once: the number of bytes given to the chip, and the id they belong to, are stored in the (taken) status entry before each
- * port write; a successor that finds its entry posted again under the same id goes on behind them. Input may lose what was in the FIFO.
+ * port write; a successor that finds its entry posted again under the same id goes on behind them. Input likewise: the bytes in a buffer are counted in its status entry, so a
+ * death costs at most the byte in hand, each way. The chip is not emptied on attach: what is in its FIFOs is still wanted.
  *
  * Ports of the range: 0 RBR/THR (DLL), 1 IER (DLM), 2 IIR/FCR, 3 LCR, 4 MCR, 5 LSR, 6 MSR. Trigger level 1: no byte waits for a time-out.
  */
 import { inb, outb, barrier } from 'kintsugi/x86';
-import { NOTIFY_BITS_IRQ, RING_SLOTS, RING_STATUS_ENTRY_R0, RING_STATUS_ENTRY_R1, ROLE_DEVICE, SERIAL_BUFFER_BYTES, SERIAL_RECEIVE, SERIAL_TRANSMIT, SERVERS_UART0, SERVERS_UART1 } from 'kintsugi/protocols';
+import { NOTIFY_BITS_IRQ, RING_SLOTS, RING_STATUS_ENTRY_R0, RING_STATUS_ENTRY_R1, RING_STATUS_ENTRY_R2, ROLE_DEVICE, SERIAL_BUFFER_BYTES, SERIAL_RECEIVE, SERIAL_TRANSMIT, SERVERS_UART0, SERVERS_UART1 } from 'kintsugi/protocols';
 import { serverInit, serverLoop } from '../../servers/lib/server';
-import { needHandle, ownName, ownNotify, ownSpace, ready } from '../../servers/lib/startup';
+import { needHandle, ownEpoch, ownName, ownNotify, ownSpace, ready } from '../../servers/lib/startup';
 import { Request, RingWorker, ringWorker } from '../../servers/lib/ring';
 import { inRange } from '../../servers/lib/mem';
 import { mustAlloc } from '../../servers/lib/alloc';
@@ -22,7 +23,7 @@ import * as sys from '../../servers/lib/sys';
 
 const IER: u32 = 1, FCR: u32 = 2, IIR: u32 = 2, LCR: u32 = 3, MCR: u32 = 4, LSR: u32 = 5, MSR: u32 = 6;
 const IER_RECEIVE: u32 = 1, IER_TRANSMIT: u32 = 2;
-const FCR_ON_AND_CLEAR: u32 = 7;
+const FCR_ON: u32 = 1, FCR_ON_AND_CLEAR: u32 = 7;
 const LCR_8N1: u32 = 3, LCR_DIVISOR: u32 = 0x80;
 const MCR_DTR_RTS_OUT2: u32 = 11; // OUT2 gates the interrupt line on a PC
 const LSR_DATA: u32 = 1, LSR_OVERRUN: u32 = 2, LSR_ERRORS: u32 = 0x1e, LSR_THR_EMPTY: u32 = 0x20;
@@ -85,9 +86,12 @@ function reset(): void {
   outb(base, 1); // 115200 baud
   outb(base + IER, 0);
   outb(base + LCR, LCR_8N1);
-  outb(base + FCR, FCR_ON_AND_CLEAR);
+  const first = ownEpoch() == 1;
+  outb(base + FCR, first ? FCR_ON_AND_CLEAR : FCR_ON);
   outb(base + MCR, MCR_DTR_RTS_OUT2);
-  inb(base + LSR); inb(base); inb(base + IIR); inb(base + MSR);
+  inb(base + LSR);
+  if (first) inb(base); // what was there before the system
+  inb(base + IIR); inb(base + MSR);
   enabled = 0;
 }
 
@@ -108,8 +112,10 @@ function takeRequests(): void {
     if (!known || fresh.a1 == 0 || fresh.a1 > SERIAL_BUFFER_BYTES || !inRange(fresh.a0, fresh.a1, worker.dataBytes)) {
       worker.complete(fresh.slot, EINVAL, 0, 0, 0, 0);
       answered = true;
-    } else if (fresh.op == SERIAL_RECEIVE) receive.push(fresh);
-    else {
+    } else if (fresh.op == SERIAL_RECEIVE) {
+      if (receive.count == 0) resumeReceive(fresh);
+      receive.push(fresh);
+    } else {
       if (transmit.count == 0) resume(fresh);
       transmit.push(fresh);
     }
@@ -121,6 +127,16 @@ function resume(request: Request): void {
   sent = load<u32>(entry, RING_STATUS_ENTRY_R1) == request.id && load<u32>(entry, RING_STATUS_ENTRY_R0) <= request.a1 ? load<u32>(entry, RING_STATUS_ENTRY_R0) : 0;
 }
 
+function resumeReceive(request: Request): void {
+  const entry = worker.statusEntry(request.slot);
+  if (load<u32>(entry, RING_STATUS_ENTRY_R2) != request.id || load<u32>(entry, RING_STATUS_ENTRY_R0) > request.a1) {
+    store<u32>(entry, 0, RING_STATUS_ENTRY_R0);
+    barrier();
+    store<u32>(entry, request.id, RING_STATUS_ENTRY_R2);
+  }
+  received = load<u32>(entry, RING_STATUS_ENTRY_R0);
+}
+
 function service(): void {
   let status = inb(base + LSR);
   while ((status & LSR_DATA) != 0 && receive.count != 0) {
@@ -128,10 +144,11 @@ function service(): void {
     const buffer = receive.head();
     store<u8>(worker.data + buffer.a0 + received, <u8>inb(base));
     received++;
+    store<u32>(worker.statusEntry(buffer.slot), received, RING_STATUS_ENTRY_R0);
     if (received == buffer.a1) finishReceive();
     status = inb(base + LSR);
   }
-  if (received != 0) finishReceive();
+  if (received != 0 && receive.count != 0) finishReceive();
   while ((status & LSR_THR_EMPTY) != 0 && transmit.count != 0) {
     send();
     status = inb(base + LSR);
@@ -145,6 +162,7 @@ function finishReceive(): void {
   worker.complete(receive.head().slot, 0, received, errors, 0, 0);
   receive.pop();
   received = 0;
+  if (receive.count != 0) resumeReceive(receive.head());
   errors = 0;
   answered = true;
 }

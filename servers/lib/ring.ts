@@ -46,7 +46,7 @@ const NOT_YET: i32 = -2;
 const SLOT_FREE: u32 = 0;
 const SLOT_OPEN: u32 = 1; // claimed, being filled
 const SLOT_POSTED: u32 = 2; // in flight
-export const SLOT_ORPHAN: u32 = 3; // in flight, nobody waits
+const SLOT_ORPHAN: u32 = 3; // in flight, nobody waits
 const SLOT_DONE: u32 = 4; // answered, result copied, not released
 
 @unmanaged @final export class OwnerSlot {
@@ -222,15 +222,30 @@ const OWNER_SLOT: usize = 32;
     s.state = SLOT_ORPHAN;
     this.orphans++;
   }
-  /** An entry that a predecessor left in flight becomes this incarnation's: its answer counts like that of a `post`. False: there is none in slot n. */
+  /** Right after attach: the last entry of slot n has been answered, in this life or before. */
+  wasAnswered(n: u32): bool {
+    const st = this.statusEntry(n), seq = load<u32>(this.entry(n), RING_REQUEST_ENTRY_SEQ);
+    return seq != 0 && load<u32>(st, RING_STATUS_ENTRY_SEQ) == seq && load<u32>(st, RING_STATUS_ENTRY_STATE) == RING_STATE_DONE;
+  }
+  /** Right after attach: slot n has an entry of a predecessor, in flight or answered. */
+  inherits(n: u32): bool { const s = this.slot(n).state; return s == SLOT_ORPHAN || (s == SLOT_FREE && this.wasAnswered(n)); }
+  /** An entry that a predecessor left becomes this incarnation's: its answer counts like that of a `post`, also if it is there already. False: slot n has none. */
   takeOver(n: u32, cookie: u32): bool {
+    if (!this.inherits(n)) return false;
     const s = this.slot(n);
-    if (s.state != SLOT_ORPHAN) return false;
-    s.state = SLOT_POSTED;
     s.cookie = cookie;
-    this.orphans--;
+    if (s.state == SLOT_ORPHAN) { s.state = SLOT_POSTED; this.orphans--; return true; }
+    const st = this.statusEntry(n);
+    s.status = load<i32>(st, RING_STATUS_ENTRY_STATUS);
+    s.r0 = load<u32>(st, RING_STATUS_ENTRY_R0); s.r1 = load<u32>(st, RING_STATUS_ENTRY_R1); s.r2 = load<u32>(st, RING_STATUS_ENTRY_R2); s.r3 = load<u32>(st, RING_STATUS_ENTRY_R3);
+    s.state = SLOT_DONE; s.waiter = changetype<Fiber>(0);
+    this.free--;
     return true;
   }
+  /** The seq under which a claimed slot will be posted first. */
+  firstSeq(n: u32): u32 { return load<u32>(this.entry(n), RING_REQUEST_ENTRY_SEQ) + 1; }
+  /** Slot n was posted, once or more, since `firstSeq` said `first`. */
+  postedSince(n: u32, first: u32): bool { return <i32>(load<u32>(this.entry(n), RING_REQUEST_ENTRY_SEQ) - first) >= 0; }
   op(n: u32): u32 { return load<u32>(this.entry(n), RING_REQUEST_ENTRY_OP); }
   isDone(n: u32): bool { return this.slot(n).state == SLOT_DONE; }
   /** Without fibers: the next answered slot with `cookie` != 0 and no waiter, -1 when there is none. Release it after reading. */
@@ -338,7 +353,7 @@ function adopt(o: RingOwner): void {
   for (let n: u32 = 0; n < RING_SLOTS; n++) {
     const e = o.entry(n), st = o.statusEntry(n);
     const id = load<u32>(e, RING_REQUEST_ENTRY_ID);
-    if (<i32>(id - o.nextId) > 0) o.nextId = id;
+    if (<i32>(id - o.nextId) > 0) { o.nextId = id; o.cursor = (n + 1) & MASK; } // new entries behind the last one: the worker goes round
     const seq = load<u32>(e, RING_REQUEST_ENTRY_SEQ);
     if (load<u32>(st, RING_STATUS_ENTRY_SEQ) == seq && (seq == 0 || load<u32>(st, RING_STATUS_ENTRY_STATE) == RING_STATE_DONE)) continue;
     o.slot(n).state = SLOT_ORPHAN;

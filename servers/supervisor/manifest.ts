@@ -43,7 +43,7 @@ export function manifest(cachePages: u32): void {
   fs.statePages = 256; fs.dmaPages = cachePages;
 
   const tty = server(SERVERS_TTY, 'tty', 'tty', 0, 40);
-  tty.heap = 128; tty.fibers = 16; tty.untypedBits = 21;
+  tty.heap = 128; tty.fibers = 16; tty.untypedBits = 21; tty.statePages = 16;
 
   const process = server(SERVERS_PROCESS, 'process', 'process', 0, 30);
   process.flags = CALLABLE; process.replyCount = 64;

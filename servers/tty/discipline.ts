@@ -44,17 +44,20 @@ export function outputRaw(l: Line, byte: u32): void {
   store<u8>(l.outputAt + ((l.outputHead + l.outputCount) & (OUTPUT_BYTES - 1)), <u8>byte);
   l.outputCount++;
 }
-/** Bytes of a program, newline as CR LF when the mode says so. Returns how many were taken. */
-export function outputWrite(l: Line, at: usize, bytes: u32): u32 {
+/** Bytes of a program as they go over the wire, newline as CR LF when the mode says so, to `to`. Returns how many were taken; `writtenBytes()` came of them. */
+export function outputWrite(l: Line, at: usize, bytes: u32, to: usize, room: u32): u32 {
   let done: u32 = 0;
-  while (done < bytes && outputRoom(l) >= 2) {
-    const byte = <u32>load<u8>(at + done);
-    if (byte == 10 && (l.mode & TTY_MODE_CRLF) != 0) outputRaw(l, 13);
-    outputRaw(l, byte);
+  written = 0;
+  while (done < bytes && written + 2 <= room) {
+    const byte = load<u8>(at + done);
+    if (byte == 10 && (l.mode & TTY_MODE_CRLF) != 0) store<u8>(to + written++, 13);
+    store<u8>(to + written++, byte);
     done++;
   }
   return done;
 }
+let written: u32 = 0;
+export function writtenBytes(): u32 { return written; }
 /** Takes up to `bytes` bytes for the wire. */
 export function outputTake(l: Line, to: usize, bytes: u32): u32 {
   const count = min(bytes, l.outputCount);
@@ -84,8 +87,11 @@ function rubOut(l: Line, byte: u32): void {
 }
 function bell(l: Line): void { l.dropped++; outputRaw(l, 7); }
 
+/** Item n of all that ever became readable: valid from readyHead to readyHead + readyCount. */
+export function item(l: Line, n: u32): u32 { return load<u16>(l.readyAt + (<usize>(n & (READY_ITEMS - 1)) << 1)); }
+export function setItem(l: Line, n: u32, value: u32): void { store<u16>(l.readyAt + (<usize>(n & (READY_ITEMS - 1)) << 1), <u16>value); }
 function ready(l: Line, item: u32): void {
-  store<u16>(l.readyAt + (<usize>((l.readyHead + l.readyCount) & (READY_ITEMS - 1)) << 1), <u16>item);
+  setItem(l, l.readyHead + l.readyCount, item);
   l.readyCount++;
   if (item == 10 || item == MARK) l.stops++;
 }
@@ -110,6 +116,7 @@ export function input(l: Line, byte: u32): void {
   if (isOn(l, TTY_MODE_SIGNALS) && !l.quoteNext && (byte == 3 || byte == 28)) {
     echo(l, byte);
     l.editLength = 0;
+    l.readyHead += l.readyCount; // never back: tty's state tells items by their number
     l.readyCount = 0;
     l.stops = 0;
     l.signal = byte == 3 ? 2 : 3;
@@ -164,15 +171,15 @@ export function read(l: Line, to: usize, bytes: u32): u32 {
   const canonical = isOn(l, TTY_MODE_CANONICAL);
   let done: u32 = 0;
   while (done < bytes && l.readyCount > 0) {
-    const item = <u32>load<u16>(l.readyAt + (<usize>(l.readyHead & (READY_ITEMS - 1)) << 1));
+    const next = item(l, l.readyHead);
     // ^D behind typed bytes only ends their read; the end of the channel's input is an end of its own, however it arrives.
-    if (item == MARK && done > 0 && !canonical) break;
+    if (next == MARK && done > 0 && !canonical) break;
     l.readyHead++;
     l.readyCount--;
-    if (item == MARK) { l.stops--; break; }
-    store<u8>(to + done, <u8>item);
+    if (next == MARK) { l.stops--; break; }
+    store<u8>(to + done, <u8>next);
     done++;
-    if (item == 10) { l.stops--; if (canonical) break; }
+    if (next == 10) { l.stops--; if (canonical) break; }
   }
   return done;
 }

@@ -3,23 +3,31 @@
  * SERIAL rings to both uarts. Event driven without fibers: a request that cannot be answered now is parked on its line, and every event (bytes from a
  * uart, room in an output queue, a new request) lets the parked ones try again, in order.
  *
- * Per line: `reads`, `writes` and `drains` wait for input, output room, an empty output; `signals` wait for ^C. A write is taken piece by
- * piece and answered when all of it is in the output queue, so that output of one request never mixes with another's.
+ * Per line: `reads`, `writes` and `drains` wait for input, output room, an empty output; `signals` wait for ^C. A write goes piece by piece into
+ * entries for the uart and is answered when all of it is in there, so that output of one request never mixes with another's. Only echo is queued here.
  *
  * Serial rings: slot s owns buffer s of the shared area. RECEIVES empty buffers are always posted, unless the readers of the channel are behind:
  * then the full ones are kept (the host waits). At most TRANSMITS entries carry output.
+ *
+ * Death and successor (nothing is lost or repeated but echo, and what the uart driver loses with its own death):
+ *   - output: every TRANSMIT entry carries as key {id of the write at work, bytes of it that are out with this entry}. One store posts both, so the last
+ *     entry posted tells a successor where to go on. keySub = the seq under which it is posted first, which tells it from one that was only claimed.
+ *   - input: state.ts. Buffers that the uart filled and nobody consumed are found by their ids.
  */
 import {
-  CHANNEL_MAX_PAYLOAD, CHANNEL_HEADER, CHANNEL_TO_HOST_EXIT, CHANNEL_TO_HOST_OUTPUT, CHANNEL_TO_HOST_READY, RING_SLOTS, SERIAL_BUFFER_BYTES, SERIAL_RECEIVE, SERIAL_TRANSMIT, SERVERS_TTY,
+  CHANNEL_HEADER, CHANNEL_TO_HOST_EXIT, CHANNEL_TO_HOST_OUTPUT, CHANNEL_TO_HOST_READY, RING_REQUEST_ENTRY_KEY_SEQ, RING_REQUEST_ENTRY_KEY_SERIAL, RING_REQUEST_ENTRY_KEY_SUB, RING_SLOTS, SERIAL_BUFFER_BYTES, SERIAL_RECEIVE, SERIAL_TRANSMIT, SERVERS_TTY,
   TTY_CANCEL, TTY_CONTROL, TTY_READ, TTY_SIGNAL, TTY_WRITE,
 } from 'kintsugi/protocols';
 import { serverInit, serverLoop } from '../lib/server';
-import { ready } from '../lib/startup';
-import { Request, RingOwner, RingWorker, SLOT_ORPHAN, ringOwner, ringWorker } from '../lib/ring';
+import { ownEpoch, ready } from '../lib/startup';
+import { line } from '../lib/fmt';
+import * as log from '../lib/log';
+import { Request, RingOwner, RingWorker, ringOwner, ringWorker } from '../lib/ring';
 import { inRange } from '../lib/mem';
 import { mustAlloc } from '../lib/alloc';
 import { Link, append, isEmpty, linkInit, remove } from '../lib/list';
 import * as D from './discipline';
+import { Kept, answer as lastAnswer, attach, save } from './state';
 
 const LINES: u32 = 2;
 const CHANNEL: u32 = 1;
@@ -31,13 +39,13 @@ const COOKIE_TRANSMIT: u32 = 2;
 const EINTR: i32 = -4, ENXIO: i32 = -6, EINVAL: i32 = -22, ENOSYS: i32 = -38;
 
 /** A parked request. */
-@unmanaged @final class Parked extends Link { request: usize; progress: u32 }
+@unmanaged @final class Parked extends Link { request: usize; progress: u32; begun: bool }
 function requestOf(p: Parked): Request { return changetype<Request>(p.request); }
 
 @unmanaged @final class Terminal {
-  line: D.Line; frames: D.Frames; ring: RingOwner;
+  kept: Kept; line: D.Line; ring: RingOwner;
   reads: Link; writes: Link; drains: Link; signals: Link;
-  foreground: u32;
+  workId: u32; workProgress: u32; // the write at work, or the last one, and how far it is posted
   receiving: u32; sending: u32; // slots in flight
   order: usize; first: u32; // u32[RECEIVES]: slots of the posted buffers, in the order in which the uart fills them
   lineErrors: u32;
@@ -66,16 +74,21 @@ export function main(page: usize): void {
     const t = changetype<Terminal>(mustAlloc(offsetof<Terminal>()));
     store<usize>(TERMINALS + (<usize>n << 2), changetype<usize>(t));
     t.line = changetype<D.Line>(mustAlloc(offsetof<D.Line>()));
-    t.frames = changetype<D.Frames>(mustAlloc(offsetof<D.Frames>()));
     D.lineInit(t.line, mustAlloc(D.LINE_MEMORY));
+    t.kept = changetype<Kept>(mustAlloc(offsetof<Kept>()));
+    t.kept.line = t.line;
+    t.kept.frames = changetype<D.Frames>(mustAlloc(offsetof<D.Frames>()));
     t.reads = newLink(); t.writes = newLink(); t.drains = newLink(); t.signals = newLink();
     t.order = mustAlloc(RECEIVES * 4);
     t.ring = ringOwner(1 + n);
-    adoptBuffers(t);
   }
   D.setMode(terminal(CHANNEL).line, 0);
+  const taken = attach(terminal(0).kept, terminal(1).kept);
+  for (let n: u32 = 0; n < LINES; n++) adoptBuffers(terminal(n), taken);
+  if (!adoptOutput(terminal(CHANNEL))) D.frameOutput(terminal(CHANNEL).line, CHANNEL_TO_HOST_READY, 0, 0, 0); // never into the middle of a predecessor's output
+  adoptOutput(terminal(0));
+  if (ownEpoch() != 1) log.info(line().lit(taken ? 'taken over' : 'started empty: both records are damaged'));
   worker = ringWorker(0);
-  D.frameOutput(terminal(CHANNEL).line, CHANNEL_TO_HOST_READY, 0, 0, 0);
   onBits(0xffffffff);
   ready(SERVERS_TTY);
   serverLoop(onBits);
@@ -88,12 +101,18 @@ function onBits(bits: u32): void {
   if (answered) { answered = false; worker.knock(); }
 }
 
-/** Buffers that a predecessor posted are still being filled: they count as this tty's, in the order of their ids. Its output is not: it may be lost. */
-function adoptBuffers(t: Terminal): void {
+/**
+ * Buffers that a predecessor posted are this tty's, filled or not, in the order of their ids, which is the order in which the uart fills them. Those up
+ * to `received` were consumed. Without a state (`taken` false) nobody knows: what is filled already counts as consumed.
+ */
+function adoptBuffers(t: Terminal, taken: bool): void {
+  if (!taken) for (let slot: u32 = 0; slot < RING_SLOTS; slot++) {
+    if (t.ring.op(slot) == SERIAL_RECEIVE && t.ring.wasAnswered(slot) && <i32>(t.ring.id(slot) - t.kept.received) > 0) t.kept.received = t.ring.id(slot);
+  }
   while (t.receiving < RECEIVES) {
     let oldest: i32 = -1;
     for (let slot: u32 = 0; slot < RING_SLOTS; slot++) {
-      if (t.ring.slot(slot).state != SLOT_ORPHAN || t.ring.op(slot) != SERIAL_RECEIVE) continue;
+      if (t.ring.op(slot) != SERIAL_RECEIVE || !t.ring.inherits(slot) || !wasPosted(t, slot) || <i32>(t.ring.id(slot) - t.kept.received) <= 0) continue;
       if (oldest < 0 || <i32>(t.ring.id(slot) - t.ring.id(oldest)) < 0) oldest = slot;
     }
     if (oldest < 0) return;
@@ -102,6 +121,25 @@ function adoptBuffers(t: Terminal): void {
     t.receiving++;
   }
 }
+/** How far the predecessor was with its output. False: there never was any. */
+function adoptOutput(t: Terminal): bool {
+  let last: i32 = -1;
+  for (let slot: u32 = 0; slot < RING_SLOTS; slot++) {
+    if (t.ring.op(slot) == SERIAL_TRANSMIT && wasPosted(t, slot) && (last < 0 || <i32>(t.ring.id(slot) - t.ring.id(last)) > 0)) last = slot;
+  }
+  if (last < 0) return false;
+  const e = t.ring.entry(last);
+  t.workId = load<u32>(e, RING_REQUEST_ENTRY_KEY_SERIAL);
+  t.workProgress = load<u32>(e, RING_REQUEST_ENTRY_KEY_SEQ);
+  return true;
+}
+function wasPosted(t: Terminal, slot: u32): bool { const first = load<u32>(t.ring.entry(slot), RING_REQUEST_ENTRY_KEY_SUB); return first != 0 && t.ring.postedSince(slot, first); }
+/** Posts a claimed slot under the mark of `wasPosted`. */
+function post(t: Terminal, slot: u32): void {
+  t.ring.key(slot, 0, t.workId, t.workProgress, t.ring.firstSeq(slot));
+  t.ring.post(slot);
+}
+function saveAll(): void { save(terminal(0).kept, terminal(1).kept); }
 
 // ---- serial side ------------------------------------------------------------------------------------------------------------------------
 
@@ -122,15 +160,17 @@ function collect(t: Terminal, n: u32): void {
     const at = t.ring.data + slot * SERIAL_BUFFER_BYTES;
     for (let i: u32 = 0; i < bytes; i++) {
       const byte = <u32>load<u8>(at + i);
-      if (n == CHANNEL) D.frameInput(t.frames, t.line, byte); else D.input(t.line, byte);
+      if (n == CHANNEL) D.frameInput(t.kept.frames, t.line, byte); else D.input(t.line, byte);
     }
+    t.kept.received = t.ring.id(slot);
+    saveAll();
     t.first++;
     t.receiving--;
     t.ring.release(slot);
   }
 }
 
-/** Posts output and empty buffers; rings the uart once. */
+/** Posts echo and empty buffers; rings the uart once. */
 function feed(t: Terminal): void {
   let posted = false;
   while (t.receiving < RECEIVES) {
@@ -139,23 +179,28 @@ function feed(t: Terminal): void {
     t.ring.arg(slot, 0, <u32>slot * SERIAL_BUFFER_BYTES);
     t.ring.arg(slot, 1, SERIAL_BUFFER_BYTES);
     t.ring.slot(slot).cookie = COOKIE_RECEIVE;
-    t.ring.post(slot);
+    post(t, slot);
     store<u32>(t.order + (<usize>((t.first + t.receiving) & (RECEIVES - 1)) << 2), slot);
     t.receiving++;
     posted = true;
   }
-  while (t.line.outputCount > 0 && t.sending < TRANSMITS) {
-    const slot = t.ring.claim(SERIAL_TRANSMIT, 0);
+  while (t.line.outputCount > 0) {
+    const slot = transmitSlot(t);
     if (slot < 0) break;
-    const bytes = D.outputTake(t.line, t.ring.data + <u32>slot * SERIAL_BUFFER_BYTES, SERIAL_BUFFER_BYTES);
-    t.ring.arg(slot, 0, <u32>slot * SERIAL_BUFFER_BYTES);
-    t.ring.arg(slot, 1, bytes);
-    t.ring.slot(slot).cookie = COOKIE_TRANSMIT;
-    t.ring.post(slot);
-    t.sending++;
+    transmit(t, slot, D.outputTake(t.line, buffer(t, slot), SERIAL_BUFFER_BYTES));
     posted = true;
   }
   if (posted) t.ring.knock();
+}
+/** A claimed slot for output, -1 when as much as may be is under way. */
+function transmitSlot(t: Terminal): i32 { return t.sending < TRANSMITS ? t.ring.claim(SERIAL_TRANSMIT, 0) : -1; }
+function buffer(t: Terminal, slot: u32): usize { return t.ring.data + slot * SERIAL_BUFFER_BYTES; }
+function transmit(t: Terminal, slot: u32, bytes: u32): void {
+  t.ring.arg(slot, 0, slot * SERIAL_BUFFER_BYTES);
+  t.ring.arg(slot, 1, bytes);
+  t.ring.slot(slot).cookie = COOKIE_TRANSMIT;
+  post(t, slot);
+  t.sending++;
 }
 
 // ---- requests ---------------------------------------------------------------------------------------------------------------------------
@@ -169,7 +214,14 @@ function park(queue: Link, request: Request): void {
   remove(p);
   memory.copy(p.request, changetype<usize>(request), offsetof<Request>());
   p.progress = 0;
+  p.begun = false;
   append(queue, p);
+}
+/** An answer that consumes input: saved before it is given. */
+function settleSaved(p: Parked, status: i32, r0: u32, r1: u32): void {
+  lastAnswer.id = requestOf(p).id; lastAnswer.status = status; lastAnswer.r0 = r0; lastAnswer.r1 = r1;
+  saveAll();
+  settle(p, status, r0, r1);
 }
 function settle(p: Parked, status: i32, r0: u32, r1: u32): void {
   answer(requestOf(p), status, r0, r1);
@@ -180,6 +232,7 @@ function settle(p: Parked, status: i32, r0: u32, r1: u32): void {
 function takeRequests(): void {
   while (worker.next(fresh)) {
     const r = fresh;
+    if (r.id == lastAnswer.id) { answer(r, lastAnswer.status, lastAnswer.r0, lastAnswer.r1); continue; } // a predecessor died between saving and giving it
     if (r.op == TTY_CANCEL) { cancel(r.a0); answer(r, 0, 0, 0); continue; }
     if (r.a0 >= LINES) { answer(r, ENXIO, 0, 0); continue; }
     const t = terminal(r.a0);
@@ -202,9 +255,9 @@ const STATUS: usize = memory.data(4, 4);
 
 function control(t: Terminal, r: Request): void {
   switch (r.a1) {
-    case MODE_SET: D.setMode(t.line, r.a2); answer(r, 0, t.line.mode, 0); return;
+    case MODE_SET: D.setMode(t.line, r.a2); saveAll(); answer(r, 0, t.line.mode, 0); return;
     case MODE_GET: answer(r, 0, t.line.mode, 0); return;
-    case FOREGROUND: t.foreground = r.a2; answer(r, 0, r.a2, 0); return;
+    case FOREGROUND: t.kept.foreground = r.a2; saveAll(); answer(r, 0, r.a2, 0); return;
     case EXIT_FRAME: case DRAIN: park(r.a1 == DRAIN ? t.drains : t.writes, r); return;
   }
   answer(r, EINVAL, 0, 0);
@@ -230,46 +283,59 @@ function cancelIn(queue: Link, id: u32): bool {
 /** Lets everything parked on a line go as far as it can. */
 function serve(t: Terminal, n: u32): void {
   feed(t);
-  while (!isEmpty(t.writes)) {
+  while (!isEmpty(t.writes) && t.line.outputCount == 0) {
     const p = changetype<Parked>(t.writes.next), r = requestOf(p);
-    const whole = r.op == TTY_CONTROL ? exitFrame(t, r) : n == CHANNEL ? frame(t, p) : text(t, p);
-    feed(t);
-    if (!whole) break;
+    if (!work(t, n, p)) break;
     settle(p, 0, r.op == TTY_CONTROL ? 0 : r.a3, 0);
   }
   while (!isEmpty(t.reads) && D.readable(t.line)) {
     const p = changetype<Parked>(t.reads.next), r = requestOf(p);
-    settle(p, 0, D.read(t.line, worker.data + r.a1, r.a2), 0);
+    settleSaved(p, 0, D.read(t.line, worker.data + r.a1, r.a2), 0);
     collect(t, n); // there is room for what was kept back
   }
   feed(t);
   if (!isEmpty(t.signals)) {
     const signal = D.takeSignal(t.line);
-    if (signal) settle(changetype<Parked>(t.signals.next), 0, signal, t.foreground);
+    if (signal) settleSaved(changetype<Parked>(t.signals.next), 0, signal, t.kept.foreground);
   }
-  while (!isEmpty(t.drains) && t.line.outputCount == 0 && t.sending == 0) settle(changetype<Parked>(t.drains.next), 0, 0, 0);
+  while (!isEmpty(t.drains) && t.line.outputCount == 0 && t.sending == 0 && t.ring.orphans == 0) settle(changetype<Parked>(t.drains.next), 0, 0, 0);
 }
 
-/** Each returns whether the whole request is in the output queue. */
-function text(t: Terminal, p: Parked): bool {
-  const r = requestOf(p);
-  p.progress += D.outputWrite(t.line, worker.data + r.a2 + p.progress, r.a3 - p.progress);
-  return p.progress == r.a3;
-}
-function frame(t: Terminal, p: Parked): bool {
-  const r = requestOf(p);
-  while (p.progress < r.a3) {
-    const room = D.outputRoom(t.line);
-    if (room <= CHANNEL_HEADER) return false;
-    const bytes = min(min(r.a3 - p.progress, room - CHANNEL_HEADER), CHANNEL_MAX_PAYLOAD);
-    D.frameOutput(t.line, CHANNEL_TO_HOST_OUTPUT, r.a1, worker.data + r.a2 + p.progress, bytes);
-    p.progress += bytes;
+/** The write or exit frame in front: posts as much of it as there are entries for; true when all of it is posted. */
+function work(t: Terminal, n: u32, p: Parked): bool {
+  const r = requestOf(p), total: u32 = r.op == TTY_CONTROL ? 1 : r.a3;
+  if (!p.begun) {
+    p.begun = true;
+    if (t.workId == r.id) p.progress = min(t.workProgress, total); // a predecessor had begun it
+    t.workId = r.id; t.workProgress = p.progress;
   }
-  return true;
+  let posted = false;
+  while (p.progress < total) {
+    const slot = transmitSlot(t);
+    if (slot < 0) break;
+    const to = buffer(t, slot), from = worker.data + r.a2 + p.progress;
+    let bytes: u32 = 0;
+    if (r.op == TTY_CONTROL) {
+      store<u32>(STATUS, r.a2);
+      bytes = frame(to, CHANNEL_TO_HOST_EXIT, 0, STATUS, 4);
+      p.progress = 1;
+    } else if (n == CHANNEL) { // a frame to an entry
+      const part = min(total - p.progress, SERIAL_BUFFER_BYTES - CHANNEL_HEADER);
+      bytes = frame(to, CHANNEL_TO_HOST_OUTPUT, r.a1, from, part);
+      p.progress += part;
+    } else {
+      p.progress += D.outputWrite(t.line, from, total - p.progress, to, SERIAL_BUFFER_BYTES);
+      bytes = D.writtenBytes();
+    }
+    t.workProgress = p.progress;
+    transmit(t, slot, bytes);
+    posted = true;
+  }
+  if (posted) t.ring.knock();
+  return p.progress == total;
 }
-function exitFrame(t: Terminal, r: Request): bool {
-  if (D.outputRoom(t.line) < CHANNEL_HEADER + 4) return false;
-  store<u32>(STATUS, r.a2);
-  D.frameOutput(t.line, CHANNEL_TO_HOST_EXIT, 0, STATUS, 4);
-  return true;
+function frame(to: usize, type: u32, stream: u32, from: usize, bytes: u32): u32 {
+  store<u32>(to, type | stream << 8 | bytes << 16);
+  memory.copy(to + CHANNEL_HEADER, from, bytes);
+  return bytes + CHANNEL_HEADER;
 }

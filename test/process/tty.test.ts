@@ -50,9 +50,12 @@ describe('raw mode', () => {
 });
 
 describe('output', () => {
-  it('turns newlines into CR LF, and stops when the queue is full', () => {
-    u8.set(Buffer.from('a\nb'), 0x300000); expect(g['put']!(3)).toBe(3); expect(screen()).toBe('a\r\nb');
-    u8.fill(10, 0x300000, 0x302000); expect(g['put']!(8192)).toBe(4096); expect(screen().length).toBe(8192);
+  const written = (): string => Buffer.from(u8.subarray(0x310000, 0x310000 + g['written']!())).toString();
+  it('turns newlines into CR LF, never splits the two, and stops when the buffer is full', () => {
+    u8.set(Buffer.from('a\nb'), 0x300000); expect(g['put']!(3, 256)).toBe(3); expect(written()).toBe('a\r\nb');
+    u8.fill(10, 0x300000, 0x302000); expect(g['put']!(8192, 256)).toBe(128); expect(written()).toBe('\r\n'.repeat(128));
+    expect(g['put']!(8192, 255)).toBe(127);
+    g['mode']!(0); expect(g['put']!(8192, 256)).toBe(255); // room for two at every step
   });
 });
 

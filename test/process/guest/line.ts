@@ -8,7 +8,8 @@ export function channel(byte: u32): void { D.frameInput(F, L, byte); }
 export function canRead(): bool { return D.readable(L); }
 export function take(bytes: u32): u32 { return D.read(L, 0x300000, bytes); }
 export function screen(): u32 { return D.outputTake(L, 0x310000, 8192); }
-export function put(bytes: u32): u32 { return D.outputWrite(L, 0x300000, bytes); }
+export function put(bytes: u32, room: u32): u32 { return D.outputWrite(L, 0x300000, bytes, 0x310000, room); }
+export function written(): u32 { return D.writtenBytes(); }
 export function mode(value: u32): void { D.setMode(L, value); }
 export function signal(): u32 { return D.takeSignal(L); }
 export function dropped(): u32 { return L.dropped; }
