@@ -51,6 +51,7 @@ export function serve(op: Op): i32 {
     op.hash = hashOf(op);
     const seen = storedReply(op);
     if (seen > 0) return storedStatus;
+    if (seen == -2) return -EIO; // done, but how it went is lost
     if (seen < 0) return -EINVAL; // the client uses one key for two different requests
   }
   return dispatch(op);

@@ -289,14 +289,14 @@ function storeReply(op: Op, status: i32): void {
   editState(<u32>(replies - state) + ((op.ringSlot & 63) + ((lsn & 1) << 6)) * REPLY_BYTES, p, REPLY_BYTES);
   op.stored = true;
 }
-/** 1: this very request was committed before; its results are in op, its status in `storedStatus`. 0: new. -1: same key, other request. */
+/** 1: this very request was committed before; its results are in op, its status in `storedStatus`. 0: new. -1: same key, other request. -2: it was, but its results are damaged. */
 export let storedStatus: i32 = 0;
 export function storedReply(op: Op): i32 {
   if ((op.keySerial | op.keySeq) == 0) return 0;
   for (let n: u32 = 0; n < REPLIES; n++) {
     const p = replies + <usize>n * REPLY_BYTES;
     if (load<u32>(p, 8) != op.keySeq || load<u32>(p, 4) != op.keySerial || load<u32>(p) != op.keyBadge || load<u32>(p, 12) != op.keySub) continue;
-    if (load<u32>(p, REPLY_CHECK) != checksum(p, REPLY_CHECK)) continue;
+    if (load<u32>(p, REPLY_CHECK) != checksum(p, REPLY_CHECK)) return -2;
     if (load<u32>(p, 16) != op.hash) return -1;
     storedStatus = load<i32>(p, 20);
     op.r0 = load<u32>(p, 24); op.r1 = load<u32>(p, 28); op.r2 = load<u32>(p, 32); op.r3 = load<u32>(p, 36);
