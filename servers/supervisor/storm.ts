@@ -2,7 +2,8 @@
  * A kill storm on order, for demonstrations and tests: `storm=KILLS:PERIOD_US:SEED:NAME+NAME...` on the command line.
  *
  * Every period a victim is drawn. From then on the storm looks at its rings at random moments, 5-60 us apart, and kills it as soon as a look finds
- * a request in service; after a period of looking in vain (at least PATIENCE) it kills anyway. The look comes by a timer interrupt, so the victim, on this CPU or
+ * a request in service. After three quarters of a period of looking in vain any other victim with a request in service will do; after a whole one (at least PATIENCE;
+ * eight as long as fewer than half of the kills hit a request) it kills the victim that was drawn, idle or not. The look comes by a timer interrupt, so the victim, on this CPU or
  * another, is stopped at whatever instruction it has reached. A kill is the same as `kill NAME` in a shell: nothing here knows what a server does.
  * The supervisor may be a victim; the state of the storm is in the journal.
  */
@@ -11,7 +12,7 @@ import * as sys from '../lib/sys';
 import * as str from '../lib/str';
 import { line } from '../lib/fmt';
 import { print } from '../lib/console';
-import { serverOf, serverAt, serverCount, STATE_UP, STORM_AT } from './tables';
+import { Server, serverOf, serverAt, serverCount, STATE_UP, STORM_AT } from './tables';
 import { commandLine } from './boot';
 import { CAUSE_KILL, journalAt } from './journal';
 import { inService } from './pending';
@@ -22,7 +23,7 @@ import { report, send } from './telemetry';
   left: u32; done: u32; random: u32;
   victims: u32; // 1 << server number
   target: u32; // server number, 0 = to be drawn
-  unused: u32;
+  hits: u32; // kills that hit a request
   periodNs: u64; dueNs: u64 /* of the present kill */; lookNs: u64 /* next look, 0 = not started */;
 }
 function storm(): Storm { return changetype<Storm>(journalAt(STORM_AT)); }
@@ -84,7 +85,21 @@ function draw(): u32 {
 }
 
 const PATIENCE_NS: u64 = 20_000_000;
-function patience(): u64 { return storm().periodNs > PATIENCE_NS ? storm().periodNs : PATIENCE_NS; }
+function patience(): u64 {
+  const s = storm(), one = s.periodNs > PATIENCE_NS ? s.periodNs : PATIENCE_NS;
+  return s.hits * 2 < s.done ? one * 8 : one;
+}
+function isUp(s: Server): bool { return changetype<usize>(s) != 0 && s.state_ == STATE_UP; }
+/** The victim with a request in service that was restarted least; null when there is none. */
+function anyBusy(): Server {
+  let best = changetype<Server>(0);
+  for (let n: u32 = 0; n < serverCount(); n++) {
+    const s = serverAt(n);
+    if ((storm().victims & (<u32>1 << s.number)) == 0 || !isUp(s) || !inService(s)) continue;
+    if (changetype<usize>(best) == 0 || s.restarts < best.restarts) best = s;
+  }
+  return best;
+}
 
 /** When `stormStep` wants to be called next, ns. */
 export function stormDeadline(): u64 { return storm().left == 0 || storm().lookNs == 0 ? sys.FOREVER : storm().lookNs; }
@@ -99,13 +114,20 @@ export function stormStep(now: u64): void {
   const s = storm();
   if (s.left == 0 || s.lookNs == 0 || now < s.lookNs) return;
   if (s.target == 0) s.target = draw();
-  const v = serverOf(s.target), itself = s.target == SERVERS_SUPERVISOR;
-  const up = itself || (changetype<usize>(v) != 0 && v.state_ == STATE_UP);
-  if (!up && now - s.dueNs > patience()) { s.target = 0; s.dueNs = now; s.lookNs = now + s.periodNs; return; } // given up or absent: another one
-  if (!up || !(itself || inService(v) || now - s.dueNs > patience())) {
-    const then = sys.clock(); // looking takes at most a tenth of the time, however slow this machine is
-    s.lookNs = then + 10 * (then - now) + 5_000 + <u64>(random() % 55_000);
-    return;
+  let v = serverOf(s.target);
+  const itself = s.target == SERVERS_SUPERVISOR, late = now - s.dueNs;
+  if (!itself) {
+    if (!isUp(v) && late > patience()) { s.target = 0; s.dueNs = now; s.lookNs = now + s.periodNs; return; } // given up or absent: another one
+    let busy = isUp(v) && inService(v);
+    if (!busy && late > s.periodNs - (s.periodNs >> 2)) {
+      const other = anyBusy();
+      if (changetype<usize>(other) != 0) { v = other; busy = true; }
+    }
+    if (!busy && (!isUp(v) || late < patience())) {
+      const then = sys.clock(); // looking takes at most a tenth of the time, however slow this machine is
+      s.lookNs = then + 10 * (then - now) + 5_000 + <u64>(random() % 55_000);
+      return;
+    }
   }
   s.target = 0;
   s.done++;
@@ -114,5 +136,6 @@ export function stormStep(now: u64): void {
   s.lookNs = s.dueNs;
   if (itself) sys.fault(CAUSE_KILL, 0, 0); // root starts the next one, which goes on from here
   restart(v, CAUSE_KILL, 0);
+  s.hits += v.mid;
   if (s.left == 0) send(report().lit('{"storm":"over","kills":').dec(s.done).lit('}'));
 }
