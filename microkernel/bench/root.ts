@@ -6,7 +6,7 @@
  * call) x what is sent (0, 3, 8, 16 words, or a lease of 4 KiB that the server copies). Command line:
  *
  *   one exactly:  exact cpu=same|follow space=same|other words=N [lease]
- *   the matrix:   cpus=same,follow,spinning,parked (any of them) rotate=K (first configuration) batches=N (samples at most) us=N (time for the
+ *   the matrix:   cpus=same,follow,spinning,parked (any of them) rotate=K (first configuration) batches=N (samples at most) limit=N (us for the
  *                 samples of one configuration) warm=N (round trips before the first sample)
  *
  * Output on COM1. `exact call=.. reply=.. trip=..`: instructions, from RDTSC on a machine whose TSC counts them (deterministic mode); for a lease
@@ -165,7 +165,7 @@ export function main(page: usize): void {
     exact(c, find('space=other') != 0, find('cpu=follow') != 0 ? FOLLOW : SAME, number('words=', 0), find('lease') != 0, memory, cpus);
     finish(failures == 0 ? 0 : 1);
   }
-  const batches = number('batches=', 20), us = number('us=', 20000), warm = number('warm=', 20000), rotate = number('rotate=', 0);
+  const batches = number('batches=', 20), us = number('limit=', 20000), warm = number('warm=', 20000), rotate = number('rotate=', 0);
   for (let k = 0; k < 64; k++) { const a = stamp(c), b = stamp(c); print('overhead '); printNs(b - a); print('\n'); }
   // endpoints: [same, other] x [same, follow, remote] x [words, lease]
   const endpoints = memory + 2048;

@@ -73,6 +73,24 @@ describe('a region', () => {
     expect(p.on.fault).toEqual(p.off.fault);
   });
 
+  it('runs POPF and RDTSC inside, with every flag that POPF can bring', () => {
+    // top: mov eax,[esi] ; and eax,mask ; push eax ; popf ; adc ebx,0 ; setp dl ; rdtsc ; add [edi],eax ; adc ebx,edx ; pushf ; pop edx ; xor ebx,edx ; add esi,4 ; dec ecx ; jnz top
+    // then mov ecx,200 ; mov esi,DATA ; jmp top
+    const code = (mask: number): number[] => [0x8b, 0x06, 0x25, ...le32(mask), 0x50, 0x9d, 0x83, 0xd3, 0x00, 0x0f, 0x9a, 0xc2, 0x0f, 0x31, 0x01, 0x07, 0x11, 0xd3, 0x9c, 0x5a, 0x31, 0xd3, 0x83, 0xc6, 0x04, 0x49, 0x75, 0xe1,
+      0xb9, ...le32(200), 0xbe, ...le32(DATA), 0xeb, 0xd5];
+    for (const mask of [0x8d5, 0x240ed5 & ~0x400, 0x3000 | 0x8d5]) {
+      const p = pair(code(mask), { ecx: 200, esi: DATA, edi: DATA + 0x1800 });
+      agree(p, [100_000, 1, 2, 3, 5, 7, 11, 13, 60_000, 1, 33_333, 1, 1, 1]);
+      expect(regions(p.on)).toBeGreaterThan(0);
+      expect(p.on.words[S.countJsOps >> 2]).toBe(p.off.words[S.countJsOps >> 2]);
+    }
+    // A trap flag among them is tier 0's: the #DB comes behind the next instruction.
+    const p = pair(code(0x9d5), { ecx: 200, esi: DATA, edi: DATA + 0x1800 });
+    agree(p, [100_000, 50_000]);
+    expect(p.on.fault).toMatchObject({ vector: 1 });
+    expect(p.on.fault).toEqual(p.off.fault);
+  });
+
   it('moves blocks with REP in pieces that never exceed the budget', () => {
     // top: mov esi,DATA ; mov edi,DATA+0x1001 ; mov ecx,700 ; rep movsd ; mov ecx,33 ; rep stosb ; jmp top
     const p = pair([0xbe, ...le32(DATA), 0xbf, ...le32(DATA + 0x1001), 0xb9, ...le32(700), 0xf3, 0xa5, 0xb9, ...le32(33), 0xf3, 0xaa, 0xeb, 0xe6]);

@@ -86,7 +86,7 @@ interface Launch { readonly overhead: number; readonly cold: ReadonlyMap<string,
 async function launch(jit: 'on' | 'off', cpus: readonly string[], rotate: number, batches: number, us: number, warm: number): Promise<Launch> {
   let output = '';
   const machine = createMachine({
-    kernel: guest('kernel'), modules: [{ file: guest('ipc-bench'), string: 'root' }], cmdline: `quiet cpus=${cpus.join(',')} rotate=${rotate} batches=${batches} us=${us} warm=${warm}`,
+    kernel: guest('kernel'), modules: [{ file: guest('ipc-bench'), string: 'root' }], cmdline: `quiet cpus=${cpus.join(',')} rotate=${rotate} batches=${batches} limit=${us} warm=${warm}`,
     cpus: cpus.some((cpu) => cpu !== 'same') ? 2 : 1, mode: 'parallel', jit, memoryMiB: 64, timeoutMs: 120_000, com1: (bytes) => { output += Buffer.from(bytes).toString('latin1'); },
   });
   const result = await machine.run().finally(() => machine.close());

@@ -12,6 +12,7 @@
  */
 import { decode, type Insn } from '../isa/decode.ts';
 import { SEMANTICS } from '../lower/index.ts';
+import { inlined } from './inline.ts';
 
 export const MAX_BLOCKS = 96;
 export const MAX_BLOCK_INSNS = 48;
@@ -63,10 +64,11 @@ function fetch(page: FetchPage, eip: number, scratch: Uint8Array): { bytes: Uint
 
 /** Instructions that only tier 0 runs: system helpers, what nobody has lowered, and near transfers that truncate EIP to 16 bits. */
 function systemInsn(insn: Insn): boolean {
+  if (inlined(insn)) return false;
   return insn.entry.js || !(insn.entry.name in SEMANTICS) || (insn.operandSize === 16 && (insn.entry.end || insn.entry.stack));
 }
 
-const endsBlock = (insn: Insn): boolean => insn.entry.end || (insn.entry.str && insn.rep !== 0);
+const endsBlock = (insn: Insn): boolean => (insn.entry.end && !inlined(insn)) || (insn.entry.str && insn.rep !== 0);
 
 export interface Source {
   readonly page: FetchPage;

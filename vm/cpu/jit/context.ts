@@ -215,6 +215,10 @@ export class RegionCx extends Cx {
     if (condition) this.fn.if(condition, leave, undefined, 0); else leave();
   }
   restart(): void { this.leaveAt(k(this.eip), 0, EXIT.GO); }
+  /** Leaves in front of this instruction, for tier 0 to run it, unless `condition` holds. */
+  orTier0(condition: N): void { this.fn.if(w.eqz(condition), () => this.leaveAt(k(this.eip), this.rest, EXIT.GO), undefined, 0); }
+  /** Instructions of the block from this one on. */
+  get remaining(): number { return this.rest; }
   /** Leaves the region: flags to the four locals, budget back, then the shared exit. The static state is as before. */
   leaveAt(eip: N, giveBack: number, code: number): void {
     const fn = this.fn;

@@ -25,6 +25,7 @@ import { groupAccesses, type Groups } from './groups.ts';
 import { planRegion, type Plan } from './plan.ts';
 import { Cx, type SlowCalls } from '../lower/context.ts';
 import { SEMANTICS } from '../lower/index.ts';
+import { INLINE, inlined } from './inline.ts';
 import { importSlowCalls } from '../tier0/module.ts';
 import { S } from '../state.ts';
 import * as w from '../wasm.ts';
@@ -191,7 +192,7 @@ class RegionEmitter {
     const needed = this.plan.flagsNeeded[i], grouped = this.groups[i];
     block.insns.forEach(({ insn, eip }, n) => {
       cx.begin(insn, eip, count - n, needed[n], grouped.get(n));
-      const semantics = SEMANTICS[insn.entry.name];
+      const semantics = inlined(insn) ? () => INLINE[insn.entry.name](cx) : SEMANTICS[insn.entry.name];
       if (!semantics) throw new Error(`no semantics for ${insn.entry.name}`);
       cx.lower(semantics);
     });
