@@ -36,12 +36,12 @@ export function backtrace(eip: usize, esp: usize): void {
     print('  at ');
     printZ(table + load<u32>(fn, 8));
     print(' +'); printDec(<u32>eip - load<u32>(fn));
-    if (l >= 0) {
+    if (l >= 0 && load<u32>(lines + (<usize>l << 3)) >= load<u32>(fn)) { // stubs have no lines
       const where = load<u32>(lines + (<usize>l << 3), 4);
       print(' ('); printZ(table + load<u32>(files + ((<usize>where >> 16) << 2))); print(':'); printDec(where & 0xffff); print(')');
     }
     newline();
-    const at = esp + load<u32>(fn, 4);
+    const at = esp + (depth == 0 && eip == <usize>load<u32>(fn) ? 0 : <usize>load<u32>(fn, 4)); // at its first instruction a function has no frame yet
     if (at < esp || (at & 3) != 0 || (at & ~<usize>(CPU_AREA - 1)) != area) return;
     eip = load<u32>(at);
     esp = at + 4;

@@ -29,7 +29,7 @@ export function debugInfo(name: string, functions: readonly PlacedFunction[], ma
   const lines: [number, number, number, number][] = [];
   const sorted = [...functions].sort((a, b) => a.address - b.address);
   for (const f of sorted) {
-    let last = '';
+    let last = '', first = true;
     for (const l of f.code?.lines ?? []) {
       const p = map.find(l.pos);
       if (p === undefined) continue;
@@ -38,7 +38,8 @@ export function debugInfo(name: string, functions: readonly PlacedFunction[], ma
       last = key;
       let i = index.get(p.file);
       if (i === undefined) index.set(p.file, (i = files.push(p.file) - 1));
-      const address = f.address + l.offset;
+      const address = first ? f.address : f.address + l.offset; // a prologue belongs to the first line
+      first = false;
       if (lines[lines.length - 1]?.[0] === address) lines.pop();
       lines.push([address, i, p.line, p.column]);
     }
@@ -53,7 +54,7 @@ export function debugInfo(name: string, functions: readonly PlacedFunction[], ma
   };
 }
 
-/** The table the kernel carries. Consecutive entries of one line are merged. */
+/** The table the kernel carries. Consecutive entries of one line are merged within a function: a line before its function's start is another's. */
 export function debugTable(info: DebugInfo): Uint8Array {
   const strings: number[] = [];
   const at = new Map<string, number>();
@@ -69,9 +70,10 @@ export function debugTable(info: DebugInfo): Uint8Array {
   };
   const lines: number[] = [];
   let last = -1;
+  const starts = new Set(info.functions.map((f) => f.address));
   for (const [address, file, line] of info.lines) {
     const v = (file << 16) | Math.min(line, 0xffff);
-    if (v === last) continue;
+    if (v === last && !starts.has(address)) continue;
     last = v;
     lines.push(address, v);
   }

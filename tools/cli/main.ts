@@ -184,6 +184,11 @@ async function main(argv: readonly string[]): Promise<number> {
   return status;
 }
 
+// Started by a launcher on an older Node: when that is killed, nobody waits for us any more.
+const launcher = Number(process.env['KINTSUGI_LAUNCHER']);
+delete process.env['KINTSUGI_LAUNCHER'];
+if (launcher > 1 && process.ppid === launcher) setInterval(() => { if (process.ppid !== launcher) process.exit(EXIT.internal); }, 500).unref();
+
 guardOutput();
 const status = await main(process.argv.slice(2));
 await flushOutput();
