@@ -7,8 +7,7 @@ import { flush, put, putByte, putText, toStream } from '../lib/output';
 import { errorText } from '../lib/errors';
 import { globMatches } from '../lib/glob';
 import { O_APPEND, O_CREAT, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, openRetry } from '../lib/files';
-import { SIGINT } from '../lib/signals';
-import { secondResult, sysCatch, sysClose, sysPipe } from '../lib/sys';
+import { secondResult, sysClose, sysPipe } from '../lib/sys';
 import { Text, find, isNumber, lengthOf, parseNumber, same } from '../lib/text';
 import { arenaMark, arenaRewind, arenaText } from './arena';
 import { builtin, isBuiltin } from './builtins';
@@ -101,7 +100,7 @@ function sequence(tree: Tree): i32 {
   for (let item = tree.first; item; item = item.next) {
     if (item.flags & T.BACKGROUND) { status = background(item); continue; }
     status = execute(item);
-    if (C.interrupted && unwind == U_NONE) startUnwind(U_INTERRUPT, 0);
+    if ((C.interrupted || C.interruptPending()) && unwind == U_NONE) startUnwind(U_INTERRUPT, 0);
     if (unwind != U_NONE) return status;
     if (status && V.exitOnError && conditionDepth == 0 && item.kind == T.PIPELINE && !(item.flags & T.NEGATED)) { startUnwind(U_EXIT, 0); return status; }
   }
@@ -239,7 +238,7 @@ function condition(tree: Tree): bool {
 
 /** After the body of a loop: go on? Also the place where ^C stops loops of builtins. */
 function again(): bool {
-  if (C.interactive && (sysCatch(1 << SIGINT) & (1 << SIGINT)) && unwind == U_NONE) { C.setInterrupted(true); startUnwind(U_INTERRUPT, 0); }
+  if (C.interruptPending() && unwind == U_NONE) startUnwind(U_INTERRUPT, 0);
   if (unwind == U_NONE) return true;
   if (unwind > U_CONTINUE) return false;
   if (--unwindLevels > 0) return false; // for a loop further out

@@ -8,8 +8,8 @@
 import * as E from '../lib/errors';
 import { Bytes, List } from '../lib/memory';
 import { flush, put, putByte, putText, toStream } from '../lib/output';
-import { SIGINT, SIGPIPE, SIGSEGV, signalText } from '../lib/signals';
-import { KILL_GROUP, secondResult, sysForeground, sysKill, sysSpawn, sysWait } from '../lib/sys';
+import { SIGINT, SIGPIPE, SIGQUIT, SIGSEGV, signalText } from '../lib/signals';
+import { KILL_GROUP, KILL_PROCESS, secondResult, sysCatch, sysForeground, sysKill, sysSpawn, sysWait } from '../lib/sys';
 import { Text, copyLiteral, find, lengthOf } from '../lib/text';
 import * as V from './variables';
 
@@ -134,9 +134,19 @@ export function spawnShell(text: usize, length: i32, input: u32, output: u32, er
 /** Linux wait status to the shell's: exit status, or 128 + signal. */
 export function exitStatus(wait: u32): i32 { return wait & 127 ? 128 + (wait & 127) : (wait >> 8) & 255; }
 
+/**
+ * A person's ^C that came while the shell itself had the terminal: between two commands of a list, or before the next one had started. It ends
+ * the list, and the child that was started meanwhile.
+ */
+export function interruptPending(): bool {
+  if (interactive && (sysCatch(1 << SIGINT | 1 << SIGQUIT) & (1 << SIGINT))) interrupted = true;
+  return interactive && interrupted;
+}
+
 /** Waits for one child, called `name` (0: by its pid); its exit status. Says what signal ended it unless that is obvious. */
 export function waitFor(pid: i32, name: Text): i32 {
   while (true) {
+    if (interruptPending()) sysKill(pid, SIGINT, KILL_PROCESS);
     const got = sysWait(pid, false);
     if (got == -E.EINTR) continue;
     if (got < 0) return 127;
