@@ -70,7 +70,7 @@ function memText(m: Mem): string {
   return `[${s}]`;
 }
 /** Mnemonics that iced spells differently. */
-const ALIASES: Record<string, string> = { movsd_: 'movsd', ljmp: 'jmp far', lcall: 'call far' };
+const ALIASES: Record<string, string> = { movsd_: 'movsd', ljmp: 'jmp far', lcall: 'call far', nopm: 'nop' };
 const PREFIX_ONLY = new Set(['rep', 'repne', 'lock']);
 
 describe('the encoder', () => {
