@@ -47,7 +47,7 @@ export function main(page: usize): void {
   scheduling(c);
   multiprocessor(c, cpus);
   devices(c);
-  destruction(c, big);
+  destruction(c, big, cpus);
   plan();
   finish(failures == 0 ? 0 : 1);
 }
