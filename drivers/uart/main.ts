@@ -86,11 +86,9 @@ function reset(): void {
   outb(base, 1); // 115200 baud
   outb(base + IER, 0);
   outb(base + LCR, LCR_8N1);
-  const first = ownEpoch() == 1;
-  outb(base + FCR, first ? FCR_ON_AND_CLEAR : FCR_ON);
+  outb(base + FCR, ownEpoch() == 1 ? FCR_ON_AND_CLEAR : FCR_ON); // noise from before the system goes; what comes from now on is somebody's input
   outb(base + MCR, MCR_DTR_RTS_OUT2);
   inb(base + LSR);
-  if (first) inb(base); // what was there before the system
   inb(base + IIR); inb(base + MSR);
   enabled = 0;
 }

@@ -124,6 +124,11 @@ describe('pipes', () => {
     expect(runs[0]).toContain(createHash('sha256').update(input).digest('hex'));
     expect(runs[1]).toBe(runs[0]);
   });
+  it('what is piped into the console before the system is up is not lost', () => {
+    const { status, stdout } = kintsugi(['--timeout', '100'], 'echo ev""ery byte; poweroff\n');
+    expect(stdout.toString()).toMatch(/\nevery byte\r\n/);
+    expect(status).toBe(0);
+  });
   it('a reader that goes away ends the command by SIGPIPE, quietly', async () => {
     const child = spawn(process.execPath, [LAUNCHER, 'run', '--', 'yes'], { stdio: ['ignore', 'pipe', 'pipe'] });
     let stderr = '';
