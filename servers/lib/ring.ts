@@ -190,7 +190,7 @@ const OWNER_SLOT: usize = 32;
     }
     return answers;
   }
-  /** Posts again every entry that an epoch other than `epoch` took and did not finish. */
+  /** Posts again every entry that an epoch before `epoch` took and did not finish. */
   private repost(epoch: u32): void {
     let again: u32 = 0;
     for (let n: u32 = 0; n < RING_SLOTS; n++) {
@@ -198,7 +198,9 @@ const OWNER_SLOT: usize = 32;
       if (state != SLOT_POSTED && state != SLOT_ORPHAN) continue;
       const st = this.statusEntry(n);
       if (load<u32>(st, RING_STATUS_ENTRY_SEQ) != load<u32>(this.entry(n), RING_REQUEST_ENTRY_SEQ)) continue; // not taken yet
-      if (load<u32>(st, RING_STATUS_ENTRY_STATE) != RING_STATE_TAKEN || load<u32>(st, RING_STATUS_ENTRY_EPOCH) == epoch) continue;
+      barrier();
+      // Younger than `epoch`: yet another worker came since that was read, and is at work on it.
+      if (load<u32>(st, RING_STATUS_ENTRY_STATE) != RING_STATE_TAKEN || <i32>(load<u32>(st, RING_STATUS_ENTRY_EPOCH) - epoch) >= 0) continue;
       this.publish(n);
       again++;
     }

@@ -64,6 +64,34 @@ describe('ring', () => {
     }
   });
 
+  it('posts nothing again that a worker younger than the one just seen has taken', async () => {
+    // The third worker comes, and takes what there is, at every barrier that `reap` passes for the second one, in turn.
+    for (let at = 0; at < 8; at++) {
+      const g = await start();
+      const o = g.fn['owner']!(0, REQUEST, STATUS, 1), first = g.fn['worker']!(1, REQUEST, STATUS, 1);
+      const dead = post(g, o, 1), waiting = post(g, o, 2);
+      expect(g.fn['take']!(first)).toBe(dead);
+      g.fn['reap']!(o);
+      g.fn['worker']!(1, REQUEST, STATUS, 2);
+      let third = 0, barriers = 0;
+      const taken: number[] = [];
+      const takeAll = (): void => { for (let slot = g.fn['take']!(third); slot >= 0; slot = g.fn['take']!(third)) taken.push(slot); };
+      g.onBarrier = () => {
+        if (barriers++ !== at) return;
+        g.onBarrier = undefined;
+        third = g.fn['worker']!(1, REQUEST, STATUS, 3);
+        takeAll();
+      };
+      g.fn['reap']!(o);
+      g.onBarrier = undefined;
+      if (third === 0) { expect(at, 'barriers in reap').toBeGreaterThan(2); break; }
+      takeAll();
+      g.fn['reap']!(o);
+      takeAll();
+      expect(taken, `third worker at barrier ${at}`).toEqual([dead, waiting]);
+    }
+  });
+
   it('is full at 64 entries and goes on when one is released', async () => {
     const g = await start();
     const o = g.fn['owner']!(0, REQUEST, STATUS, 1), w = g.fn['worker']!(1, REQUEST, STATUS, 1);
