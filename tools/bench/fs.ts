@@ -92,6 +92,7 @@ export function formatBenchFs(result: BenchFsResult): string {
   const rows = FS_PHASES.map((phase) => `${phase.padEnd(8)}${cell(result.phases[phase].wall)}${cell(result.phases[phase].cpu)}${cell(result.phases[phase].guest)}`);
   return [
     `fs: ${result.bytes / 1048576} MiB in sequence, place=${result.place}, ${result.smp} vCPU, ${result.mode}, jit ${result.jit}, median of ${result.runs}`,
-    'MB/s         wall      CPU    guest', ...rows, '',
+    'MB/s         wall      CPU    guest', ...rows,
+    'MB = 10^6 bytes; wall and CPU: of the host (all vCPUs and the compiler), guest: by its own clock; -: over within 2 ms', '',
   ].join('\n');
 }
