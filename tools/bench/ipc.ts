@@ -90,7 +90,7 @@ async function launch(jit: 'on' | 'off', cpus: readonly string[], rotate: number
     cpus: cpus.some((cpu) => cpu !== 'same') ? 2 : 1, mode: 'parallel', jit, memoryMiB: 64, timeoutMs: 120_000, com1: (bytes) => { output += Buffer.from(bytes).toString('latin1'); },
   });
   const result = await machine.run().finally(() => machine.close());
-  if (result.reason !== 'exit' || result.status !== 1) throw new IpcBenchError(`the guest ended with ${result.reason} ${result.status}: ${output.slice(-400)}`);
+  if (result.reason !== 'exit' || result.status !== 1) throw new IpcBenchError(`the guest ended with ${result.reason} ${result.status}${result.detail === undefined ? '' : ` (${result.detail})`}: ${output.slice(-400)}`);
   const overheads: number[] = [], cold = new Map<string, number>(), hot = new Map<string, number[]>();
   let current = '';
   const lines = output.split('\n').map((line) => line.trim().split(' '));

@@ -4,7 +4,7 @@ import { EXIT, UserError } from './errors.ts';
 
 const ms = (ns: number): string => `${(ns / 1e6).toFixed(3)} ms`;
 const tickLine = (tick: Tick, kills: number): string =>
-  `kills ${tick.kills}/${kills}  ${[...tick.generations].map(([name, generation]) => `${name} g${generation}`).join(' ')}  recovery ${ms(tick.recoveryNs.median)} p99 ${ms(tick.recoveryNs.p99)}  redelivered ${tick.redelivered}  lost ${tick.lost}`;
+  `kills ${tick.kills}/${kills}  ${[...tick.generations].map(([name, generation]) => `${name} g${generation}`).join(' ')}  recovery ${ms(tick.recoveryNs.median)} p99 ${ms(tick.recoveryNs.p99)}  redelivered ${tick.redelivered}  lost ${tick.lost}${tick.calls === undefined ? '' : `  calls ${tick.calls.count} ${ms(tick.calls.median)} p99 ${ms(tick.calls.p99)}`}`;
 
 function summary(report: DemoReport): string {
   const out: string[] = [];
@@ -31,6 +31,7 @@ export async function demo(what: string, options: DemoOptions, show: { readonly 
   const live = process.stderr.isTTY;
   let last = '', width = 0;
   const report = await demoRestart(options, {
+    live,
     ...(show.log ? { log: (bytes: Uint8Array) => { process.stderr.write(bytes); } } : {}),
     tick: (tick) => {
       last = tickLine(tick, options.kills);

@@ -11,6 +11,7 @@ import path from 'node:path';
 import { createMachine, type MachineResult } from '../../vm/machine.ts';
 import { ensureGuest, ROOT_IMAGE } from '../cli/guest.ts';
 import { systemConfig, type SystemOptions } from '../cli/system.ts';
+import { traced } from '../cli/tracing.ts';
 import { Ext2Reader } from '../image/reader.ts';
 import { modelWorker } from './model.ts';
 import { verifyImage } from './verify.ts';
@@ -57,7 +58,7 @@ export interface DemoReport {
   readonly stateHash: string;
   readonly hostSeconds: number;
 }
-export interface Tick { readonly kills: number; readonly generations: ReadonlyMap<string, number>; readonly recoveryNs: Spread; readonly redelivered: number; readonly lost: number }
+export interface Tick { readonly kills: number; readonly generations: ReadonlyMap<string, number>; readonly recoveryNs: Spread; readonly redelivered: number; readonly lost: number; /** Calls of programs answered so far, call to reply in ns; from trace records, when somebody watches live. */ readonly calls?: Spread & { readonly count: number } }
 
 interface Restart { readonly restart: string; readonly generation: number; readonly cause: string; readonly mid: number; readonly redelivered: number; readonly ns: number[]; readonly instructions: number[] }
 
@@ -81,7 +82,8 @@ function lines(take: (line: string) => void): (bytes: Uint8Array) => void {
   };
 }
 
-export async function demoRestart(options: DemoOptions, watch: { tick?(tick: Tick): void; log?(bytes: Uint8Array): void } = {}): Promise<DemoReport> {
+interface Watch { tick?(tick: Tick): void; log?(bytes: Uint8Array): void; /** Ticks carry counters of the trace. */ readonly live?: boolean }
+export async function demoRestart(options: DemoOptions, watch: Watch = {}): Promise<DemoReport> {
   ensureGuest();
   const folder = mkdtempSync(path.join(tmpdir(), 'kintsugi-demo-'));
   const disk = path.join(folder, 'disk.img');
@@ -94,11 +96,17 @@ export async function demoRestart(options: DemoOptions, watch: { tick?(tick: Tic
   }
 }
 
-async function runOn(disk: string, options: DemoOptions, watch: { tick?(tick: Tick): void; log?(bytes: Uint8Array): void }): Promise<DemoReport> {
+async function runOn(disk: string, options: DemoOptions, watch: Watch): Promise<DemoReport> {
+  const trace = await traced(options.trace, watch.live);
   const restarts: Restart[] = [], generations = new Map<string, number>(options.victims.map((name) => [name, 1])), problems: string[] = [];
   let redelivered = 0, failedLive = 0, kills = 0, supervisors = 0;
   const terminal: Buffer[] = [];
-  const tick = (): void => watch.tick?.({ kills: restarts.length + supervisors, generations, recoveryNs: spread(recoveries(restarts)), redelivered, lost: failedLive });
+  const calls = (): Pick<Tick, 'calls'> => {
+    if (!trace.live) return {};
+    const { calls: count, callNs: { median, p99 } } = trace.live.counters();
+    return { calls: { count, median, p99 } };
+  };
+  const tick = (): void => watch.tick?.({ kills: restarts.length + supervisors, generations, recoveryNs: spread(recoveries(restarts)), redelivered, lost: failedLive, ...calls() });
   const telemetry = lines((line) => {
     const event = JSON.parse(line) as Restart | { storm: 'over'; kills: number } | { failed: string; why: string };
     if ('storm' in event) kills = event.kills;
@@ -122,9 +130,10 @@ async function runOn(disk: string, options: DemoOptions, watch: { tick?(tick: Ti
       com1: (bytes) => watch.log?.(bytes),
       com2: (bytes) => { terminal.push(Buffer.from(bytes)); errors(bytes); },
     }),
-    debug: telemetry,
+    debug: telemetry, ...trace.config,
   });
   const result = await machine.run().finally(() => machine.close());
+  trace.done(machine);
   if (result.reason !== 'poweroff') problems.push(`the machine did not power off: ${result.reason}${result.detail === undefined ? '' : ` (${result.detail})`}`);
   const verdict = verifyImage(readFileSync(disk), options.seed, options.workers);
   problems.push(...verdict.problems);

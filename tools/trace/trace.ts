@@ -26,7 +26,7 @@ export interface TraceOptions {
   readonly kernel?: string;
   /** Default stream. */
   readonly keep?: 'stream' | 'ring';
-  /** Records kept for the file; the oldest batches go first. Default 4 million (128 MB). */
+  /** Records kept for the file; the oldest batches go first. Default 4 million (128 MB); 0 = only the live counters. */
   readonly limit?: number;
 }
 export interface TraceReport { readonly records: number; readonly events: number; readonly tracks: number; /** Not in the file: lost in full rings, or older than the limit. */ readonly lost: number; readonly bytes: number }
@@ -51,6 +51,7 @@ export class Trace {
   #take(records: Uint8Array, inOrder: boolean): void {
     this.#inOrder = inOrder;
     this.live.feed(records, inOrder);
+    if (this.#limit === 0) return;
     this.#batches.push(records);
     this.#kept += records.length / TRACE_RECORD_BYTES;
     while (this.#kept > this.#limit && this.#batches.length > 1) {
