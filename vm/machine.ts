@@ -215,6 +215,11 @@ export class DeterministicMachine implements Machine {
   get instructions(): number { return this.cpus.totalRetired(); }
   /** Of the current round's start while a round is under way. */
   get virtualNs(): number { return this.board.header.roundStartNs; }
+  /** Virtual time of the last instruction, ns: a round may have been cut short. */
+  private get elapsedNs(): number {
+    const { roundStartNs, roundNs, roundBusyNs, sliceLeft } = this.board.header;
+    return roundStartNs + (roundNs > 0 ? Math.max(roundBusyNs, roundNs - sliceLeft) : 0);
+  }
   get unclaimed(): ReadonlyMap<string, number> { return this.chipset.unclaimed; }
   /** Why the machine stopped; undefined while it can run. */
   get stopReason(): StopReason | undefined { return this.cpus.stopped; }
@@ -274,7 +279,7 @@ export class DeterministicMachine implements Machine {
     const why = stopped && stopped !== 'running' && stopped !== 'error' ? stopped : reason ?? 'stopped';
     return {
       reason: why, status: stopped ? this.board.header.stopStatus : 0,
-      instructions: this.instructions, virtualNs: this.virtualNs, stateHash: this.hash(),
+      instructions: this.instructions, virtualNs: this.elapsedNs, stateHash: this.hash(),
       ...(detail !== undefined && !stopped ? { detail } : {}),
     };
   }
