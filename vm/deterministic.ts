@@ -70,6 +70,7 @@ export class DeterministicRunner {
   run(limit: number): { pause: DeterministicPause; instructions: number } {
     const { board, cpus } = this.#p;
     const header = board.header;
+    this.#hooked = false;
     let left = limit;
     for (;;) {
       if (cpus.stopped) return { pause: 'stopped', instructions: limit - left };

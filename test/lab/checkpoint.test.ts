@@ -62,6 +62,33 @@ describe('checkpoint and roll back', () => {
   });
 });
 
+describe('code that changes under the machine', () => {
+  it('is counted exactly where a cut falls behind a block that has become shorter', () => {
+    const subject = new Subject(options(1), { jit: 'off' });
+    try {
+      subject.boot(BEGIN);
+      const { machine, port } = subject;
+      // Somewhere in ring 3 of a server, at an instruction of four bytes: as four NOPs its block has three instructions more.
+      let at = port.position(0), length = 0;
+      for (let k = 0; k < 60_000 && !(at.user && length === 4); k++) {
+        machine.runFor(1);
+        at = port.position(0);
+        const insn = moduleOf('fs').instruction(at.eip);
+        length = insn && !insn.entry.end ? insn.length : 0;
+      }
+      expect(length).toBe(4);
+      subject.checkpoint();
+      const places = (): number[] => Array.from({ length: 40 }, (_, n) => { machine.runFor(n + 1); const { eip } = port.position(0); subject.rollBack(); return eip; });
+      const before = places();
+      port.write(at.cr3, at.eip, Uint8Array.of(0x90, 0x90, 0x90, 0x90));
+      machine.runFor(5_000);
+      subject.rollBack();
+      for (const cut of [16, 8, 30, 12, 24]) { machine.runFor(cut); expect(port.position(0).eip, `after ${cut}`).toBe(before[cut - 1]); subject.rollBack(); }
+      expect(places()).toEqual(before);
+    } finally { subject.close(); }
+  });
+});
+
 describe('hooks of the engine', () => {
   it('a watch sees every block and changes nothing; a mark counts the calls of a function', () => {
     const entries: number[] = [];

@@ -100,7 +100,7 @@ export class Executor {
     if (subject.offset > offset) throw new ExperimentError(`cannot walk back from ${subject.offset} to ${offset}`);
     while (subject.offset < offset) {
       const { pause } = subject.machine.runFor(offset - subject.offset);
-      if (pause === 'stopped' || pause === 'idle') throw new ExperimentError(`the golden run stopped (${pause}) before ${offset}`);
+      if (pause === 'stopped' || pause === 'idle' || pause === 'waiting') throw new ExperimentError(`the golden run does not come to ${offset}: ${pause} at ${subject.offset}`);
     }
   }
 

@@ -234,7 +234,8 @@ export function tier0Module(options: Tier0Options): Uint8Array {
             fn.if(w.eqz(budget), () => fn.ret(k(0)));
             fn.set(pcIndex, w.call(jsTruncate, I, cpu));
             fn.if(w.eqz(pc), () => { fn.set(eipIndex, w.load(cpu, S.eip)); fn.br(top); });
-            fn.store(cpu, k(0), S.budget);
+            // Not simply 0: a dead block that the jump cache still had may have been longer than the code that is there now.
+            fn.store(cpu, w.sub(budget, w.load8u(pc, R.rest)), S.budget);
           }, () => fn.store(cpu, w.sub(budget, count), S.budget), 0);
         });
         fn.block(fault => {
