@@ -83,7 +83,6 @@ describe('code that changes under the machine', () => {
       port.write(at.cr3, at.eip, Uint8Array.of(0x90, 0x90, 0x90, 0x90));
       machine.runFor(5_000);
       subject.rollBack();
-      for (const cut of [16, 8, 30, 12, 24]) { machine.runFor(cut); expect(port.position(0).eip, `after ${cut}`).toBe(before[cut - 1]); subject.rollBack(); }
       expect(places()).toEqual(before);
     } finally { subject.close(); }
   });
