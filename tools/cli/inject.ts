@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs';
 import { runCampaign } from '../lab/campaign.ts';
 import { openRow, replayRow } from '../lab/replay.ts';
 import { jsonReport, textReport, textRow } from '../lab/report.ts';
-import { parseSpec, parseSpecText, type Spec } from '../lab/spec.ts';
+import { parseSpec, parseSpecJson, type Spec } from '../lab/spec.ts';
 import { EXIT, UserError } from './errors.ts';
 
 export interface InjectOptions {
@@ -28,8 +28,7 @@ export function specOf(file: string | undefined, options: InjectOptions): Spec {
   if (file !== undefined) {
     let text: string;
     try { text = readFileSync(file, 'utf8'); } catch (error) { throw new UserError(`spec ${file}: ${(error as NodeJS.ErrnoException).code === 'ENOENT' ? 'no such file' : (error as Error).message}`, EXIT.usage); }
-    parseSpecText(text, file);
-    base = JSON.parse(text) as Record<string, unknown>;
+    base = parseSpecJson(text, file);
   } else if (options.target === undefined || options.model === undefined) throw new UserError('give a spec file, or --target and --model', EXIT.usage);
   const trigger = options.symbol !== undefined ? { kind: 'symbol', symbol: options.symbol, hit: options.nth ?? 1 }
     : options.nth !== undefined ? { kind: (options.model ?? '').startsWith('ipc') ? 'ipc' : 'disk', nth: options.nth } : undefined;

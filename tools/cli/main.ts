@@ -35,6 +35,7 @@ const milliseconds = (text: string): number => {
   return value;
 };
 
+const DEMO_VICTIMS = 'virtio-blk,fs,tty,uart0,uart1';
 const collect = (text: string, before: string[]): string[] => [...before, text];
 
 function withSystemOptions(command: Command): Command {
@@ -127,13 +128,22 @@ async function main(argv: readonly string[]): Promise<number> {
   withSystemOptions(program.command('demo <what>').description('restart: kill servers under running programs, again and again, and check every byte afterwards'))
     .option('--kills <n>', 'how many', whole(1, 1_000_000), 40)
     .option('--period <ms>', 'one kill every so many milliseconds of guest time', milliseconds, 200)
-    .option('--victims <names>', 'comma-separated: virtio-blk, fs, tty, uart0, uart1, supervisor', 'virtio-blk,fs,tty,uart0,uart1')
+    .option('--victims <names>', 'comma-separated: virtio-blk, fs, tty, uart0, uart1, supervisor', DEMO_VICTIMS)
+    .option('--sweep', 'the proof instead of the show: one operation at a time, fs and virtio-blk killed at every instruction of its handling', false)
+    .option('--operations <names>', 'sweep: write, append, rename, create, unlink, mkdir, truncate', 'write,append,rename,create,unlink,mkdir,truncate')
+    .option('--limit <n>', 'sweep: most kills of one victim in one operation; where there are more instructions every k-th is taken', whole(1, 1_000_000), 20_000)
+    .option('--jobs <n>', 'sweep: threads', whole(1, 64), 2)
     .option('--workers <n>', 'programs at work', whole(1, 16), 3)
     .option('--keep <image>', 'keep the final disk image')
     .option('--log', 'also show the system log (COM1) on stderr', false)
     .option('--json', 'one object: {kills, midRequest, restarts, redelivered, lost, wrongChecksums, recoveryNs, recoveryInstructions, phases, ...}', false)
-    .addHelpText('after', '\nExit status 1 when anything was lost or is wrong.\n\nExamples:\n  $ ./kintsugi demo restart\n  $ ./kintsugi demo restart --kills 200 --period 50 --seed 7 --place follow --json\n  $ ./kintsugi demo restart --deterministic --kills 20 --period 5 --victims fs\n')
-    .action(async (what: string, raw: RawSystemOptions & { kills: number; period: number; victims: string; workers: number; keep?: string; log: boolean; json: boolean }) => {
+    .addHelpText('after', '\nExit status 1 when anything was lost or is wrong.\n\nExamples:\n  $ ./kintsugi demo restart\n  $ ./kintsugi demo restart --kills 200 --period 50 --seed 7 --place follow --json\n  $ ./kintsugi demo restart --deterministic --kills 20 --period 5 --victims fs\n  $ ./kintsugi demo restart --sweep --limit 200\n')
+    .action(async (what: string, raw: RawSystemOptions & { sweep: boolean; operations: string; limit: number; jobs: number; kills: number; period: number; victims: string; workers: number; keep?: string; log: boolean; json: boolean }) => {
+      if (raw.sweep && what === 'restart') {
+        const victims = raw.victims === DEMO_VICTIMS ? 'fs,virtio-blk' : raw.victims;
+        status = await (await import('./sweep.ts')).sweepCommand({ victims: victims.split(','), operations: raw.operations.split(','), limit: raw.limit, jobs: raw.jobs, cpus: 1, seed: 0, json: raw.json });
+        return;
+      }
       const { keep } = raw;
       status = await (await import('./demo.ts')).demo(what, { ...systemOptions(raw), kills: raw.kills, periodMs: raw.period, victims: raw.victims.split(','), workers: raw.workers, ...(keep === undefined ? {} : { keep }) }, { json: raw.json, log: raw.log });
     });

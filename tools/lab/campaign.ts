@@ -11,7 +11,8 @@ import { imageHash, runGolden, type Golden, type OwnPages, type Trace } from './
 import { makePlan, type Plan } from './plan.ts';
 import { CAMPAIGNS, Store, campaignId, rowOf, workloadImage, type Row } from './store.ts';
 import type { Spec } from './spec.ts';
-import { expectedOutput, filesWorkload, type Workload } from './workload.ts';
+import type { Workload } from './workload.ts';
+import { workloadNamed } from './workloads.ts';
 
 const BATCH = 12;
 
@@ -46,7 +47,7 @@ export class CampaignError extends Error {
 export interface Prepared { readonly id: string; readonly images: string; readonly workload: Workload; readonly golden: Golden; readonly trace: Trace; readonly plan: Plan }
 export function prepareCampaign(spec: Spec, log: (line: string) => void = () => undefined): Prepared {
   ensureGuest();
-  const workload = filesWorkload(), disk = workloadImage(workload), images = imageHash(disk);
+  const workload = workloadNamed(spec.workload), disk = workloadImage(workload), images = imageHash(disk);
   const { golden, trace, pages } = goldenOf(spec, workload, disk, images);
   log(`golden run: ${golden.length} instructions, twice the same (tier 0 and JIT, ${golden.rungs.length + 1} hashes)`);
   return { id: campaignId(spec, images), images, workload, golden, trace, plan: makePlan(spec, golden, trace, pages) };
@@ -54,10 +55,10 @@ export function prepareCampaign(spec: Spec, log: (line: string) => void = () => 
 /** Golden runs of this process, by what decides them: a second campaign on the same images need not make them again. */
 const goldens = new Map<string, { golden: Golden; trace: Trace; pages: OwnPages }>();
 function goldenOf(spec: Spec, workload: Workload, disk: string, images: string): { golden: Golden; trace: Trace; pages: OwnPages } {
-  const options = { cpus: spec.cpus, scheduleSeed: spec.scheduleSeed, memoryMiB: spec.memoryMiB, disk, command: ['sh', '/etc/workload'] };
+  const options = { cpus: spec.cpus, scheduleSeed: spec.scheduleSeed, memoryMiB: spec.memoryMiB, disk, command: workload.command };
   const key = JSON.stringify([images, options]);
   let found = goldens.get(key);
-  if (!found) goldens.set(key, found = runGolden(options, expectedOutput(workload)));
+  if (!found) goldens.set(key, found = runGolden(options, workload.stdout));
   return found;
 }
 
@@ -70,7 +71,7 @@ export async function runCampaign(spec: Spec, options: CampaignOptions): Promise
     if (done.size > 0) options.log?.(`campaign ${id}: ${done.size} of ${plan.points.length} experiments are in the record, ${todo.length} to do`);
     const started = performance.now(), cpu = process.cpuUsage();
     let count = 0;
-    await runWorkers(golden, todo, Math.max(1, Math.min(options.workers, Math.ceil(todo.length / BATCH))), (results) => {
+    await runWorkers(golden, spec.workload, todo, Math.max(1, Math.min(options.workers, Math.ceil(todo.length / BATCH))), (results) => {
       const rows = results.map((result) => rowOf(id, plan.points[result.index]!, result));
       store.add(rows);
       count += rows.length;
@@ -85,11 +86,11 @@ export async function runCampaign(spec: Spec, options: CampaignOptions): Promise
 }
 
 /** Hands `points` (ascending) out to workers. */
-async function runWorkers(golden: Golden, points: readonly Point[], count: number, onResults: (results: readonly Result[]) => void): Promise<void> {
+export async function runWorkers(golden: Golden, workload: string, points: readonly Point[], count: number, onResults: (results: readonly Result[]) => void): Promise<void> {
   if (points.length === 0) return;
   let next = 0;
   const one = (): Promise<void> => new Promise((resolve, reject) => {
-    const worker = new Worker(workerUrl('tools/lab/campaign.worker.ts'), { workerData: { golden } satisfies CampaignWorkerData, execArgv: [] });
+    const worker = new Worker(workerUrl('tools/lab/campaign.worker.ts'), { workerData: { golden, workload } satisfies CampaignWorkerData, execArgv: [] });
     const send = (order: CampaignOrder): void => worker.postMessage(order);
     const more = (): void => {
       const batch = points.slice(next, next + BATCH);

@@ -2,17 +2,17 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { Executor, type Point, type Result } from './experiment.ts';
 import type { Golden } from './golden.ts';
-import { filesWorkload } from './workload.ts';
+import { workloadNamed } from './workloads.ts';
 
-export interface CampaignWorkerData { readonly golden: Golden }
+export interface CampaignWorkerData { readonly golden: Golden; readonly workload: string }
 export type CampaignMessage = { readonly kind: 'ready'; readonly error?: string } | { readonly kind: 'results'; readonly results: readonly Result[] };
 export type CampaignOrder = { readonly kind: 'batch'; readonly points: readonly Point[] } | { readonly kind: 'end' };
 
 const port = parentPort!;
-const { golden } = workerData as CampaignWorkerData;
+const { golden, workload } = workerData as CampaignWorkerData;
 let executor: Executor | undefined;
 try {
-  executor = new Executor(golden, filesWorkload());
+  executor = new Executor(golden, workloadNamed(workload));
   port.postMessage({ kind: 'ready' } satisfies CampaignMessage);
 } catch (error) {
   port.postMessage({ kind: 'ready', error: error instanceof Error ? error.message : String(error) } satisfies CampaignMessage);

@@ -16,7 +16,7 @@ import type { Fault } from './models/model.ts';
 import { classify, type Outcome } from './outcome.ts';
 import { Subject } from './subject.ts';
 import { moduleOf } from './symbols.ts';
-import { BEGIN, judge, type Workload } from './workload.ts';
+import { BEGIN, type Workload } from './workload.ts';
 
 /** Over how many golden runs, in instructions, a run is a hang; and in virtual time. */
 export const HANG_FACTOR = 10;
@@ -184,7 +184,7 @@ export class Executor {
     const first = this.#events.find(({ kind }) => kind === 'fault');
     const output = this.subject.output();
     const loops = /is given up: died too often|is not restarted/.test(output.log) ? Math.max(1, failed.length) : 0;
-    const verdict = end === 'poweroff' ? judge(this.#workload, { ...output, image: this.#image() }) : { wrong: false, errors: false, notes: [] };
+    const verdict = end === 'poweroff' ? this.#workload.judge({ ...output, image: this.#image() }) : { wrong: false, errors: false, notes: [] };
     const outcome = classify({
       activated: true, end, failed: failed.length, loops, restarts, wrong: verdict.wrong, errors: verdict.errors,
       sameState: stateHash === golden.endHash,

@@ -34,7 +34,6 @@ export class TargetTrace {
     this.owners = new Set(trace.owners.flatMap((owner, n) => (owner.name === name && owner.kernel === (name === KERNEL) ? [n] : [])));
     const blocks: number[] = [], before: number[] = [];
     let sum = 0;
-    // The end of a block is the next block of the same vCPU; with one vCPU that is simply the next.
     const end = this.#ends();
     for (let n = 0; n < trace.count; n++) {
       if (!this.owners.has(trace.owner[n]!) || end[n]! <= trace.at[n]!) continue;
@@ -47,12 +46,11 @@ export class TargetTrace {
     this.#before = Uint32Array.from(before);
   }
   #ends(): Uint32Array {
-    const { count, at, owner, owners } = this.#trace;
+    const { count, at } = this.#trace;
     const end = new Uint32Array(count);
     // While one vCPU is in its slice no other retires anything, so the next block of any vCPU ends this one as well.
     for (let n = 0; n + 1 < count; n++) end[n] = at[n + 1]!;
     if (count > 0) end[count - 1] = this.#golden.length;
-    void owner; void owners;
     return end;
   }
 
@@ -70,6 +68,20 @@ export class TargetTrace {
     // A repeated string instruction counts once for every iteration and is the last of its block.
     for (let k = 0; k < inBlock && insn && !(insn.entry.str && insn.rep); k++) { eip += insn.length; insn = this.module.instruction(eip); }
     return { offset: this.#trace.at[n]! + inBlock, cpu: owner.cpu, eip, owner, insn, number };
+  }
+  /** Its instructions with offsets in [from, to): number of the first, and how many. */
+  between(from: number, to: number): { readonly first: number; readonly count: number } {
+    const before = (offset: number): number => {
+      let sum = 0;
+      for (let k = 0; k < this.#blocks.length; k++) {
+        const at = this.#trace.at[this.#blocks[k]!]!;
+        if (at >= offset) break;
+        sum = this.#before[k]! + Math.min(offset - at, (this.#before[k + 1] ?? this.instructions) - this.#before[k]!);
+      }
+      return sum;
+    };
+    const first = before(from);
+    return { first, count: before(to) - first };
   }
   /** Moments at which the target enters the block at `address`, in order: the hits of a symbol. */
   hits(address: number): Moment[] {

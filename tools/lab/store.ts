@@ -14,7 +14,7 @@ import type { Point, Result } from './experiment.ts';
 import type { Outcome } from './outcome.ts';
 import type { Spec } from './spec.ts';
 import { moduleOf } from './symbols.ts';
-import { entriesOf, type Workload } from './workload.ts';
+import type { Workload } from './workload.ts';
 
 const FORMAT = 1;
 const IMAGE_MIB = 64;
@@ -51,9 +51,9 @@ export function campaignId(spec: Spec, images: string): string {
 
 /** The workload's disk image, written once. */
 export function workloadImage(workload: Workload): string {
-  const image = buildExt2({ entries: entriesOf(workload), sizeMiB: IMAGE_MIB, label: 'kintsugi' });
+  const image = buildExt2({ entries: workload.entries, sizeMiB: IMAGE_MIB, label: 'kintsugi' });
   const folder = path.join(REPOSITORY_ROOT, '.kintsugi', 'images');
-  const file = path.join(folder, `${workload.name}-${createHash('sha256').update(image).digest('hex').slice(0, 16)}.img`);
+  const file = path.join(folder, `${workload.name.replace(':', '-')}-${createHash('sha256').update(image).digest('hex').slice(0, 16)}.img`);
   if (!existsSync(file)) {
     mkdirSync(folder, { recursive: true });
     writeSparse(`${file}.${process.pid}`, image);

@@ -1,5 +1,5 @@
 /**
- * A workload whose right result the host knows: shell steps over the file system, each of which prints its own name when it is done and
+ * Workloads whose right result the host knows. `files`: shell steps over the file system, each of which prints its own name when it is done and
  * `FAILED name` when a program told an error; and the model of what each step prints and leaves behind.
  *
  * The verdict on a finished run says two things apart: `errors` (a program saw an error: a step failed, a message on stderr, a bad exit
@@ -20,7 +20,17 @@ export interface Step {
   /** Contents that files have afterwards; null = gone, 'directory'. */
   readonly leaves: Readonly<Record<string, Uint8Array | null | 'directory'>>;
 }
-export interface Workload { readonly name: string; readonly steps: readonly Step[] }
+export interface Verdict { readonly errors: boolean; readonly wrong: boolean; /** What is wrong or was told, one line each. */ readonly notes: readonly string[] }
+export interface Finished { readonly stdout: string; readonly stderr: string; readonly exit: number | undefined; /** The final image; undefined = as after the golden run. */ readonly image: Uint8Array | undefined }
+
+/** What runs on the machine, what it needs on the disk, what it prints without a fault (the first line is `begin`), and who judges it. */
+export interface Workload {
+  readonly name: string;
+  readonly command: readonly string[];
+  readonly entries: readonly Entry[];
+  readonly stdout: string;
+  judge(finished: Finished): Verdict;
+}
 
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
 const sha = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
@@ -30,16 +40,13 @@ const sumLine = (bytes: Uint8Array, path: string): string => `${sha(bytes)}  ${p
 export function filesWorkload(): Workload {
   const motd = fileOf('/etc/motd');
   const notes = utf8('one two three\nfour five six\n');
-  return {
-    name: 'files',
-    steps: [
-      { name: 'write', commands: ['echo one two three > /tmp/notes'], leaves: { '/tmp/notes': utf8('one two three\n') } },
-      { name: 'append', commands: ['echo four five six >> /tmp/notes'], leaves: { '/tmp/notes': notes } },
-      { name: 'copy', commands: ['cp /etc/motd /tmp/copy'], leaves: { '/tmp/copy': motd } },
-      { name: 'rename', commands: ['mkdir /tmp/d', 'mv /tmp/copy /tmp/d/moved'], leaves: { '/tmp/copy': null, '/tmp/d': 'directory', '/tmp/d/moved': motd } },
-      { name: 'sum', commands: ['sha256sum /tmp/d/moved /tmp/notes'], output: sumLine(motd, '/tmp/d/moved') + sumLine(notes, '/tmp/notes'), leaves: {} },
-    ],
-  };
+  return stepsWorkload('files', [
+    { name: 'write', commands: ['echo one two three > /tmp/notes'], leaves: { '/tmp/notes': utf8('one two three\n') } },
+    { name: 'append', commands: ['echo four five six >> /tmp/notes'], leaves: { '/tmp/notes': notes } },
+    { name: 'copy', commands: ['cp /etc/motd /tmp/copy'], leaves: { '/tmp/copy': motd } },
+    { name: 'rename', commands: ['mkdir /tmp/d', 'mv /tmp/copy /tmp/d/moved'], leaves: { '/tmp/copy': null, '/tmp/d': 'directory', '/tmp/d/moved': motd } },
+    { name: 'sum', commands: ['sha256sum /tmp/d/moved /tmp/notes'], output: sumLine(motd, '/tmp/d/moved') + sumLine(notes, '/tmp/notes'), leaves: {} },
+  ]);
 }
 
 let base: readonly Entry[] | undefined;
@@ -50,22 +57,20 @@ function fileOf(path: string): Uint8Array {
   return entry.data;
 }
 
-export const SCRIPT_PATH = '/etc/workload';
 export const BEGIN = 'begin';
-/** The shell script of a workload. */
-export function scriptOf(workload: Workload): string {
-  const steps = workload.steps.map(({ name, commands }) => `${commands.join(' && ')} && echo ${name} || echo FAILED ${name}`);
-  return [`echo ${BEGIN}`, ...steps, ''].join('\n');
+/** A shell script of steps as a workload. */
+export function stepsWorkload(name: string, steps: readonly Step[]): Workload {
+  const script = [`echo ${BEGIN}`, ...steps.map((step) => `${step.commands.join(' && ')} && echo ${step.name} || echo FAILED ${step.name}`), ''].join('\n');
+  const path = '/etc/workload';
+  const entries: Entry[] = [...baseEntries(), { kind: 'file', path, data: utf8(script), mode: 0o644 }];
+  const stdout = [`${BEGIN}\n`, ...steps.map((step) => `${step.output ?? ''}${step.name}\n`)].join('');
+  return { name, command: ['sh', path], entries, stdout, judge: (finished) => judgeSteps(steps, stdout, entries, finished) };
 }
-export function entriesOf(workload: Workload): Entry[] { return [...baseEntries(), { kind: 'file', path: SCRIPT_PATH, data: utf8(scriptOf(workload)), mode: 0o644 }]; }
-/** What a run without faults prints. */
-export function expectedOutput(workload: Workload): string { return [`${BEGIN}\n`, ...workload.steps.map(({ name, output }) => `${output ?? ''}${name}\n`)].join(''); }
+/** The root file system with more in it. */
+export const withBase = (entries: readonly Entry[]): readonly Entry[] => [...baseEntries(), ...entries];
 
-export interface Verdict { readonly errors: boolean; readonly wrong: boolean; /** What is wrong or was told, one line each. */ readonly notes: readonly string[] }
-export interface Finished { readonly stdout: string; readonly stderr: string; readonly exit: number | undefined; /** The final image; undefined = as after the golden run. */ readonly image: Uint8Array | undefined }
-
-/** Judges a run that has ended. */
-export function judge(workload: Workload, finished: Finished): Verdict {
+/** Judges a run of steps that has ended. */
+function judgeSteps(steps: readonly Step[], stdout: string, entries: readonly Entry[], finished: Finished): Verdict {
   const notes: string[] = [];
   let wrong = false, errors = false;
   const isWrong = (note: string): void => { wrong = true; notes.push(note); };
@@ -74,12 +79,12 @@ export function judge(workload: Workload, finished: Finished): Verdict {
   if (finished.stderr !== '') told(`stderr: ${finished.stderr.trim().split('\n')[0]}`);
 
   const done = new Set<string>();
-  if (finished.stdout === expectedOutput(workload)) for (const { name } of workload.steps) done.add(name);
+  if (finished.stdout === stdout) for (const { name } of steps) done.add(name);
   else {
     let rest = finished.stdout;
     const take = (text: string): boolean => { if (text !== '' && !rest.startsWith(text)) return false; rest = rest.slice(text.length); return true; };
     if (!take(`${BEGIN}\n`)) isWrong('the first line is wrong');
-    for (const { name, output } of workload.steps) {
+    for (const { name, output } of steps) {
       if (take(`${output ?? ''}${name}\n`)) { done.add(name); continue; }
       const failed = rest.indexOf(`FAILED ${name}\n`);
       // What a failing step printed before it failed must be lines of what it should print.
@@ -87,22 +92,25 @@ export function judge(workload: Workload, finished: Finished): Verdict {
       if (!errors) isWrong(`step ${name}: output wrong or missing`);
       else notes.push(`step ${name}: nothing told`);
     }
-    if (rest !== '') { if (done.size === workload.steps.length || !errors) isWrong(`more output: ${JSON.stringify(rest.slice(0, 60))}`); else notes.push('output behind the last step told'); }
+    if (rest !== '') { if (done.size === steps.length || !errors) isWrong(`more output: ${JSON.stringify(rest.slice(0, 60))}`); else notes.push('output behind the last step told'); }
   }
 
-  if (finished.image) for (const note of checkImage(workload, done, finished.image)) isWrong(note);
+  const leaves = new Map<string, FileState>(), unknown = new Set<string>();
+  for (const { name, leaves: after } of steps) {
+    for (const [path, content] of Object.entries(after)) if (done.has(name)) leaves.set(path, content); else unknown.add(path);
+  }
+  if (finished.image) for (const note of checkImage(entries, leaves, unknown, finished.image)) isWrong(note);
   return { errors, wrong, notes };
 }
 
-/** What is not as it must be on the image when `done` are the steps that were told done. */
-function checkImage(workload: Workload, done: ReadonlySet<string>, image: Uint8Array): string[] {
+/** null: must not exist. */
+export type FileState = Uint8Array | null | 'directory';
+/** What is not as it must be: the files of `entries`, changed by `leaves`, and nothing else but paths in `unknown`. */
+export function checkImage(entries: readonly Entry[], leaves: ReadonlyMap<string, FileState>, unknown: ReadonlySet<string>, image: Uint8Array): string[] {
   const notes: string[] = [];
-  const expected = new Map<string, Uint8Array | null | 'directory'>();
-  for (const entry of entriesOf(workload)) if (entry.kind === 'file') expected.set(entry.path, entry.data); else if (entry.kind === 'directory') expected.set(entry.path, 'directory');
-  const unknown = new Set<string>();
-  for (const { name, leaves } of workload.steps) {
-    for (const [path, content] of Object.entries(leaves)) if (done.has(name)) expected.set(path, content); else unknown.add(path);
-  }
+  const expected = new Map<string, FileState>();
+  for (const entry of entries) if (entry.kind === 'file') expected.set(entry.path, entry.data); else if (entry.kind === 'directory') expected.set(entry.path, 'directory');
+  for (const [path, content] of leaves) expected.set(path, content);
   let reader: Ext2Reader, found: Map<string, { kind: string; inode: number }>;
   try {
     reader = new Ext2Reader(image);

@@ -1,0 +1,38 @@
+/** `./kintsugi demo restart --sweep`: the proof behind the demo. The engine is tools/lab/sweep.ts. Exit status 1 when one operation was not done exactly once. */
+import { OPERATIONS, type Operation } from '../lab/operations.ts';
+import { SWEEP_VICTIMS, sweep, type SweepReport, type SweepVictim } from '../lab/sweep.ts';
+import { EXIT, UserError } from './errors.ts';
+
+export interface SweepCommand { readonly victims: readonly string[]; readonly operations: readonly string[]; readonly limit: number; readonly jobs: number; readonly cpus: number; readonly seed: number; readonly json: boolean }
+
+function among<T extends string>(names: readonly string[], known: readonly T[], what: string): T[] {
+  return names.map((name) => {
+    if (!(known as readonly string[]).includes(name)) throw new UserError(`no ${what} ${name}; there are: ${known.join(', ')}`, EXIT.usage);
+    return name as T;
+  });
+}
+const thousands = (value: number): string => value.toLocaleString('en-US');
+
+export function sweepText(report: SweepReport): string {
+  const out = ['operation  victim      instructions    killed at    done exactly once   recovery, instructions: median         p99'];
+  for (const row of report.rows) {
+    const at = row.every === 1 ? 'every one' : `every ${thousands(row.every)}th`;
+    out.push(`${row.operation.padEnd(10)} ${row.victim.padEnd(10)} ${thousands(row.instructions).padStart(13)} ${at.padStart(12)} ${`${thousands(row.exactlyOnce)} of ${thousands(row.kills)}`.padStart(20)} ${thousands(row.recoverInstructions.median).padStart(32)} ${thousands(row.recoverInstructions.p99).padStart(11)}`);
+    for (const f of row.failures.slice(0, 8)) out.push(`    NOT at its instruction ${f.number} (${f.symbol} ${f.line}): ${f.outcome}; ${f.note}`);
+    if (row.failures.length > 8) out.push(`    ... and ${row.failures.length - 8} more`);
+  }
+  out.push('', `${thousands(report.kills)} kills, ${thousands(report.lost)} operations lost, doubled or wrong; ${(report.kills / report.seconds).toFixed(1)} kills per second, ${((report.cpuSeconds * 1000) / report.kills).toFixed(1)} ms of CPU time each`);
+  return `${out.join('\n')}\n`;
+}
+
+export async function sweepCommand(command: SweepCommand): Promise<number> {
+  const victims = among<SweepVictim>(command.victims, SWEEP_VICTIMS, 'victim of the sweep'), operations = among<Operation>(command.operations, OPERATIONS, 'operation');
+  const terminal = process.stderr.isTTY === true;
+  const report = await sweep({
+    victims, operations, limit: command.limit, workers: command.jobs, cpus: command.cpus, scheduleSeed: command.seed,
+    progress: (line) => process.stderr.write(`${terminal ? '\r\x1b[K' : ''}${line}\n`),
+    tick: (done, total) => { if (terminal) process.stderr.write(`\r\x1b[K${done}/${total}`); },
+  });
+  process.stdout.write(command.json ? `${JSON.stringify(report)}\n` : sweepText(report));
+  return report.lost === 0 ? EXIT.ok : EXIT.failure;
+}
