@@ -77,7 +77,7 @@ F6/0 test Eb,Ib OSZAPC - ; F7/0 test Ev,Iv OSZAPC - ; F6/1 test Eb,Ib OSZAPC - ;
 88 mov Eb,Gb - - ; 89 mov Ev,Gv - - ; 8A mov Gb,Eb - - ; 8B mov Gv,Ev - - ; C6/0 mov Eb,Ib - - ; C7/0 mov Ev,Iv - -
 A0 mov AL,Ob - - ; A1 mov eAX,Ov - - ; A2 mov Ob,AL - - ; A3 mov Ov,eAX - - ; B0+r mov Zb,Ib - - ; B8+r mov Zv,Iv - -
 8C mov_from_seg Ew,Sw - - rare ; 8E mov_to_seg Sw,Ew - - js ; 8D lea Gv,My:m - - ; 8F/0 pop_e Ev - - stack rare
-98 cbw - - - ; 99 cwd - - - ; 9A callf Ap - - js ; 9B fwait - - - fpu rare ; 9C pushf - - OSZAPC stack rare ; 9D popf - OSZAPC - js
+98 cbw - - - ; 99 cwd - - - ; 9A callf Ap - - js ; 9B fwait - - - js ; 9C pushf - - OSZAPC stack rare ; 9D popf - OSZAPC - js
 9E sahf - SZAPC - rare ; 9F lahf - - SZAPC rare
 A4 movsb - - - str b ; A5 movsv - - - str ; A6 cmpsb - OSZAPC? - str b ; A7 cmpsv - OSZAPC? - str
 AA stosb - - - str b ; AB stosv - - - str ; AC lodsb - - - str b ; AD lodsv - - - str ; AE scasb - OSZAPC? - str b ; AF scasv - OSZAPC? - str

@@ -27,6 +27,12 @@ export function fpuInit(cpu: Cpu): void {
 }
 export class Unimplemented { readonly what: string; constructor(what: string) { this.what = what; } }
 
+/** FWAIT (SDM vol. 2, WAIT): #NM when both MP and TS are set; a pending unmasked exception (the summary bit of the status word) is reported. */
+export function fwait(cpu: Cpu): void {
+  if ((cpu.get(S.cr0) & (CR0.MP | CR0.TS)) === (CR0.MP | CR0.TS)) throw new GuestFault(VEC.NM);
+  if (cpu.get(S.fpuStatus) & 0x80) throw new GuestFault(VEC.MF);
+}
+
 export function x87(cpu: Cpu, insn: Insn): void {
   requireFpu(cpu);
   const op = insn.opcode, modrm = insn.modrm, digit = modrm >> 3 & 7, memory = modrm < 0xc0;

@@ -9,7 +9,7 @@ import { GuestFault } from '../mmu.ts';
 import { CR0, CR4, FLAG, RUN, S, SEG, VEC } from '../state.ts';
 import { ATTR, type Cpu } from './cpu.ts';
 import { deliver } from './exceptions.ts';
-import { MXCSR_MASK, Unimplemented, fxrstor, fxsave, requireSse, x87 } from './fpu.ts';
+import { MXCSR_MASK, Unimplemented, fwait, fxrstor, fxsave, requireSse, x87 } from './fpu.ts';
 import { cpuid, FIXED_COUNTER, instructionsRetired, readControl, readMsr, timestamp, writeControl, writeMsr } from './registers.ts';
 import { loadLdtr, loadSegment, loadTaskRegister, setZero, visibleDescriptor } from './segments.ts';
 import { farCall, farJump, farReturn, interruptReturn, mergeFlags, sysenter, sysexit } from './transfer.ts';
@@ -244,7 +244,7 @@ export const OPERATIONS: Record<string, Operation> = {
     cpu.setReg(0, low); cpu.setReg(2, high);
   },
   cpuid: cpu => { const [a, b, c, d] = cpuid(cpu, cpu.reg(0), cpu.reg(1)); cpu.setReg(0, a); cpu.setReg(3, b); cpu.setReg(1, c); cpu.setReg(2, d); },
-  fxsave, fxrstor, x87,
+  fxsave, fxrstor, x87, fwait,
   emms: undefinedOpcode,
   ldmxcsr: (cpu, insn) => {
     requireSse(cpu);
@@ -254,6 +254,9 @@ export const OPERATIONS: Record<string, Operation> = {
   },
   stmxcsr: (cpu, insn) => { requireSse(cpu); cpu.writeOperand(insn, insn.ops[0], cpu.get(S.mxcsr), 32); },
 };
+
+/** Whether a `js` row of the instruction table has its helper. */
+export const hasOperation = (name: string): boolean => name in OPERATIONS;
 
 /** Runs a helper instruction; EIP is advanced unless it transferred. Throws GuestFault with state unchanged. */
 export function execute(cpu: Cpu, insn: Insn): void {
