@@ -21,8 +21,8 @@ const folder = mkdtempSync(path.join(tmpdir(), 'kintsugi-lab-'));
 beforeAll(() => ensureGuest(), 600_000);
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-// Everything but the models that end at the hang limit: those cost ten golden runs each.
-const spec = parseSpec({ target: 'fs,tty,uart1,virtio-blk,process', model: 'reg.flip,mem.flip,swifi,ipc.corrupt,disk.error', n: 300, seed: 7 });
+// Few of these end at the hang limit, which costs ten golden runs each.
+const spec = parseSpec({ target: 'fs,tty,virtio-blk', model: 'reg.flip,mem.flip,text,src,disk.error', n: 300, seed: 7 });
 const reproduce = `./kintsugi inject --target ${spec.targets.join(',')} --model ${spec.models.join(',')} --n ${spec.n} --seed ${spec.seed}`;
 let one: CampaignReport;
 
@@ -38,7 +38,7 @@ describe('300 injections', () => {
     const recovered = one.rows.flatMap(({ recoverInstructions }) => (recoverInstructions === null ? [] : [recoverInstructions]));
     expect(recovered.length).toBeGreaterThan(30);
     expect(Math.max(...recovered)).toBeLessThan(5_000_000);
-    for (const { outcome, detectInstructions, detectedIn } of one.rows) if (outcome === 'recovered') { expect(detectInstructions).toBeGreaterThanOrEqual(0); expect(detectedIn).not.toBe(''); }
+    for (const { detectInstructions, detectedIn } of one.rows) if (detectInstructions !== null) { expect(detectInstructions).toBeGreaterThanOrEqual(0); expect(detectedIn).not.toBe(''); }
   }, 300_000);
   it('are the same with two workers, row by row', async () => {
     const two = await runCampaign(spec, { workers: 2, root: path.join(folder, 'two') });

@@ -25,6 +25,8 @@ export class TargetTrace {
   /** Trace indices of its blocks, and its instructions before each. */
   readonly #blocks: Uint32Array;
   readonly #before: Uint32Array;
+  /** Where interrupts and exceptions enter the kernel. */
+  readonly #entries: ReadonlySet<number>;
 
   constructor(golden: Golden, trace: Trace, name: string) {
     this.name = name;
@@ -42,6 +44,7 @@ export class TargetTrace {
       sum += end[n]! - trace.at[n]!;
     }
     this.instructions = sum;
+    this.#entries = new Set(name === KERNEL ? this.module.debug?.functions.filter((f) => /^vector\d+$/.test(f.name)).map((f) => f.address) : []);
     this.#blocks = Uint32Array.from(blocks);
     this.#before = Uint32Array.from(before);
   }
@@ -54,8 +57,15 @@ export class TargetTrace {
     return end;
   }
 
-  /** The moment before the target's instruction `number`. */
+  /**
+   * The moment before the target's instruction `number`. The first instruction of an interrupt entry is no such moment (at its count the machine
+   * still stands before the interrupted instruction): the second stands for it.
+   */
   moment(number: number): Moment {
+    const moment = this.#momentAt(number);
+    return this.#entries.has(moment.eip) && number + 1 < this.instructions ? this.#momentAt(number + 1) : moment;
+  }
+  #momentAt(number: number): Moment {
     let low = 0, high = this.#blocks.length - 1;
     while (low < high) {
       const middle = (low + high + 1) >> 1;
