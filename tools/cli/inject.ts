@@ -48,7 +48,7 @@ export async function inject(file: string | undefined, options: InjectOptions): 
     progress: (done, total) => {
       if (first < 0) first = done;
       const rate = (done - first) / ((performance.now() - started) / 1000);
-      const text = `${done}/${total}  ${rate.toFixed(1)}/s  ETA ${rate > 0 ? Math.ceil((total - done) / rate) : '?'} s`;
+      const text = `${done}/${total}${rate > 0 ? `  ${rate.toFixed(1)}/s  ETA ${Math.ceil((total - done) / rate)} s` : ''}`;
       if (terminal) process.stderr.write(`\r\x1b[K${text}${done === total ? '\r\x1b[K' : ''}`);
       else if (done === total || done % 600 < 12) process.stderr.write(`${text}\n`);
     },

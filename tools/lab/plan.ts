@@ -28,7 +28,7 @@ export function makePlan(spec: Spec, golden: Golden, trace: Trace, pages: OwnPag
       golden, trace, target, trigger: spec.trigger, random: new Random(spec.seed, index),
       pages: (cr3) => pages.get(target.name === KERNEL ? 0 : cr3) ?? [],
     });
-    return { index, target: target.name, model: model.name, fault };
+    return { index, target: model.strikes ?? target.name, model: model.name, fault };
   });
   return { points, idle, instructions: new Map(all.map(({ name, instructions }) => [name, instructions])) };
 }

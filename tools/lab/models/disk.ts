@@ -3,7 +3,7 @@ import type { FaultModel } from './model.ts';
 import { TriggerError } from './model.ts';
 
 export const diskError: FaultModel = {
-  name: 'disk.error', about: 'one transfer of the disk fails with an I/O error', kernel: false,
+  name: 'disk.error', about: 'one transfer of the disk fails with an I/O error', kernel: false, strikes: 'disk',
   plan({ trace, trigger, random }) {
     const { transfers } = trace;
     if (transfers.length === 0) return undefined;

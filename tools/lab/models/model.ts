@@ -41,6 +41,8 @@ export interface FaultModel {
   readonly about: string;
   /** May strike ring 0. */
   readonly kernel: boolean;
+  /** What it strikes when that is not the target. */
+  readonly strikes?: string;
   /** undefined: there is no such point (nothing to break); the row is `not-activated`. */
   plan(context: PlanContext): Fault | undefined;
   /** Does it. False: it turned out not to be possible. A result that is a function is called when the experiment is over. */
