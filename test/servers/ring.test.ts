@@ -246,4 +246,73 @@ describe('ring', () => {
       expect(g.fn['freeSlots']!(o)).toBe(RING.slots);
     }), { numRuns: 200 });
   });
+
+  it('serves every request exactly once when each side acts at any barrier of the other, and workers die at any barrier of their own', async () => {
+    const g = await start();
+    const OWNER = ['post', 'reap'] as const, WORKER = ['take', 'done', 'die'] as const;
+    const cut = <T extends string>(what: readonly T[]) => fc.record({ at: fc.nat({ max: 9 }), what: fc.array(fc.constantFrom(...what), { minLength: 1, maxLength: 5 }) });
+    const step = fc.oneof(
+      fc.record({ do: fc.constantFrom(...OWNER), cuts: fc.array(cut(WORKER), { maxLength: 2 }) }),
+      fc.record({ do: fc.constantFrom(...WORKER), cuts: fc.array(cut([...OWNER, 'die'] as const), { maxLength: 2 }) }),
+    );
+    const death = new Error('the worker dies');
+    fc.assert(fc.property(fc.array(step, { maxLength: 40, size: 'max' }), (steps) => {
+      g.u8.fill(0, REQUEST, REQUEST + 0x3000);
+      g.u8.fill(0, HEAP, HEAP + 0x20000);
+      g.onBarrier = undefined; // of a run that failed
+      g.fn['init']!(HEAP, 0x400000);
+      let epoch = 1, op = 0, working = false;
+      const o = g.fn['owner']!(0, REQUEST, STATUS, 1);
+      let w = g.fn['worker']!(1, REQUEST, STATUS, epoch);
+      let held: { slot: number; op: number }[] = [];
+      const answered = new Map<number, number>();
+      const attach = (): void => { held = []; epoch++; w = g.fn['worker']!(1, REQUEST, STATUS, epoch); };
+      const act: Record<string, () => void> = {
+        post: () => { const n = g.fn['claim']!(o, op + 1, op + 1); if (n >= 0) { op++; g.fn['post']!(o, n); } },
+        reap: () => {
+          g.fn['reap']!(o);
+          for (let n = g.fn['poll']!(o); n >= 0; n = g.fn['poll']!(o)) {
+            const cookie = g.fn['slotCookie']!(o, n);
+            expect(g.fn['slotResult']!(o, n)).toBe(cookie * 3);
+            answered.set(cookie, (answered.get(cookie) ?? 0) + 1);
+            g.fn['slotRelease']!(o, n);
+          }
+        },
+        take: () => {
+          const slot = g.fn['take']!(w);
+          if (slot < 0) return;
+          const taken = g.fn['takenOp']!();
+          expect(held.map((h) => h.op), 'a request in work is not handed out again').not.toContain(taken);
+          held.push({ slot, op: taken });
+        },
+        done: () => { const h = held.shift(); if (h) g.fn['complete']!(w, h.slot, 0, h.op * 3); },
+        die: () => { if (working) throw death; attach(); },
+      };
+      // Every slot has an answered request behind it.
+      for (let k = 0; k < RING.slots; k++) act['post']!();
+      for (let k = 0; k < RING.slots; k++) { act['take']!(); act['done']!(); }
+      act['reap']!();
+      for (const { do: what, cuts } of steps) {
+        let barrier = 0;
+        working = what === 'take' || what === 'done';
+        if (what !== 'die') g.onBarrier = () => {
+          const now = barrier++, saved = g.onBarrier;
+          g.onBarrier = undefined; // what comes in between is not cut itself
+          for (const c of cuts) if (c.at === now) for (const one of c.what) act[one]!();
+          g.onBarrier = saved;
+        };
+        try { act[what]!(); } catch (problem) {
+          if (problem !== death) throw problem;
+          working = false;
+          g.onBarrier = undefined;
+          attach();
+        }
+        g.onBarrier = undefined;
+        working = false;
+      }
+      for (let quiet = 0; quiet < 3; quiet++) { act['reap']!(); for (let before = -1; before !== held.length;) { before = held.length; act['take']!(); } while (held.length > 0) act['done']!(); act['reap']!(); }
+      for (let n = 1; n <= op; n++) expect(answered.get(n), `request ${n}`).toBe(1);
+      expect(g.fn['freeSlots']!(o)).toBe(RING.slots);
+    }), { numRuns: 300 });
+  });
 });

@@ -6,7 +6,7 @@
  * FS.ops.open -> FS_OPEN. A list of names gives each its index (SERVERS_FS = 3) and _COUNT. TAG fields give _SHIFT and _MASK.
  * Numbers are u32 so that they mix with addresses; as i32 they need a cast.
  */
-import { mkdirSync, readdirSync, readFileSync, writeFileSync, existsSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { REPOSITORY_ROOT } from '../../vm/entry.ts';
@@ -89,7 +89,9 @@ export async function generate(): Promise<void> {
   mkdirSync(out, { recursive: true });
   const put = (file: string, text: string): void => {
     const f = path.join(out, file);
-    if (!existsSync(f) || readFileSync(f, 'utf8') !== text) writeFileSync(f, text);
+    if (existsSync(f) && readFileSync(f, 'utf8') === text) return;
+    writeFileSync(`${f}.${process.pid}`, text); // another process may be compiling with it
+    renameSync(`${f}.${process.pid}`, f);
   };
   put('abi.ts', await dataModule('The kernel ABI.', 'microkernel/abi'));
   put('protocols.ts', await dataModule('The protocols between servers.', 'servers/protocols'));
