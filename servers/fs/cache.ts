@@ -9,7 +9,7 @@
  * block is outstanding; META slots carry the checksum of their content, verified once in each request that uses them.
  * A pointer from slotAddress is good until the next `pause`, unless the slot is pinned. Every function marked (pauses) may pause.
  */
-import { checksum } from './checksum';
+import { checksum, matches } from './checksum';
 import { DEVICE_FLUSH, DEVICE_READ, DEVICE_WRITE, pause, reserve, submit, windowClose, windowOpen } from './host';
 import { SLOT_BYTES, slotTable } from './state';
 import { EIO } from '../lib/errno';
@@ -287,7 +287,7 @@ export function readMeta(block: u32): i32 {
     windowClose();
     p.verified = serial;
   } else if (p.verified != serial) {
-    if (checksum(slotAddress(s), 1 << blockShift) != load<u32>(entry(s), SUM)) {
+    if (!matches(slotAddress(s), 1 << blockShift, load<u32>(entry(s), SUM))) {
       checksumFailures++;
       if ((flags & DIRTY) != 0 || p.pins != 0 || p.io != 0) return -EIO; // the only copy is damaged
       drop(s); // the disk still has it

@@ -11,7 +11,7 @@
  *   redo record: {lsn, bytes, blocks, check} · Head x blocks {block, slot, sum, runs} each followed by its runs {offset u16, bytes u16, data}
  *                · state runs {offset u32, bytes u32, data}, bytes 0 ends · all padded to 4
  */
-import { changed, checksum, wordChange } from './checksum';
+import { changed, checksum, wordChange, matches, proveSound } from './checksum';
 import { EIO } from '../lib/errno';
 import { current, pause, reserve, windowClose, windowOpen } from './host';
 import { VALID, adoptSlot, forget, markDirty, pin, prepare, readMeta, settle, slotAddress, slotBlock, slotFlags, slotSum, take, unpin } from './cache';
@@ -156,6 +156,7 @@ export function commitStep(op: Op | null, status: i32): void {
   store<u32>(redo, bytes, RECORD_BYTES);
   store<u32>(redo, count, RECORD_BLOCKS);
   store<u32>(redo, checksum(redo + RECORD_HEAD, bytes - RECORD_HEAD) ^ lsn, RECORD_CHECK);
+  proveSound();
   store<u32>(state, lsn, HEADER_LSN); // the commit
   applyRecord(false);
   store<u32>(state, lsn, HEADER_APPLIED);
@@ -234,7 +235,7 @@ function applyRecord(verify: bool): bool {
       memory.copy(page + offset, at + 4, bytes);
       at += 4 + bytes;
     }
-    if (slotBlock(slot) != block || (verify && checksum(page, blockBytes) != sum)) return false;
+    if (slotBlock(slot) != block || (verify && !matches(page, blockBytes, sum))) return false;
     markDirty(slot, true, sum);
   }
   while (load<u32>(at, 4) != 0) {
@@ -253,7 +254,7 @@ export function replay(): i32 {
   if (lsn == load<u32>(state, HEADER_APPLIED)) return 0;
   const bytes = load<u32>(redo, RECORD_BYTES), blocks = load<u32>(redo, RECORD_BLOCKS);
   if (load<u32>(redo, RECORD_LSN) != lsn || bytes > redoBytes || bytes < RECORD_HEAD || (bytes & 3) != 0 || blocks > SHADOWS) return -EIO;
-  if (load<u32>(redo, RECORD_CHECK) != (checksum(redo + RECORD_HEAD, bytes - RECORD_HEAD) ^ lsn)) return -EIO;
+  if (!matches(redo + RECORD_HEAD, bytes - RECORD_HEAD, load<u32>(redo, RECORD_CHECK) ^ lsn)) return -EIO;
   windowOpen();
   const done = reclaim() && applyRecord(true);
   if (done) store<u32>(state, lsn, HEADER_APPLIED);

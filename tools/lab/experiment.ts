@@ -21,6 +21,8 @@ import { BEGIN, type Workload } from './workload.ts';
 /** Over how many golden runs, in instructions, a run is a hang; and in virtual time. */
 export const HANG_FACTOR = 10;
 const HANG_NS = 60e9;
+/** So often may thousands of timer ticks in a row wake nobody. */
+const MAX_WAITS = 3;
 /** Tier 0 alone: an experiment is over before regions pay for their compilation (measured: 26 ms of CPU time each, 240 ms with the JIT). */
 const EXPERIMENT_ENGINE = { jit: 'off' } as const;
 /** A restart that is not over after so many instructions is waited for no longer than the hang limit; polling step. */
@@ -148,6 +150,7 @@ export class Executor {
     const limit = golden.length * HANG_FACTOR, limitNs = subject.startNs + golden.ns * HANG_FACTOR + HANG_NS;
     let rung = Math.floor(fault.offset / RUNG), step = 1, recoveredAt: number | undefined, end: 'poweroff' | 'machine-down' | 'stuck' | 'converged' | undefined, stateHash = '';
     const down = new Set<number>();
+    let waits = 0;
     while (end === undefined) {
       const looking = this.#events.length === 0 && rung + step - 1 < golden.rungs.length;
       const next = looking ? (rung + step) * RUNG : limit;
@@ -163,7 +166,7 @@ export class Executor {
         if (settled.pause === 'limit' || settled.pause === 'hook') continue;
       }
       if (machine.stopReason !== undefined) end = machine.stopReason === 'poweroff' ? 'poweroff' : 'machine-down';
-      else if (pause === 'idle') end = 'stuck';
+      else if (pause === 'idle' || (pause === 'waiting' && ++waits >= MAX_WAITS)) end = 'stuck';
       else if (subject.offset >= limit || machine.virtualNs > limitNs) end = 'stuck';
       else if (looking && subject.offset === next) {
         rung += step;
