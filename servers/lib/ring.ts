@@ -9,7 +9,7 @@
  * Death of the worker: its successor announces its epoch in the status header and rings. The owner posts every entry taken by another epoch
  * again (same id and key, next seq) and counts it in `reposted`; entries done by the dead one stay done.
  * Death of the worker for good: the supervisor marks the status half failed and every entry, present and future, is answered RING_GONE.
- * A request that killed two workers is answered RING_POISON by the supervisor.
+ * A request that killed two workers is answered RING_POISON by the supervisor, one that nobody knows how far it came RING_RESTART.
  * Death of the owner: the successor adopts what is in flight as orphans, whose results are dropped; `waitOrphans` before memory that they
  * may still write to is used again.
  */

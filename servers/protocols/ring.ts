@@ -12,7 +12,8 @@
  * Entries that were posted when a worker attached are taken in the order of their ids, which is the order of posting.
  * `reposted` counts entries posted again. `running` is 1 + the slot whose request the worker's Thread works on at this very moment (0: none): if
  * it dies there, that request alone gets a strike. `failed` is written by the supervisor when it gives the worker up for good: the owner answers
- * everything with `gone`. `poison` is the supervisor's answer to a request that killed its worker twice. Both are i32 below every errno.
+ * everything with `gone`. `poison` is the supervisor's answer to a request that killed its worker twice, `restart` (r0 = the new epoch) to one that a worker without journal may have
+ * done halfway. All three are i32 below every errno.
  * After posting, the owner signals the worker's Notify (doorbell bit); after completing, the worker signals the owner's.
  */
 export const RING = {
@@ -30,4 +31,5 @@ export const RING = {
   flags: { readonly: 1 },
   poison: 0xffffeffe, // -4098
   gone: 0xffffeffd, // -4099
+  restart: 0xffffeffc, // -4100
 } as const;

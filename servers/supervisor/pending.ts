@@ -2,12 +2,13 @@
  * What is pending at a server, seen from outside: the rings it works, in the supervisor's own mapping. Everything read here is an allegation of one
  * of the two sides and only steers what the supervisor does to that side.
  *
- * The decision for each pending entry of a dead worker:
- *   - done (its status says so)          -> nothing: the owner takes the answer
- *   - killed two workers while running   -> RING_POISON, written by the supervisor in the place of the dead worker
- *   - worker given up for good           -> RING_GONE, by the owner itself, on the mark `failed`
- *   - all others                         -> posted again by the owner when the next epoch attaches (servers/lib/ring.ts); the worker takes them in
+ * The decision for each entry that a dead worker had taken and not answered (`decide`):
+ *   - worker given up for good           -> gone: by the owner itself, on the mark `failed`
+ *   - it ran at two deaths               -> poison, written by the supervisor in the place of the dead worker
+ *   - worker with a journal, or READONLY -> again: posted again by the owner when the next epoch attaches (servers/lib/ring.ts); the worker takes them in
  *                                           the order of their ids and answers a key that was committed before with the stored reply
+ *   - else                               -> restart, with the new epoch: nobody knows how far it came
+ * (A worker has a journal when it can tell what it did before: all present ones; NO_JOURNAL in the manifest says otherwise.)
  *
  * Hangs: an entry that is not taken, or taken and not answered, for `boundNs` of its ring. Operations that wait for the outside world are exempt.
  *
@@ -17,16 +18,16 @@
 import { barrier } from 'kintsugi/x86';
 import { ERR_OK } from 'kintsugi/abi';
 import {
-  RING_SLOTS, RING_REQUEST_HEADER_SIZE, RING_REQUEST_HEADER_REPOSTED, RING_REQUEST_ENTRY_SEQ, RING_REQUEST_ENTRY_ID, RING_REQUEST_ENTRY_OP, RING_REQUEST_ENTRY_SIZE,
+  RING_SLOTS, RING_REQUEST_HEADER_SIZE, RING_REQUEST_HEADER_REPOSTED, RING_REQUEST_ENTRY_SEQ, RING_REQUEST_ENTRY_ID, RING_REQUEST_ENTRY_OP, RING_REQUEST_ENTRY_FLAGS, RING_REQUEST_ENTRY_SIZE,
   RING_STATUS_HEADER_SIZE, RING_STATUS_HEADER_DONE, RING_STATUS_HEADER_RUNNING, RING_STATUS_HEADER_FAILED, RING_STATUS_ENTRY_SEQ, RING_STATUS_ENTRY_STATE,
   RING_STATUS_ENTRY_EPOCH, RING_STATUS_ENTRY_STATUS, RING_STATUS_ENTRY_R0, RING_STATUS_ENTRY_R1, RING_STATUS_ENTRY_R2, RING_STATUS_ENTRY_R3,
-  RING_STATUS_ENTRY_SIZE, RING_STATE_TAKEN, RING_STATE_DONE, RING_POISON,
+  RING_STATUS_ENTRY_SIZE, RING_STATE_TAKEN, RING_STATE_DONE, RING_POISON, RING_RESTART, RING_FLAGS_READONLY,
 } from 'kintsugi/protocols';
 import * as sys from '../lib/sys';
 import { line } from '../lib/fmt';
 import { print } from '../lib/console';
 import { ownSpace } from '../lib/startup';
-import { Server, ringAt, ringCount, MAX_RINGS, STATE_UP, STRIKES_AT } from './tables';
+import { Server, ringAt, ringCount, MAX_RINGS, NO_JOURNAL, STATE_UP, STRIKES_AT } from './tables';
 import { journalAt } from './journal';
 
 const VIEW: usize = 0x63000000;
@@ -82,16 +83,41 @@ export function redelivered(): u32 {
   return sum;
 }
 
-// ---- poison ---------------------------------------------------------------------------------------------------------------------------
+// ---- decisions ---------------------------------------------------------------------------------------------------------------------------
 
-/** The server died by its own doing, and is stopped: the request it was running gets a strike, at the second it is answered with poison. */
-export function strike(s: Server): void {
+export const AGAIN: u32 = 0;
+export const RESTARTED: u32 = 1;
+export const POISONED: u32 = 2;
+export const GONE: u32 = 3;
+/** What becomes of an entry that was taken and not answered. */
+export function decide(comesBack: bool, strikes: u32, journal: bool, readonly: bool): u32 {
+  if (!comesBack) return GONE;
+  if (strikes >= DEADLY) return POISONED;
+  return journal || readonly ? AGAIN : RESTARTED;
+}
+/**
+ * A server is dead and stopped: decides for each entry it had taken. `guilty`: by its own doing, so the request it was running gets a strike.
+ * Doing it twice for one death (a supervisor that died in between) is doing it once.
+ */
+export function settlePending(s: Server, guilty: bool, comesBack: bool): void {
   for (let n: u32 = 0; n < ringCount(); n++) {
     if (!works(n, s)) continue;
-    const slot = load<u32>(statusOf(n), RING_STATUS_HEADER_RUNNING) - 1;
-    if (slot >= RING_SLOTS || !isTaken(n, slot) || load<u32>(answerOf(n, slot), RING_STATUS_ENTRY_EPOCH) != s.epoch) continue;
-    if (strikesOf(n, load<u32>(entryOf(n, slot), RING_REQUEST_ENTRY_ID), s.generation) >= DEADLY) poison(s, n, slot);
+    const running = load<u32>(statusOf(n), RING_STATUS_HEADER_RUNNING) - 1;
+    let answered = false;
+    for (let k: u32 = 0; k < RING_SLOTS; k++) {
+      if (!isTaken(n, k) || load<u32>(answerOf(n, k), RING_STATUS_ENTRY_EPOCH) != s.epoch) continue;
+      const e = entryOf(n, k);
+      const strikes: u32 = guilty && k == running ? strikesOf(n, load<u32>(e, RING_REQUEST_ENTRY_ID), s.generation) : 0;
+      const what = decide(comesBack, strikes, (s.flags & NO_JOURNAL) == 0, (load<u32>(e, RING_REQUEST_ENTRY_FLAGS) & RING_FLAGS_READONLY) != 0);
+      if (what == POISONED) {
+        answerFor(n, k, RING_POISON, 0);
+        answered = true;
+        print(line().str(s.name).lit(': operation ').dec(load<u32>(e, RING_REQUEST_ENTRY_OP)).lit(' of ').str(ringAt(n).owner.name).lit(' is poison: it ran at two deaths, refused'));
+      } else if (what == RESTARTED) { answerFor(n, k, RING_RESTART, s.epoch + 1); answered = true; }
+    }
+    if (answered) sys.notify(ringAt(n).owner.notify, <u32>1 << ringAt(n).ownerLocal);
   }
+  if (!comesBack) abandonRings(s);
 }
 /** Counts one for this death. Again for the same death (a supervisor that died in between) it counts nothing. */
 function strikesOf(ring: u32, id: u32, generation: u32): u32 {
@@ -114,21 +140,19 @@ function strikesOf(ring: u32, id: u32, generation: u32): u32 {
   }
   return load<u32>(p, 8);
 }
-/** In the place of the dead worker. */
-function poison(s: Server, ring: u32, slot: u32): void {
-  const a = answerOf(ring, slot), r = ringAt(ring), status = statusOf(ring);
-  store<u32>(a, RING_POISON, RING_STATUS_ENTRY_STATUS);
-  store<u32>(a, 0, RING_STATUS_ENTRY_R0); store<u32>(a, 0, RING_STATUS_ENTRY_R1); store<u32>(a, 0, RING_STATUS_ENTRY_R2); store<u32>(a, 0, RING_STATUS_ENTRY_R3);
+/** Answers in the place of the dead worker. */
+function answerFor(ring: u32, slot: u32, answer: u32, r0: u32): void {
+  const a = answerOf(ring, slot), status = statusOf(ring);
+  store<u32>(a, answer, RING_STATUS_ENTRY_STATUS);
+  store<u32>(a, r0, RING_STATUS_ENTRY_R0); store<u32>(a, 0, RING_STATUS_ENTRY_R1); store<u32>(a, 0, RING_STATUS_ENTRY_R2); store<u32>(a, 0, RING_STATUS_ENTRY_R3);
   barrier();
   store<u32>(a, RING_STATE_DONE, RING_STATUS_ENTRY_STATE);
   barrier();
   store<u32>(status, load<u32>(status, RING_STATUS_HEADER_DONE) + 1, RING_STATUS_HEADER_DONE);
   barrier();
-  sys.notify(r.owner.notify, <u32>1 << r.ownerLocal);
-  print(line().str(s.name).lit(': operation ').dec(load<u32>(entryOf(ring, slot), RING_REQUEST_ENTRY_OP)).lit(' of ').str(r.owner.name).lit(' is poison: it ran at two deaths, refused'));
 }
 /** The server will not come back: its clients learn it. */
-export function abandonRings(s: Server): void {
+function abandonRings(s: Server): void {
   for (let n: u32 = 0; n < ringCount(); n++) {
     if (!works(n, s)) continue;
     store<u32>(statusOf(n), 1, RING_STATUS_HEADER_FAILED);

@@ -24,7 +24,7 @@ import { Server, resetTargets, serverOf, serverAt, serverCount, CALLABLE, PCI_BL
 import { attachServer, build, prepare, start, regrantThread, blockFunction, failedStatus, failedStep } from './incarnation';
 import { publish, drain, tellFailed, tellPhases } from './report';
 import { pciQuiet, pciMaster } from './pci';
-import { inService, strike, abandonRings, forgiveAll } from './pending';
+import { inService, settlePending, forgiveAll } from './pending';
 import { readSigns, tellRestart, report, send } from './telemetry';
 import { CAUSE_KILL, causeOf, globals, journalCause, journalPhase, PHASES, PHASE_SERVED, PHASE_DETECTED, PHASE_STOPPED, PHASE_QUIET, PHASE_REVOKED, PHASE_BUILT, PHASE_STARTED, PHASE_DONE } from './journal';
 
@@ -73,15 +73,18 @@ export function restart(s: Server, cause: u32, address: u32): void {
   phase(s, PHASE_DETECTED);
   quiet(s);
   forgiveAll();
-  if ((s.flags & CALLABLE) != 0) { // its programs would lose their state with it: CAVEATS
-    giveUp(s, 'has no journal yet');
-    return;
+  decideAndRevive(s, cause);
+}
+/** Every pending request gets its decision before the next incarnation runs. */
+function decideAndRevive(s: Server, cause: u32): void {
+  const guilty = cause != CAUSE_KILL;
+  if (guilty && s.struck != s.generation) { s.struck = s.generation; s.strikes++; }
+  if ((s.flags & CALLABLE) != 0) giveUp(s, 'has no journal yet'); // its programs would lose their state with it: CAVEATS
+  else if (guilty && s.strikes > MAX_DEATHS) giveUp(s, 'died too often');
+  else {
+    settlePending(s, guilty, true);
+    revive(s);
   }
-  if (cause != CAUSE_KILL) {
-    strike(s);
-    if (++s.strikes > MAX_DEATHS) { giveUp(s, 'died too often'); return; }
-  }
-  revive(s);
 }
 /** Stops it and its devices. */
 function quiet(s: Server): void {
@@ -129,10 +132,8 @@ export function takeOver(): void {
     s.twinReady = 0; s.twinFailed = 0;
     if (s.twinUntyped != 0) sys.untypedRevoke(s.twinUntyped);
     if (s.state_ != STATE_DEAD) continue;
-    if ((s.flags & CALLABLE) != 0) { giveUp(s, 'has no journal yet'); continue; }
     quiet(s);
-    if (causeOf(s.number) != CAUSE_KILL) strike(s);
-    revive(s);
+    decideAndRevive(s, causeOf(s.number));
   }
   regrantThread(serverOf(SERVERS_PROCESS), SERVERS_SUPERVISOR, ownThread);
 }
@@ -155,7 +156,7 @@ export function refill(): bool {
 function giveUp(s: Server, why: string): void {
   s.state_ = STATE_FAILED;
   publish(s);
-  abandonRings(s);
+  settlePending(s, false, false);
   send(report().lit('{"failed":"').str(s.name).lit('","why":"').lit(why).lit('"}'));
   print(line().str(s.name).lit(' is given up: ').lit(why));
 }

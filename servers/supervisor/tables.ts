@@ -26,6 +26,7 @@ export const CALLABLE: u32 = 1; // has an Endpoint that programs call, Replies a
 export const LEGACY_UART: u32 = 2; // device: ports `port`..+8 and line `irq`
 export const PCI_BLOCK: u32 = 4; // device: the virtio-blk function
 export const USES_CACHE: u32 = 8; // device may reach the cache of fs by DMA
+export const NO_JOURNAL: u32 = 16; // cannot tell what its predecessor did of a request
 
 @unmanaged @final export class Server {
   number: u32; name: usize; module: usize; // NUL-terminated byte strings
@@ -43,6 +44,7 @@ export const USES_CACHE: u32 = 8; // device may reach the cache of fs by DMA
   twinUntyped: u32; twin: Target; twinReady: u32; twinFailed: u32; spare: u32; // the next incarnation, prepared up to what touches state and rings
   generation: u32; epoch: u32; restarts: u32; startNs: u64; readyNs: u64;
   strikes: u32; // deaths within the restart-intensity period
+  struck: u32; // generation of the last one counted
   lastDeathNs: u64;
   firstDeathNs: u64; // of that period
   phase: u32; // of a restart in progress (journal.ts)

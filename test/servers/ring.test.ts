@@ -315,4 +315,17 @@ describe('ring', () => {
       expect(g.fn['freeSlots']!(o)).toBe(RING.slots);
     }), { numRuns: 300 });
   });
+
+  it('answers everything, present and future, GONE when the supervisor marked the worker failed', async () => {
+    const g = await start();
+    const o = g.fn['owner']!(0, REQUEST, STATUS, 1), w = g.fn['worker']!(1, REQUEST, STATUS, 1);
+    const a = post(g, o, 1), b = post(g, o, 2);
+    g.fn['take']!(w);
+    g.u32[(STATUS + RING.status.header.failed) >>> 2] = 1;
+    expect(g.fn['reap']!(o)).toBe(2);
+    const c = post(g, o, 3);
+    for (const slot of [a, b, c]) expect(g.fn['slotStatus']!(o, slot) >>> 0).toBe(RING.gone);
+    for (let n = g.fn['poll']!(o); n >= 0; n = g.fn['poll']!(o)) g.fn['slotRelease']!(o, n);
+    expect(g.fn['freeSlots']!(o)).toBe(RING.slots);
+  });
 });

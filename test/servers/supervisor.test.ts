@@ -6,6 +6,7 @@ import { KernelModel, Blocked, Untyped, Table, Space, Frames, Thread, Device, No
 import { BOOTINFO } from '../../microkernel/abi/bootinfo.ts';
 import { VM_MAP } from '../../microkernel/abi/layout.ts';
 import { OBJECTS } from '../../microkernel/abi/objects.ts';
+import { RING } from '../../servers/protocols/ring.ts';
 import { STARTUP, ROLE, REGION, SERVERS, SERVER_TABLE, SUPERVISOR_BITS, LOG } from '../../servers/protocols/startup.ts';
 
 const MODULES = ['supervisor', 'process', 'fs', 'tty', 'uart', 'virtio-blk'];
@@ -359,5 +360,70 @@ describe('supervisor', () => {
       const mine = (1 << number(name as (typeof SERVERS)[number])) | SUPERVISOR_BITS.log;
       if (name === 'process') expect(c.badge & ~mine).not.toBe(0); else expect(c.badge).toBe(mine);
     }
+  });
+});
+
+// Ring 0 of the manifest: process posts, fs serves. The test writes both halves where the supervisor has them mapped.
+describe('the decision for what a dead worker had taken', () => {
+  const VIEW = 0x63000000, STATUS = VIEW + 0x2000, FLAGS_OF_FS = VM_MAP.state + 0x1000 + 3 * 512 + 12, NO_JOURNAL = 16;
+  const { request, status, state } = RING;
+  const words = (m: Machine): DataView => new DataView(m.kernel.process!.u8.buffer);
+  /** Slot `slot` holds request `id`: posted, and by now in `is` under `epoch`. */
+  function entry(m: Machine, slot: number, id: number, is: 'posted' | 'taken' | 'done', epoch: number, readonly = false): void {
+    const v = words(m), e = VIEW + request.header.size + slot * request.entry.size, a = STATUS + status.header.size + slot * status.entry.size;
+    v.setUint32(e + request.entry.seq, id, true); v.setUint32(e + request.entry.id, id, true); v.setUint32(e + request.entry.op, 4, true); v.setUint32(e + request.entry.flags, readonly ? RING.flags.readonly : 0, true);
+    v.setUint32(a + status.entry.seq, is === 'posted' ? id - 1 : id, true); v.setUint32(a + status.entry.state, is === 'taken' ? state.taken : state.done, true);
+    v.setUint32(a + status.entry.epoch, epoch, true); v.setUint32(a + status.entry.status, 0, true);
+  }
+  const running = (m: Machine, slot: number): void => words(m).setUint32(STATUS + status.header.running, slot + 1, true);
+  const look = (m: Machine, slot: number): { state: number; status: number; r0: number } => {
+    const v = words(m), a = STATUS + status.header.size + slot * status.entry.size;
+    return { state: v.getUint32(a + status.entry.state, true), status: v.getUint32(a + status.entry.status, true), r0: v.getUint32(a + status.entry.r0, true) };
+  };
+  const knocks = (m: Machine): number => (threads(m).get('process')!.notify as Notify).bits;
+  const die: Event = { badge: number('fs'), words: [14, 6, 0x08048123, 0xdeadbeef, 0, 0, 0] };
+  const kill: Event = { bits: (1 << (16 + number('fs'))) >>> 0 };
+  const up = bits('virtio-blk', 'uart0', 'uart1', 'fs', 'tty', 'process');
+
+  it('leaves what is answered, not taken, or can be done again to the ring: the owner posts it again', async () => {
+    const m = await boot();
+    m.run([up, { run: () => { entry(m, 0, 5, 'done', 1); entry(m, 1, 6, 'taken', 1); entry(m, 2, 7, 'posted', 0); running(m, 1); } }, die,
+      { run: () => { expect([0, 1, 2].map((n) => look(m, n).state)).toEqual([state.done, state.taken, state.done]); expect(look(m, 1).status).toBe(0); expect(knocks(m) & 1).toBe(0); } }, bits('fs')]);
+    expect(m.kernel.failures).toEqual([]);
+  });
+  it('poisons the request that ran at two deaths, and only that one', async () => {
+    const m = await boot();
+    m.run([up, { run: () => { entry(m, 1, 6, 'taken', 1); entry(m, 2, 7, 'taken', 1); running(m, 1); } }, die, bits('fs'),
+      { run: () => { entry(m, 1, 8, 'taken', 2); words(m).setUint32(VIEW + request.header.size + request.entry.size + request.entry.id, 6, true); entry(m, 2, 9, 'taken', 2); running(m, 1); } }, die,
+      { run: () => {
+        expect(look(m, 1)).toMatchObject({ state: state.done, status: RING.poison });
+        expect(look(m, 2).state).toBe(state.taken);
+        expect(words(m).getUint32(STATUS + status.header.done, true)).toBe(1);
+        expect(knocks(m) & 1).toBe(1);
+      } }, bits('fs')]);
+    expect(m.console()).toContain('fs: operation 4 of process is poison');
+    expect(m.kernel.failures).toEqual([]);
+  });
+  it('gives no strike for a kill on request, nor to a request that only waited', async () => {
+    const m = await boot();
+    const again = (epoch: number, is: number): Event => ({ run: () => { entry(m, 1, 6, 'taken', epoch); entry(m, 2, 7, 'taken', epoch); running(m, is); } });
+    m.run([up, again(1, 1), kill, bits('fs'), again(2, 1), kill, bits('fs'), again(3, 1), die, bits('fs'), again(4, 2), die, { run: () => { expect(look(m, 1).state).toBe(state.taken); expect(look(m, 2).state).toBe(state.taken); } }, bits('fs')]);
+    expect(m.console()).not.toContain('poison');
+  });
+  it('answers RESTART with the new epoch for a worker without journal, but lets it do READONLY operations again', async () => {
+    const m = await boot();
+    m.run([up, { run: () => { words(m).setUint32(FLAGS_OF_FS, NO_JOURNAL, true); entry(m, 1, 6, 'taken', 1); entry(m, 2, 7, 'taken', 1, true); entry(m, 3, 8, 'posted', 0); } }, kill,
+      { run: () => {
+        expect(look(m, 1)).toEqual({ state: state.done, status: RING.restart, r0: 2 });
+        expect(look(m, 2).state).toBe(state.taken);
+        expect(look(m, 3).status).toBe(0);
+        expect(knocks(m) & 1).toBe(1);
+      } }, bits('fs')]);
+    expect(m.kernel.failures).toEqual([]);
+  });
+  it('marks the ring of a server that is given up, and rings its owner', async () => {
+    const m = await boot();
+    m.run([up, die, die, die, die, die, { run: () => expect(words(m).getUint32(STATUS + status.header.failed, true)).toBe(0) }, die, { run: () => { expect(words(m).getUint32(STATUS + status.header.failed, true)).toBe(1); expect(knocks(m) & 1).toBe(1); } }]);
+    expect(m.console()).toContain('fs is given up: died too often');
   });
 });
