@@ -316,19 +316,21 @@ export function markDirty(slot: u32, meta: bool, sum: u32): void {
   if (meta) p.verified = serial;
   setEntry(slot, slotBlock(slot), VALID | DIRTY | (meta ? META : 0), sum);
 }
-/** Not in the window. Forgets a block whose content no longer counts (it was freed, or its claim was aborted). */
-export function forget(block: u32): void {
+/** In the window. Forgets a block whose content no longer counts (it was freed, or its claim was aborted). */
+export function forgetBlock(block: u32): void {
   const s = find(block);
   if (s < 0) return;
   const p = slotOf(s);
-  if (p.io != 0 || p.pins != 0) { // the transfer keeps the slot; what it leaves behind is unimportant, but no longer metadata
-    windowOpen();
-    setEntry(s, block, slotFlags(s) & VALID, 0);
-    windowClose();
-    p.bits &= ~REDIRTIED;
-    return;
-  }
-  drop(s);
+  if (p.io == 0 && p.pins == 0) { discard(s); return; }
+  setEntry(s, block, slotFlags(s) & VALID, 0); // somebody keeps the slot; what is left behind is unimportant, but no longer metadata
+  p.bits &= ~REDIRTIED;
+}
+/** The same, not in the window. */
+export function forget(block: u32): void {
+  if (find(block) < 0) return;
+  windowOpen();
+  forgetBlock(block);
+  windowClose();
 }
 function drop(slot: u32): void {
   windowOpen();

@@ -6,7 +6,7 @@
  * clean by us: e2fsck decides.
  */
 import { EXT2_STATE_VALID, EXT2_SUPERBLOCK_STATE, EXT2_SUPERBLOCK_WRITE_TIME, EXT2_SUPERBLOCK_MOUNT_TIME } from 'kintsugi/protocols';
-import { cacheAttach, cacheInit, dirtySlots, droppedSlots, find, flushDevice, probe, probeStatus, writeAll, writeNow } from './cache';
+import { cacheAttach, cacheInit, dirtySlots, find, flushDevice, probe, probeStatus, writeAll, writeNow } from './cache';
 import { EIO, EROFS } from '../lib/errno';
 import { reapOrphans } from './files';
 import { now, setDeviceShift, windowClose, windowOpen } from './host';
@@ -44,7 +44,6 @@ export function mount(deviceBytes: u64, deviceReadOnly: bool, stateVa: usize, st
   }
   windowOpen();
   if (attached == 1) {
-    if (droppedSlots != 0) store<u32>(state, 1, HEADER_KEEP_DIRTY); // one of them may have been the only copy of a change
     setUnclean(load<u32>(state, HEADER_KEEP_DIRTY) != 0);
     store<u32>(state, load<u32>(state, HEADER_RESTARTS) + 1, HEADER_RESTARTS);
   } else {

@@ -9,12 +9,15 @@
  * File data does not pass through here: it is copied into the cache before the commit that makes it reachable.
  *
  *   redo record: {lsn, bytes, blocks, check} · Head x blocks {block, slot, sum, runs} each followed by its runs {offset u16, bytes u16, data}
- *                · state runs {offset u32, bytes u32, data}, bytes 0 ends · all padded to 4
+ *                · state runs {offset u32, bytes u32, data}, bytes 0 ends · ranges of freed blocks {number u32, then start u32, length u32 each} · all padded to 4
+ *
+ * Freed blocks are in the record because their cache slots must lose what they were (metadata, dirty) with the commit: a successor that took over a slot
+ * still called metadata would refuse to let its block become data.
  */
 import { changed, checksum, wordChange, matches, proveSound } from './checksum';
 import { EIO } from '../lib/errno';
 import { current, pause, reserve, windowClose, windowOpen } from './host';
-import { VALID, adoptSlot, forget, markDirty, pin, prepare, readMeta, settle, slotAddress, slotBlock, slotFlags, slotSum, take, unpin } from './cache';
+import { VALID, adoptSlot, forget, forgetBlock, markDirty, pin, prepare, readMeta, settle, slotAddress, slotBlock, slotFlags, slotSum, take, unpin } from './cache';
 import { HEADER_APPLIED, HEADER_LSN, REPLIES, REPLY_BYTES, redo, redoBytes, replies, state } from './state';
 import { Op } from './op';
 
@@ -166,10 +169,6 @@ export function commitStep(op: Op | null, status: i32): void {
 function finish(): void {
   for (let n: u32 = 0; n < count; n++) unpin(shadowAt(n).slot);
   count = 0; stateEditBytes = 0;
-  for (let n: u32 = 0; n < forgetCount; n++) {
-    const p = forgets + <usize>n * 8, start = load<u32>(p), length = load<u32>(p, 4);
-    for (let i: u32 = 0; i < length; i++) forget(start + i);
-  }
   forgetCount = 0;
   commits++;
 }
@@ -212,7 +211,11 @@ function writeRecord(): u32 {
   memory.copy(at, stateEdits, stateEditBytes);
   at += stateEditBytes;
   store<u64>(at, 0); // ends the state runs
-  return <u32>(at + 8 - redo);
+  at += 8;
+  assert(at + 4 + forgetCount * 8 <= end);
+  store<u32>(at, forgetCount);
+  memory.copy(at + 4, forgets, forgetCount * 8);
+  return <u32>(at + 4 + forgetCount * 8 - redo);
 }
 function equal16(a: usize, b: usize): bool {
   return ((load<u32>(a) ^ load<u32>(b)) | (load<u32>(a, 4) ^ load<u32>(b, 4)) | (load<u32>(a, 8) ^ load<u32>(b, 8)) | (load<u32>(a, 12) ^ load<u32>(b, 12))) == 0;
@@ -242,6 +245,13 @@ function applyRecord(verify: bool): bool {
     const bytes = load<u32>(at, 4);
     memory.copy(state + load<u32>(at), at + 8, bytes);
     at += 8 + bytes;
+  }
+  at += 8;
+  const ranges = load<u32>(at);
+  for (let n: u32 = 0; n < ranges; n++) {
+    const start = load<u32>(at, 4), length = load<u32>(at, 8);
+    for (let i: u32 = 0; i < length; i++) forgetBlock(start + i);
+    at += 8;
   }
   return true;
 }

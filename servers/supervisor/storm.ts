@@ -2,7 +2,7 @@
  * A kill storm on order, for demonstrations and tests: `storm=KILLS:PERIOD_US:SEED:NAME+NAME...` on the command line.
  *
  * Every period a victim is drawn. From then on the storm looks at its rings at random moments, 5-60 us apart, and kills it as soon as a look finds
- * a request in service. After three quarters of a period of looking in vain any other victim with a request in service will do; after a whole one (at least PATIENCE;
+ * a request in service. After three quarters of a period (at least of PATIENCE) of looking in vain any other victim with a request in service will do; after a whole one (
  * eight as long as fewer than half of the kills hit a request) it kills the victim that was drawn, idle or not. The look comes by a timer interrupt, so the victim, on this CPU or
  * another, is stopped at whatever instruction it has reached. A kill is the same as `kill NAME` in a shell: nothing here knows what a server does.
  * The supervisor may be a victim; the state of the storm is in the journal.
@@ -85,8 +85,9 @@ function draw(): u32 {
 }
 
 const PATIENCE_NS: u64 = 20_000_000;
+function onePeriod(): u64 { return storm().periodNs > PATIENCE_NS ? storm().periodNs : PATIENCE_NS; }
 function patience(): u64 {
-  const s = storm(), one = s.periodNs > PATIENCE_NS ? s.periodNs : PATIENCE_NS;
+  const s = storm(), one = onePeriod();
   return s.hits * 2 < s.done ? one * 8 : one;
 }
 function isUp(s: Server): bool { return changetype<usize>(s) != 0 && s.state_ == STATE_UP; }
@@ -119,7 +120,7 @@ export function stormStep(now: u64): void {
   if (!itself) {
     if (!isUp(v) && late > patience()) { s.target = 0; s.dueNs = now; s.lookNs = now + s.periodNs; return; } // given up or absent: another one
     let busy = isUp(v) && inService(v);
-    if (!busy && late > s.periodNs - (s.periodNs >> 2)) {
+    if (!busy && late > onePeriod() - (onePeriod() >> 2)) {
       const other = anyBusy();
       if (changetype<usize>(other) != 0) { v = other; busy = true; }
     }

@@ -15,7 +15,7 @@ describe('hot restart under load', () => {
     expect(report).toMatchObject({ kills: 200, restarts: 200, lost: 0, wrongChecksums: 0, reason: 'poweroff' });
     expect(report.midRequest).toBeGreaterThanOrEqual(100);
     expect(report.redelivered).toBeGreaterThan(100);
-    for (const victim of base.victims) expect(report.victims[victim]!.restarts, victim).toBeGreaterThan(20);
+    for (const victim of base.victims) expect(report.victims[victim]!.restarts, victim).toBeGreaterThan(9);
     // Guest work, not time: a standby restart costs well under a million instructions.
     expect(report.recoveryInstructions.median).toBeLessThan(1_000_000);
     expect(Object.keys(report).slice(0, 9)).toEqual(['kills', 'midRequest', 'restarts', 'redelivered', 'lost', 'wrongChecksums', 'recoveryNs', 'recoveryInstructions', 'phases']);
