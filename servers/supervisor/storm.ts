@@ -2,9 +2,10 @@
  * A kill storm on order, for demonstrations and tests: `storm=KILLS:PERIOD_US:SEED:NAME+NAME...` on the command line.
  *
  * Every period a victim is drawn. From then on the storm looks at its rings at random moments, 5-60 us apart, and kills it as soon as a look finds
- * a request in service. After three quarters of a period (at least of PATIENCE) of looking in vain any other victim with a request in service will do; after a whole one (
- * eight as long as fewer than half of the kills hit a request) it kills the victim that was drawn, idle or not. The look comes by a timer interrupt, so the victim, on this CPU or
- * another, is stopped at whatever instruction it has reached. A kill is the same as `kill NAME` in a shell: nothing here knows what a server does.
+ * a request in service. After three quarters of a period (at least of PATIENCE) any other victim with a request in service will do; after a whole one (eight,
+ * as long as fewer than half of the kills hit a request) the one that was drawn is killed, idle or not. The look comes by a timer interrupt, so the victim,
+ * on this CPU or another, is stopped at whatever instruction it has reached. A kill is the same as `kill NAME` in a shell: nothing here knows what a
+ * server does.
  * The supervisor may be a victim; the state of the storm is in the journal.
  */
 import { SERVERS_SUPERVISOR } from 'kintsugi/protocols';
