@@ -148,7 +148,8 @@ export class Executor {
   #finish(point: Point, fault: Fault): Result {
     const { subject } = this, { machine } = subject, golden = this.#golden;
     const limit = golden.length * HANG_FACTOR, limitNs = subject.startNs + golden.ns * HANG_FACTOR + HANG_NS;
-    let rung = Math.floor(fault.offset / RUNG), step = 1, recoveredAt: number | undefined, end: 'poweroff' | 'machine-down' | 'stuck' | 'converged' | undefined, stateHash = '';
+    // From here, not from the point: a model may have run the machine on.
+    let rung = Math.floor(subject.offset / RUNG), step = 1, recoveredAt: number | undefined, end: 'poweroff' | 'machine-down' | 'stuck' | 'converged' | undefined, stateHash = '';
     const down = new Set<number>();
     let waits = 0;
     while (end === undefined) {

@@ -48,6 +48,8 @@ const kindsOf = hotKinds(HOT_FORMS());
 const LEAVE = 1;
 /** `shadow`: the next instruction is in an interrupt shadow; it has been issued; it was issued with TF set. */
 const SHADOW = { PENDING: 1, ISSUED: 2, STEPPED: 4 } as const;
+/** Soft-MMU entries that `restored` keeps. */
+const MOST_RETAINED = 8192;
 const SLICE_INSNS = 20_000, MAX_SLICE_INSNS = 1_000_000;
 
 export class Engine implements EngineInterface {
@@ -209,7 +211,8 @@ export class Engine implements EngineInterface {
   }
   restored(pages: readonly number[]): void {
     const words = this.words;
-    this.mmu.dropAllWriteEntries();
+    // Forked again and again, the views would gather entries of a thousand runs, and every clean-up looks at all of them.
+    if (this.mmu.entries > MOST_RETAINED) this.mmu.flush(); else this.mmu.dropAllWriteEntries();
     for (const page of pages) this.memoryWritten(page * 4096, 4096);
     const [cr0, cr4, efer] = this.paging;
     if (cr0 !== words[S.cr0 >> 2] || cr4 !== words[S.cr4 >> 2] || efer !== words[S.efer >> 2]) this.mmu.flush();

@@ -234,6 +234,8 @@ export class Mmu {
     if (write) this.dirtyMap[physical >>> 12] = DIRTY_ALL;
     this.view.fill(va >>> 12, this.words[S.cpl >> 2] === 3 ? 1 : 0, GUEST_RAM_BASE + (physical & 0xfffff000) - (va & 0xfffff000) - 3 | 0, write);
   }
+  /** Entries in all views: what it costs to look through them. */
+  get entries(): number { return this.views.reduce((sum, view) => sum + view.entries, 0); }
   /** Everything translated so far is forgotten: mode change, snapshot restore. */
   flush(): void {
     this.words[S.countFlushes >> 2]++;

@@ -47,6 +47,8 @@ export class View {
     this.jumpCaches = new Int32Array(board.buffer, this.jumpCacheAddress, VIEW_CACHE_BYTES >> 2).fill(-1);
   }
 
+  /** Entries filled since the last flush. */
+  get entries(): number { return this.filledCount; }
   fill(page: number, user: number, entry: number, write: boolean): void {
     if (this.filledCount === MAX_FILLED) this.flush();
     const at = page + user * 0x200000;
