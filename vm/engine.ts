@@ -10,6 +10,7 @@ import type { TracePlan, TraceWriter } from './trace.ts';
 /** Why run() came back: the budget is used up to the instruction; HLT (or nothing to do); triple fault; STOP attention. */
 export type Exit = 'budget' | 'halt' | 'shutdown' | 'stop';
 
+/** Tier 0 alone; regions where code is hot; mixed: as on, but every other head, by a hash of its address, stays in tier 0 (for tests). */
 export type JitMode = 'off' | 'on' | 'mixed';
 
 /**
@@ -51,6 +52,8 @@ export interface Engine {
 export interface EngineOptions {
   readonly parallel: boolean;
   readonly jit: JitMode;
+  /** Instructions seen in a block before a region is made there; default 200,000. Tests make regions early. */
+  readonly jitHeat?: number;
   /** What to record and where to; absent: nothing. */
   /** Told at every block; switches the JIT off. */
   readonly watch?: BlockWatch;

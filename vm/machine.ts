@@ -48,6 +48,8 @@ export interface MachineConfig {
   /** Deterministic: instructions per vCPU and round. Default 2000. */
   readonly quantum?: number;
   readonly jit?: JitMode;
+  /** EngineOptions.jitHeat, deterministic machine. */
+  readonly jitHeat?: number;
   /** Host time after which run() gives up with reason `timeout`. */
   readonly timeoutMs?: number;
   /** Deterministic: instructions after which run() gives up with reason `timeout`. */
@@ -185,7 +187,7 @@ export class DeterministicMachine implements Machine {
     if (plan) { prepareRings(board, plan); this.#trace = new TraceReader(board); }
     for (let cpu = 0; cpu < board.cpus; cpu++) {
       engines.push(createEngine(board, cpu, chipset, {
-        parallel: false, jit: config.jit ?? 'on', ...(config.watch ? { watch: config.watch } : {}),
+        parallel: false, jit: config.jit ?? 'on', ...(config.jitHeat === undefined ? {} : { jitHeat: config.jitHeat }), ...(config.watch ? { watch: config.watch } : {}),
         ...(plan ? { trace: { plan, writer: new TraceWriter(board, cpu, false, () => clock.now(), () => undefined) } } : {}),
       }));
     }

@@ -9,7 +9,7 @@ import { ensureGuest } from '../../tools/cli/guest.ts';
 import type { SystemOptions } from '../../tools/cli/system.ts';
 
 const options = (smp: number, seed: number, jit: SystemOptions['jit']): SystemOptions =>
-  ({ place: 'pin', smp, memoryMiB: 128, deterministic: true, seed, timeoutSeconds: 240, jit, append: '' });
+  ({ place: 'pin', smp, memoryMiB: 128, deterministic: true, seed, timeoutSeconds: 240, jit, jitHeat: 4_000, append: '' }); // regions early and everywhere
 const workload = ['sh', '-c', 'ls -l /bin > /tmp/list; wc -l < /tmp/list; sha256sum /tmp/list /bin/sh; cp /bin/sh /tmp/copy; mv /tmp/copy /tmp/moved; sha256sum < /tmp/moved; rm /tmp/moved; exit 7'];
 const reproduce = (smp: number, seed: number, jit: string): string => `./kintsugi run --deterministic --seed ${seed} --smp ${smp} --jit ${jit} --json -- ${workload.map((w) => JSON.stringify(w)).join(' ')}`;
 

@@ -19,6 +19,8 @@ export interface SystemOptions {
   readonly seed: number;
   readonly timeoutSeconds?: number;
   readonly jit: 'on' | 'off' | 'mixed';
+  /** Instructions before a region is made (vm/engine.ts), deterministic machine. */
+  readonly jitHeat?: number;
   readonly append: string;
   /** File for a Perfetto trace of the run. */
   readonly trace?: string;
@@ -48,7 +50,7 @@ export function systemConfig(options: SystemOptions, run: readonly string[] | un
     disks: [options.disk === undefined ? { file: ROOT_IMAGE, overlay: true } : { file: options.disk, overlay: options.overlay === true }],
     mode: options.deterministic ? 'deterministic' : 'parallel',
     seed: options.seed,
-    jit: options.jit,
+    jit: options.jit, ...(options.jitHeat === undefined ? {} : { jitHeat: options.jitHeat }),
     ...(options.timeoutSeconds === undefined ? {} : { timeoutMs: options.timeoutSeconds * 1000 }),
     ...serial,
   };

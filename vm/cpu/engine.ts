@@ -17,7 +17,7 @@ import { decode } from './isa/decode.ts';
 import { Coherence } from './coherence.ts';
 import { ACCESS, GuestFault, Mmu, PAGE_CODE, PAGE_TABLE } from './mmu.ts';
 import { REPEAT_IN_TIER0 } from './jit/exit.ts';
-import { RegionManager } from './jit/manager.ts';
+import { HEAT_TO_COMPILE, RegionManager } from './jit/manager.ts';
 import { ARCH_FIELDS, ATTN, CR0, FLAG, MODE, RUN, S, SEG, VEC, VCPU_BLOCK_BYTES, readEflags, writeEflags } from './state.ts';
 import { FloatUnit } from './float/unit.ts';
 import { Cpu } from './system/cpu.ts';
@@ -71,6 +71,8 @@ export class Engine implements EngineInterface {
   /** Budget of this run() not yet given to generated code; length of the next slice. */
   private later = 0;
   private slice = SLICE_INSNS;
+  /** Length of the running slice. */
+  private sliced = 0;
   /** Start of the block that the end of the last run() cut in two, -1: none. A region should begin there, not in the middle of a loop body. */
   private cut = -1;
   private currentRest = 0;
@@ -130,7 +132,7 @@ export class Engine implements EngineInterface {
     };
     this.blocks = new BlockCache(board, this.mmu, cpu, kindsOf, rare, parallel, this.coherence);
     if (options.jit !== 'off' && !options.watch) {
-      this.regions = new RegionManager(board, this.mmu, this.blocks, this.words, parallel, instance.exports, () => this.retiredEnd - this.words[S.budget >> 2], (slot, fn) => {
+      this.regions = new RegionManager(board, this.mmu, this.blocks, this.words, parallel, instance.exports, { heat: options.jitHeat ?? HEAT_TO_COMPILE, mixed: options.jit === 'mixed' }, () => this.retiredEnd - this.words[S.budget >> 2], (slot, fn) => {
         const at = slot ?? nextSlot++;
         if (at === table.length) table.grow(4096);
         table.set(at, fn as never);
@@ -318,9 +320,10 @@ export class Engine implements EngineInterface {
    * function by its optimised form, which it does only when the function returns: short while regions are being made, long later.
    */
   private startSlice(): void {
-    if (this.regions) this.slice = this.regions.sample(this.cut >= 0 ? this.cut : this.words[S.eip >> 2] >>> 0) ? SLICE_INSNS : Math.min(this.slice + (this.slice >> 3), MAX_SLICE_INSNS);
+    if (this.regions) this.slice = this.regions.sample(this.cut >= 0 ? this.cut : this.words[S.eip >> 2] >>> 0, this.sliced) ? SLICE_INSNS : Math.min(this.slice + (this.slice >> 3), MAX_SLICE_INSNS);
     this.cut = -1;
     const slice = this.regions ? Math.min(this.later, this.slice) : this.later;
+    this.sliced = slice;
     this.later -= slice;
     this.words[S.budget >> 2] += slice;
     this.retiredEnd += slice;

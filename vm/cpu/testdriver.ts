@@ -49,7 +49,7 @@ export class Bench {
   constructor(options: BenchOptions = {}) {
     this.board = options.board ?? createBoard({ cpus: options.cpus ?? 1, memoryMiB: options.memoryMiB ?? 4, viewsPerCpu: 4 });
     const cpu = options.cpu ?? 0;
-    this.engine = createEngine(this.board, cpu, this.bus, { parallel: false, jit: 'off', ...options });
+    this.engine = createEngine(this.board, cpu, this.bus, { parallel: false, jit: 'off', jitHeat: 20_000, ...options });
     this.words = new Int32Array(this.board.buffer, this.board.vcpuBase(cpu), 0x4000);
     this.system = this.board.ramBytes - SYSTEM_BYTES;
     this.engine.reset();

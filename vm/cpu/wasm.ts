@@ -69,6 +69,8 @@ export const shuffle = (lanes: readonly number[], a: N, b: N): N => {
 export const select = (whenTrue: N, whenFalse: N, condition: N): N =>
   condition.op === CONST ? (condition.n ? whenTrue : whenFalse) : node(SELECT, whenTrue.t, [whenTrue, whenFalse, condition]);
 export const local = (index: number, t: T = I): N => node(LOCAL, t, none, index);
+/** An imported, immutable global. */
+export const global = (index: number): N => node(0x23, I, none, index);
 /** Memory loads. */
 export const load = (address: N, offset = 0): N => node(0x28, I, [address], offset, 2);
 export const load8u = (address: N, offset = 0): N => node(0x2d, I, [address], offset, 0);
@@ -231,7 +233,7 @@ export class Fn {
     if (op === SELECT) { if (x.t === V) code.bytes([0x1c, 1, V]); else code.byte(0x1b); return; }
     if (op < 0x100) {
       code.byte(op);
-      if (op >= 0x28 && op <= 0x3e) { code.u(x.m); code.u(x.n); }
+      if (op >= 0x28 && op <= 0x3e) { code.u(x.m); code.u(x.n); } else if (op === 0x23) code.u(x.n);
       return;
     }
     const prefix = op >>> 16, subOp = op & 0xffff;
@@ -255,6 +257,7 @@ export class ModuleBuilder {
   private readonly types: string[] = [];
   private readonly typeList: FuncType[] = [];
   private readonly imports: Import[] = [];
+  private readonly globals: string[] = [];
   private readonly declared: { name: string; type: FuncType; fn?: Fn; exported: boolean }[] = [];
   /** Function indices placed in table 0 from slot 0 on. */
   readonly elements: number[] = [];
@@ -271,6 +274,8 @@ export class ModuleBuilder {
     this.typeIndex({ params, results });
     return this.imports.push({ module: 'env', name, type: { params, results } }) - 1;
   }
+  /** An immutable i32 that each instance gets its own value of. */
+  importGlobal(name: string): number { return this.globals.push(name) - 1; }
   /** Reserves an index; the body is given by `define`. */
   declare(name: string, params: readonly T[], results: readonly T[], exported = false): number {
     const type = { params, results };
@@ -299,8 +304,9 @@ export class ModuleBuilder {
       }
     });
     section(2, body => {
-      body.u(this.imports.length + 1 + (this.importTable ? 1 : 0));
+      body.u(this.imports.length + this.globals.length + 1 + (this.importTable ? 1 : 0));
       for (const { module, name, type } of this.imports) { body.name(module); body.name(name); body.byte(0); body.u(this.typeIndex(type)); }
+      for (const name of this.globals) { body.name('env'); body.name(name); body.byte(3); body.byte(I); body.byte(0); }
       body.name('env'); body.name('memory'); body.byte(2); body.byte(3); body.u(1); body.u(65536);
       if (this.importTable) { body.name('env'); body.name('table'); body.byte(1); body.bytes([0x70, 0]); body.u(0); }
     });

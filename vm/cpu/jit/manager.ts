@@ -2,8 +2,8 @@
  * Which code is hot, and the life of its regions.
  *
  * Heat is sampled, not counted: the engine runs in slices and shows where each slice ended, so the interpreter pays nothing. An EIP
- * seen SAMPLES_TO_COMPILE times becomes the head of a region. Compilation is synchronous here; when it happens can change speed only,
- * because a region and tier 0 do the same to the architectural state, instruction by instruction.
+ * where slices of HEAT_TO_COMPILE instructions together have ended becomes the head of a region. Compilation is synchronous here; when it
+ * happens can change speed only, because a region and tier 0 do the same to the architectural state, instruction by instruction.
  *
  * A region is entered through tier 0 blocks: the first record of the block at each entry is overwritten with a REGION record, and a
  * shadow copy of the block stays for the times when the region cannot run (budget too small, page mapped elsewhere in this view).
@@ -19,13 +19,26 @@ import { MODE, S } from '../state.ts';
 import { discover, type Region } from './cfg.ts';
 import { regionModule } from './region.ts';
 
-const SAMPLES_TO_COMPILE = 2;
+/** A region costs some milliseconds, what the interpreter needs for a million instructions: code must have shown that it is worth that. */
+export const HEAT_TO_COMPILE = 200_000;
 const MAX_REGIONS = 1500;
+/** Modules kept for regions to come; the least recently used one goes. V8 holds a few thousand at most. */
+const MAX_MODULES = 1000;
+/** By everything that a module depends on: RegionManager.module. */
+const modules = new Map<string, WebAssembly.Module>();
 /** A head whose regions died this often (self-modifying code) stays in tier 0. */
 const MAX_DEATHS = 32;
 /** So many EXIT.SPLIT within so many instructions, and the instruction is compiled on its own. */
 const MAX_SPLITS = 24, SPLIT_WINDOW = 200_000;
 const FLAT = MODE.CODE32 | MODE.STACK32 | MODE.DS_FLAT | MODE.ES_FLAT | MODE.SS_FLAT | MODE.CS_FLAT | MODE.PROTECTED;
+
+export interface RegionPolicy {
+  /** Instructions seen in a block before a region begins there. */
+  readonly heat: number;
+  /** Half of the heads and entries, by a hash of their addresses, are left to tier 0. */
+  readonly mixed: boolean;
+}
+const staysInTier0 = (eip: number): boolean => Math.imul(eip, 0x9e3779b1) < 0;
 
 interface Installed {
   readonly slot: number;
@@ -56,23 +69,24 @@ export class RegionManager {
   /** Instructions whose accesses are not grouped any more. */
   private readonly apart = new Set<number>();
   private readonly instructions: () => number;
+  private readonly policy: RegionPolicy;
 
-  constructor(board: Board, mmu: Mmu, blocks: BlockCache, words: Int32Array, parallel: boolean, exports: WebAssembly.Exports, instructions: () => number, place: (slot: number | undefined, fn: WebAssembly.ExportValue | null) => number) {
-    this.board = board; this.mmu = mmu; this.blocks = blocks; this.words = words; this.parallel = parallel; this.place = place; this.instructions = instructions;
+  constructor(board: Board, mmu: Mmu, blocks: BlockCache, words: Int32Array, parallel: boolean, exports: WebAssembly.Exports, options: RegionPolicy, instructions: () => number, place: (slot: number | undefined, fn: WebAssembly.ExportValue | null) => number) {
+    this.board = board; this.mmu = mmu; this.blocks = blocks; this.words = words; this.parallel = parallel; this.place = place; this.instructions = instructions; this.policy = options;
     this.imports = { env: { ...exports, memory: board.memory } };
     blocks.dropped = page => this.dropPage(page);
     blocks.forgotten = () => this.reset();
   }
 
-  /** A slice ended in the block at `eip`. True when that made a region. */
-  sample(eip: number): boolean {
+  /** A slice of so many instructions ended in the block at `eip`. True when that made a region. */
+  sample(eip: number, instructions: number): boolean {
     const words = this.words, mode = words[S.mode >> 2];
     if ((mode & FLAT) !== FLAT || mode & (MODE.V86 | MODE.SINGLE)) return false;
     const key = eip * 2 + (words[S.cpl >> 2] === 3 ? 1 : 0);
     if (this.covered(eip, mode)) return false;
     if ((this.refused.get(key) ?? 0) >= MAX_DEATHS) return false;
-    const seen = (this.heat.get(key) ?? 0) + 1;
-    if (seen < SAMPLES_TO_COMPILE) { this.heat.set(key, seen); return false; }
+    const seen = (this.heat.get(key) ?? 0) + instructions;
+    if (seen < this.policy.heat || (this.policy.mixed && staysInTier0(eip))) { this.heat.set(key, seen); return false; }
     this.heat.delete(key);
     if (this.compile(eip, mode)) return true;
     this.refused.set(key, (this.refused.get(key) ?? 0) + 1);
@@ -111,8 +125,7 @@ export class RegionManager {
     if (!first || this.blocks.isRegion(first.record)) return false;
     const used = new Map<number, number>();
     for (const block of region.blocks) for (const va of [block.eip >>> 12, (block.next - 1) >>> 12]) { const physical = pages.get(va); if (physical !== undefined) used.set(va, physical); }
-    const guards = new Map<number, number>();
-    if (used.size > 1) for (const [page, physical] of used) guards.set(page, guardEntry(page, physical));
+    const guarded = used.size > 1 ? [...used].sort((a, b) => a[0] - b[0]) : [];
     // A region that this one contains, say from a return address of a function to its end, would only be in the way.
     for (const [, physical] of used) {
       for (const old of [...this.byPage.get(physical) ?? []]) {
@@ -120,12 +133,15 @@ export class RegionManager {
       }
     }
     const slot = this.place(this.freeSlots.pop(), null);
-    const bytes = regionModule([{ region, options: { parallel: this.parallel, mode, slot, guards, apart: this.apart } }]);
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), this.imports);
-    this.place(slot, instance.exports['r0']);
+    const module = this.module(region, mode, guarded.map(([page]) => page), eip => { const physical = pages.get(eip >>> 12)!; return board.ram[(physical << 12 | eip & 4095) >>> 0]; });
+    const env = { ...this.imports.env } as Record<string, WebAssembly.ImportValue>;
+    guarded.forEach(([page, physical], i) => { env[`guard${i}`] = guardEntry(page, physical); });
+    const instance = new WebAssembly.Instance(module, { env });
+    this.place(slot, instance.exports['region']);
     const records: number[] = [];
     for (const index of region.entries) {
       const eip = region.blocks[index].eip;
+      if (this.policy.mixed && staysInTier0(eip)) continue;
       const block = this.blockAt(eip, mode);
       if (!block || block.secondPage >= 0 || this.blocks.isRegion(block.record)) continue;
       this.blocks.installRegion(block, slot, index, eip);
@@ -140,6 +156,27 @@ export class RegionManager {
     }
     this.words[S.countRegions >> 2]++;
     return true;
+  }
+
+  /**
+   * The compiled module of a region. The same code at the same addresses is compiled once, wherever in physical memory it lies: a server
+   * that is started again finds its regions, optimised by V8 already.
+   */
+  private module(region: Region, mode: number, guards: readonly number[], byteAt: (eip: number) => number): WebAssembly.Module {
+    const { blocks, entries } = region;
+    let key = `${this.parallel} ${mode} ${guards.join()} ${entries.map(entry => blocks[entry].eip).join()}`;
+    for (const block of blocks) {
+      key += `;${block.eip} ${block.next} ${block.leaves} `;
+      for (const { eip, insn } of block.insns) {
+        if (this.apart.has(eip)) key += `!${eip} `;
+        for (let i = 0; i < insn.length; i++) key += String.fromCharCode(byteAt(eip + i));
+      }
+    }
+    let module = modules.get(key);
+    if (module) modules.delete(key); else module = new WebAssembly.Module(regionModule(region, { parallel: this.parallel, guards, apart: this.apart }));
+    modules.set(key, module);
+    if (modules.size > MAX_MODULES) modules.delete(modules.keys().next().value!);
+    return module;
   }
 
   private blockAt(eip: number, mode: number): ReturnType<BlockCache['find']> {

@@ -35,24 +35,24 @@ const k = w.k;
 
 export interface RegionOptions {
   readonly parallel: boolean;
-  /** Decode mode the region was made for. */
-  readonly mode: number;
-  /** Table slot the function will have. */
-  readonly slot: number;
-  /** Read-table entries of the region's pages, by page number, as they were at compile time. */
-  readonly guards: ReadonlyMap<number, number>;
+  /** Virtual pages (addresses / 4096) whose read-table entries must be what the instance's globals say. */
+  readonly guards: readonly number[];
   /** Instructions whose accesses belong to no group. */
   readonly apart: ReadonlySet<number>;
 }
 
-/** Module with one region function per element, exported as r0, r1... */
-export function regionModule(regions: readonly { readonly region: Region; readonly options: RegionOptions }[]): Uint8Array {
+/**
+ * Module with the region function, exported as `region`. Nothing in it depends on where the code lies in physical memory: each instance
+ * gets the entries of its pages as the globals guard0, guard1...
+ */
+export function regionModule(region: Region, options: RegionOptions): Uint8Array {
   const module = new ModuleBuilder();
   const slow = importSlowCalls(module);
+  options.guards.forEach((_, i) => module.importGlobal(`guard${i}`));
   const settle = module.declare('settle', [I, I, I, I, I], []);
-  const functions = regions.map((_, i) => module.declare(`r${i}`, [I, I], [I], true));
+  const main = module.declare('region', [I, I], [I], true);
   module.define(settle, fn => defineSettle(fn, slow));
-  regions.forEach(({ region, options }, i) => module.define(functions[i], fn => new RegionEmitter(fn, region, options, slow, settle).emit()));
+  module.define(main, fn => new RegionEmitter(fn, region, options, slow, settle).emit());
   return module.build();
 }
 
@@ -123,9 +123,9 @@ class RegionEmitter {
     };
     const at = this.at;
     fn.set(at.tlbRead, w.load(cpu, S.tlbRead));
-    for (const [page, entry] of options.guards) {
-      fn.if(w.ne(w.load(w.local(at.tlbRead), page * 4), k(entry)), () => fn.ret(k(EXIT.MISS)), undefined, 0);
-    }
+    options.guards.forEach((page, i) => {
+      fn.if(w.ne(w.load(w.local(at.tlbRead), page * 4), w.global(i)), () => fn.ret(k(EXIT.MISS)), undefined, 0);
+    });
     fn.set(at.tlbWrite, w.load(cpu, S.tlbWrite));
     fn.set(at.budget, w.load(cpu, S.budget));
     regs.forEach((index, reg) => fn.set(index, w.load(cpu, reg * 4)));
