@@ -54,9 +54,9 @@ export interface EngineOptions {
   readonly jit: JitMode;
   /** Instructions seen in a block before a region is made there; default 200,000. Tests make regions early. */
   readonly jitHeat?: number;
-  /** What to record and where to; absent: nothing. */
   /** Told at every block; switches the JIT off. */
   readonly watch?: BlockWatch;
+  /** What to record and where to; absent: nothing. */
   readonly trace?: { readonly plan: TracePlan; readonly writer: TraceWriter };
 }
 export type EngineFactory = (board: Board, cpu: number, bus: Bus, options: EngineOptions) => Engine;

@@ -4,7 +4,7 @@ import { demoRestart, spread, type DemoOptions } from '../../tools/demo/restart.
 import { modelWorker } from '../../tools/demo/model.ts';
 
 const base: DemoOptions = {
-  place: 'pin', smp: 2, memoryMiB: 128, deterministic: true, seed: 11, timeoutSeconds: 500, jit: 'off', append: '', // every incarnation's text is new to the JIT: it would compile all day
+  place: 'pin', smp: 2, memoryMiB: 128, deterministic: true, seed: 11, timeoutSeconds: 500, jit: 'off', append: '', // text that lives this briefly seldom pays for regions
   kills: 200, periodMs: 1, victims: ['virtio-blk', 'fs', 'tty', 'uart0', 'uart1'], workers: 3,
 };
 

@@ -62,8 +62,6 @@ export const S = {
   faultVector: 0x78, faultError: 0x7c, faultAddress: 0x80,
   /** Tier 0: record of the instruction in the slow path, and EIP of its block. */
   rec: 0x84, blockEip: 0x88,
-  /** Tier 1: EIP and count of instructions to give back of the instruction in the slow path; rec is 0 then. */
-  instrRest: 0x8c,
   /** Counted, visible events: unimplemented instructions met, and the EIP of the last. */
   unimplemented: 0x94, unimplementedEip: 0x98,
   /** 1 while an NMI handler runs (until IRET). */
