@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { DeterministicMachine, SnapshotError, type MachineConfig } from '../../vm/machine.ts';
 import type { InputRecord } from '../../vm/inputs.ts';
 import { MULTIBOOT_HEADER_MAGIC } from '../../vm/loader.ts';
+import { pageHash } from '../../vm/hash-page.ts';
 import { fakeEngine } from './fake-engine.ts';
 
 /** A kernel that is nothing but its header: the fake engine does not fetch. */
@@ -35,6 +36,28 @@ describe('deterministic runner', () => {
     while (cut.instructions < N) { cut.runFor(Math.min(k, N - cut.instructions)); k = (k * 5) % 1237 + 1; }
     expect(cut.hash()).toBe(whole.hash());
     expect(cut.virtualNs).toBe(whole.virtualNs);
+  });
+
+  it('the hash of a page is that of its words, wherever one bit or the place of two words differs', () => {
+    const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true }), words = new Uint32Array(memory.buffer), { a, b } = pageHash(memory);
+    for (let n = 0; n < words.length; n++) words[n] = Math.imul(n + 1, 0x9e3779b9) ^ (n << 7);
+    // The same in JavaScript, lane by lane (vm/hash-page.ts).
+    const lanes = (step: (x: number, w: number) => number, page: Uint32Array): number => {
+      const sixteen = new Array<number>(16).fill(0x2545f491);
+      page.forEach((word, n) => { sixteen[n % 16] = step(sixteen[n % 16]!, word); });
+      return sixteen.reduce((folded, lane) => step(folded, lane), 0x2545f491) | 0;
+    };
+    const stepA = (x: number, w: number): number => { const y = Math.imul(x ^ w, 0x9e3779b1); return y ^ (y >>> 15); };
+    const stepB = (x: number, w: number): number => { const y = Math.imul((x + w) | 0, 0x85ebca77); return (y << 13) | (y >>> 19); };
+    for (const page of [0, 4096, 61_440]) {
+      const of = words.subarray(page >> 2, (page >> 2) + 1024);
+      expect([a(page), b(page)]).toEqual([lanes(stepA, of), lanes(stepB, of)]);
+    }
+    const seen = new Set([`${a(0)} ${b(0)}`]);
+    for (let bit = 0; bit < 32_768; bit += 97) { words[bit >> 5]! ^= 1 << bit % 32; seen.add(`${a(0)} ${b(0)}`); words[bit >> 5]! ^= 1 << bit % 32; }
+    expect(seen.size).toBe(1 + Math.ceil(32_768 / 97));
+    for (let n = 0; n < 1023; n += 31) { [words[n], words[n + 1]] = [words[n + 1]!, words[n]!]; seen.add(`${a(0)} ${b(0)}`); [words[n], words[n + 1]] = [words[n + 1]!, words[n]!]; }
+    expect(seen.size).toBe(1 + Math.ceil(32_768 / 97) + 33);
   });
 
   it('another seed is another schedule', () => {

@@ -13,6 +13,11 @@ import { systemConfig } from '../cli/system.ts';
 
 const BOOT_STEP = 20_000;
 const BOOT_LIMIT = 200_000_000;
+/**
+ * Instructions in a row of a vCPU that is alone. Every end of a slice cuts a block of decoded code in two, which costs as much as thousands of
+ * instructions; with several vCPUs the quantum decides how they interleave, and stays the machine's default.
+ */
+const ALONE_QUANTUM = 20_000;
 
 export interface SubjectOptions {
   readonly cpus: number;
@@ -59,7 +64,7 @@ export class Subject {
   constructor(options: SubjectOptions, more: { readonly watch?: BlockWatch; readonly jit?: JitMode } = {}) {
     const config = systemConfig({ place: 'pin', smp: options.cpus, memoryMiB: options.memoryMiB, deterministic: true, seed: options.scheduleSeed, jit: more.jit ?? 'on', append: options.append ?? '' },
       options.command, { com1: (bytes) => this.#com1.append(bytes), com2: (bytes) => this.#com2.append(bytes) });
-    this.machine = createDeterministicMachine({ ...config, disks: [{ file: options.disk, overlay: true }], ...(more.watch ? { watch: more.watch } : {}) });
+    this.machine = createDeterministicMachine({ ...config, disks: [{ file: options.disk, overlay: true }], ...(options.cpus === 1 ? { quantum: ALONE_QUANTUM } : {}), ...(more.watch ? { watch: more.watch } : {}) });
     this.port = new FaultPort(this.machine);
   }
 
