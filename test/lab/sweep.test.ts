@@ -1,4 +1,7 @@
 /** The sweep in small: one operation after the other, fs and the disk driver killed at points all over its handling; each is done exactly once. */
+import { mkdtempSync, readFileSync, readdirSync, rmSync, truncateSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { OPERATIONS, type Operation } from '../../tools/lab/operations.ts';
 import { SWEEP_VICTIMS, sweep } from '../../tools/lab/sweep.ts';
@@ -20,4 +23,23 @@ describe.each((FULL ? OPERATIONS : SMALL).map((operation) => [operation]))('%s',
       expect(row.restarts, how).toBe(row.kills);
     }
   }, 600_000);
+});
+
+describe('a sweep', () => {
+  it('has the same rows for one worker and two, and goes on where it was broken off', async () => {
+    const root = mkdtempSync(path.join(tmpdir(), 'kintsugi-sweep-'));
+    try {
+      const options = { victims: ['fs'], operations: ['mkdir'], limit: 30, cpus: 1, scheduleSeed: 0 } as const;
+      const one = await sweep({ ...options, workers: 1 }), two = await sweep({ ...options, workers: 2, root });
+      expect(two.rows).toEqual(one.rows);
+      expect([two.ran, two.kills]).toEqual([two.kills, one.kills]);
+      // The last line of the record half written: that batch is done again, the others are not.
+      const [file] = readdirSync(root), text = readFileSync(path.join(root, file!), 'utf8'), lines = text.trimEnd().split('\n');
+      expect(lines.length).toBeGreaterThan(1);
+      truncateSync(path.join(root, file!), text.length - 40);
+      const again = await sweep({ ...options, workers: 2, root });
+      expect(again.ran).toBe((JSON.parse(lines.at(-1)!) as unknown[]).length);
+      expect(again.rows).toEqual(one.rows);
+    } finally { rmSync(root, { recursive: true, force: true }); }
+  }, 300_000);
 });

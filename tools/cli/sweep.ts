@@ -1,6 +1,7 @@
 /** `./kintsugi demo restart --sweep`: the proof behind the demo. The engine is tools/lab/sweep.ts. Exit status 1 when one operation was not done exactly once. */
 import { OPERATIONS, type Operation } from '../lab/operations.ts';
-import { SWEEP_VICTIMS, sweep, type SweepReport, type SweepVictim } from '../lab/sweep.ts';
+import { SWEEP_VICTIMS, sweep, type SweepProgress, type SweepReport, type SweepVictim } from '../lab/sweep.ts';
+import { SWEEPS } from '../lab/sweep-record.ts';
 import { EXIT, UserError } from './errors.ts';
 
 export interface SweepCommand { readonly victims: readonly string[]; readonly operations: readonly string[]; readonly limit: number; readonly jobs: number; readonly cpus: number; readonly seed: number; readonly json: boolean }
@@ -11,6 +12,9 @@ function among<T extends string>(names: readonly string[], known: readonly T[], 
     return name as T;
   });
 }
+/** Between lines of progress where stderr is no terminal. */
+const TICK_MS = 30_000;
+const duration = (seconds: number): string => (seconds < 120 ? `${Math.ceil(seconds)} s` : `${Math.ceil(seconds / 60)} min`);
 const thousands = (value: number): string => value.toLocaleString('en-US');
 
 export function sweepText(report: SweepReport): string {
@@ -21,17 +25,24 @@ export function sweepText(report: SweepReport): string {
     for (const f of row.failures.slice(0, 8)) out.push(`    NOT at its instruction ${f.number} (${f.symbol} ${f.line}): ${f.outcome}; ${f.note}`);
     if (row.failures.length > 8) out.push(`    ... and ${row.failures.length - 8} more`);
   }
-  out.push('', `${thousands(report.kills)} kills, ${thousands(report.lost)} operations lost, doubled or wrong; ${(report.kills / report.seconds).toFixed(1)} kills per second, ${((report.cpuSeconds * 1000) / report.kills).toFixed(1)} ms of CPU time each`);
+  out.push('', `${thousands(report.kills)} kills, ${thousands(report.lost)} operations lost, doubled or wrong; ${report.ran === 0 ? 'all of them from the record' : `${thousands(report.ran)} done now: ${(report.ran / report.seconds).toFixed(1)} per second, ${((report.cpuSeconds * 1000) / report.ran).toFixed(1)} ms of CPU time each`}`);
   return `${out.join('\n')}\n`;
 }
 
 export async function sweepCommand(command: SweepCommand): Promise<number> {
   const victims = among<SweepVictim>(command.victims, SWEEP_VICTIMS, 'victim of the sweep'), operations = among<Operation>(command.operations, OPERATIONS, 'operation');
   const terminal = process.stderr.isTTY === true;
+  let told = performance.now();
+  const tick = ({ operation, victim, done, total, failed, perSecond, secondsLeft }: SweepProgress): void => {
+    if (!terminal && performance.now() - told < TICK_MS) return;
+    told = performance.now();
+    const text = `${thousands(done)} of ${thousands(total)} kills (${operation}, ${victim})  ${failed} failed  ${perSecond.toFixed(1)}/s${secondsLeft === undefined ? '' : `  ETA ${duration(secondsLeft)}`}`;
+    process.stderr.write(terminal ? `\r\x1b[K${text}` : `${text}\n`);
+  };
   const report = await sweep({
     victims, operations, limit: command.limit, workers: command.jobs, cpus: command.cpus, scheduleSeed: command.seed,
     progress: (line) => process.stderr.write(`${terminal ? '\r\x1b[K' : ''}${line}\n`),
-    tick: (done, total) => { if (terminal) process.stderr.write(`\r\x1b[K${done}/${total}`); },
+    tick, root: SWEEPS,
   });
   process.stdout.write(command.json ? `${JSON.stringify(report)}\n` : sweepText(report));
   return report.lost === 0 ? EXIT.ok : EXIT.failure;

@@ -71,7 +71,7 @@ export async function runCampaign(spec: Spec, options: CampaignOptions): Promise
     if (done.size > 0) options.log?.(`campaign ${id}: ${done.size} of ${plan.points.length} experiments are in the record, ${todo.length} to do`);
     const started = performance.now(), cpu = process.cpuUsage();
     let count = 0;
-    await runWorkers(golden, spec.workload, todo, Math.max(1, Math.min(options.workers, Math.ceil(todo.length / BATCH))), (results) => {
+    await runWorkers(golden, spec.workload, todo, options.workers, true, (results) => {
       const rows = results.map((result) => rowOf(id, plan.points[result.index]!, result));
       store.add(rows);
       count += rows.length;
@@ -85,12 +85,13 @@ export async function runCampaign(spec: Spec, options: CampaignOptions): Promise
   } finally { store.close(); }
 }
 
-/** Hands `points` (ascending) out to workers. */
-export async function runWorkers(golden: Golden, workload: string, points: readonly Point[], count: number, onResults: (results: readonly Result[]) => void): Promise<void> {
+/** Hands `points` (ascending) out to at most `most` workers. `hashing`: results carry a state hash. */
+export async function runWorkers(golden: Golden, workload: string, points: readonly Point[], most: number, hashing: boolean, onResults: (results: readonly Result[]) => void): Promise<void> {
+  const count = Math.max(1, Math.min(most, Math.ceil(points.length / BATCH)));
   if (points.length === 0) return;
   let next = 0;
   const one = (): Promise<void> => new Promise((resolve, reject) => {
-    const worker = new Worker(workerUrl('tools/lab/campaign.worker.ts'), { workerData: { golden, workload } satisfies CampaignWorkerData, execArgv: [] });
+    const worker = new Worker(workerUrl('tools/lab/campaign.worker.ts'), { workerData: { golden, workload, hashing } satisfies CampaignWorkerData, execArgv: [] });
     const send = (order: CampaignOrder): void => worker.postMessage(order);
     const more = (): void => {
       const batch = points.slice(next, next + BATCH);

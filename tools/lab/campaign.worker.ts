@@ -4,15 +4,15 @@ import { Executor, type Point, type Result } from './experiment.ts';
 import type { Golden } from './golden.ts';
 import { workloadNamed } from './workloads.ts';
 
-export interface CampaignWorkerData { readonly golden: Golden; readonly workload: string }
+export interface CampaignWorkerData { readonly golden: Golden; readonly workload: string; /** Results carry a state hash. */ readonly hashing: boolean }
 export type CampaignMessage = { readonly kind: 'ready'; readonly error?: string } | { readonly kind: 'results'; readonly results: readonly Result[] };
 export type CampaignOrder = { readonly kind: 'batch'; readonly points: readonly Point[] } | { readonly kind: 'end' };
 
 const port = parentPort!;
-const { golden, workload } = workerData as CampaignWorkerData;
+const { golden, workload, hashing } = workerData as CampaignWorkerData;
 let executor: Executor | undefined;
 try {
-  executor = new Executor(golden, workloadNamed(workload));
+  executor = new Executor(golden, workloadNamed(workload), undefined, hashing);
   port.postMessage({ kind: 'ready' } satisfies CampaignMessage);
 } catch (error) {
   port.postMessage({ kind: 'ready', error: error instanceof Error ? error.message : String(error) } satisfies CampaignMessage);

@@ -6,15 +6,19 @@
  * for the disk driver the interval goes on over the `sync` that follows, because the operation itself need not touch the disk. Where there are more
  * than `limit`, every k-th is taken, and k is reported. A kill is a machine check in the victim at that instruction: the kernel's own fault message
  * and the supervisor's own recovery do the rest, and its private memory is gone.
+ *
+ * Kills are shared out among workers and recorded as they come (sweep-record.ts): the same sweep goes on where it was broken off, and its rows
+ * are the same for any number of workers.
  */
 import { ensureGuest } from '../cli/guest.ts';
 import { runWorkers } from './campaign.ts';
-import type { Point, Result } from './experiment.ts';
-import { runGolden, type Golden, type Trace } from './golden.ts';
+import type { Point } from './experiment.ts';
+import { imageHash, runGolden, type Golden, type Trace } from './golden.ts';
 import { LABEL, SYNC_LABEL, type Operation } from './operations.ts';
 import { TargetTrace, type Moment } from './points.ts';
 import { quantile } from './statistics.ts';
 import { workloadImage } from './store.ts';
+import { SweepRecord, type Kill } from './sweep-record.ts';
 import { faultAt } from './models/model.ts';
 import { moduleOf } from './symbols.ts';
 import { workloadNamed } from './workloads.ts';
@@ -23,6 +27,8 @@ export const SWEEP_VICTIMS = ['fs', 'virtio-blk'] as const;
 export type SweepVictim = (typeof SWEEP_VICTIMS)[number];
 const PROGRAM = 'fileop';
 
+/** How far the whole sweep is. Kills per second and seconds left are of this run; left is undefined until kills were done. */
+export interface SweepProgress { readonly operation: Operation; readonly victim: SweepVictim; readonly done: number; readonly total: number; readonly failed: number; readonly perSecond: number; readonly secondsLeft: number | undefined }
 export interface SweepOptions {
   readonly victims: readonly SweepVictim[];
   readonly operations: readonly Operation[];
@@ -31,8 +37,11 @@ export interface SweepOptions {
   readonly workers: number;
   readonly cpus: number;
   readonly scheduleSeed: number;
+  /** Told when a row is complete, and after every batch of kills. */
   readonly progress?: (line: string) => void;
-  readonly tick?: (done: number, total: number) => void;
+  readonly tick?: (progress: SweepProgress) => void;
+  /** Where kills are recorded; undefined: nowhere, and none are taken from a record. */
+  readonly root?: string;
 }
 export interface SweepFailure { readonly number: number; readonly instruction: number; readonly symbol: string; readonly line: string; readonly outcome: string; readonly note: string }
 export interface SweepRow {
@@ -48,7 +57,16 @@ export interface SweepRow {
   readonly recoverInstructions: { readonly median: number; readonly p99: number };
   readonly failures: readonly SweepFailure[];
 }
-export interface SweepReport { readonly kills: number; readonly exactlyOnce: number; readonly lost: number; readonly seconds: number; readonly cpuSeconds: number; readonly rows: readonly SweepRow[] }
+export interface SweepReport {
+  readonly kills: number;
+  readonly exactlyOnce: number;
+  readonly lost: number;
+  /** Kills done now, the others came from the record; time and CPU time they took, golden runs and machines included. */
+  readonly ran: number;
+  readonly seconds: number;
+  readonly cpuSeconds: number;
+  readonly rows: readonly SweepRow[];
+}
 
 export class SweepError extends Error {
   override readonly name = 'SweepError';
@@ -68,7 +86,7 @@ function interval(golden: Golden, trace: Trace, operation: Operation, withSync: 
 }
 
 /** The victim's instructions of the handling, and every k-th of them. */
-export function momentsOf(golden: Golden, trace: Trace, victim: SweepVictim, operation: Operation, limit: number): { readonly all: number; readonly every: number; readonly moments: readonly Moment[] } {
+function momentsOf(golden: Golden, trace: Trace, victim: SweepVictim, operation: Operation, limit: number): { readonly all: number; readonly every: number; readonly moments: readonly Moment[] } {
   const [from, to] = interval(golden, trace, operation, victim === 'virtio-blk');
   const target = new TargetTrace(golden, trace, victim);
   const { first, count } = target.between(from, to);
@@ -76,40 +94,64 @@ export function momentsOf(golden: Golden, trace: Trace, victim: SweepVictim, ope
   return { all: count, every, moments: Array.from({ length: Math.ceil(count / every) }, (_, k) => target.moment(first + k * every)) };
 }
 
-export async function sweep(options: SweepOptions): Promise<SweepReport> {
+/** One victim in one operation, ready to be swept. */
+interface Part { readonly operation: Operation; readonly victim: SweepVictim; readonly golden: Golden; readonly all: number; readonly every: number; readonly moments: readonly Moment[]; readonly record: SweepRecord }
+function prepare(options: SweepOptions): Part[] {
   ensureGuest();
+  const { cpus, scheduleSeed, limit } = options;
+  return options.operations.flatMap((operation) => {
+    const workload = workloadNamed(`sweep:${operation}`), disk = workloadImage(workload), images = imageHash(disk);
+    const { golden, trace } = runGolden({ cpus, scheduleSeed, memoryMiB: 128, disk, command: workload.command }, workload.stdout);
+    return options.victims.map((victim): Part => {
+      const { all, every, moments } = momentsOf(golden, trace, victim, operation, limit);
+      return { operation, victim, golden, all, every, moments, record: new SweepRecord(options.root, `${operation}-${victim}`, { images, every, cpus, scheduleSeed, golden: golden.endHash }) };
+    });
+  });
+}
+
+export async function sweep(options: SweepOptions): Promise<SweepReport> {
   const started = performance.now(), cpu = process.cpuUsage();
-  const rows: SweepRow[] = [];
-  for (const operation of options.operations) {
-    const name = `sweep:${operation}`, workload = workloadNamed(name), disk = workloadImage(workload);
-    const { golden, trace } = runGolden({ cpus: options.cpus, scheduleSeed: options.scheduleSeed, memoryMiB: 128, disk, command: workload.command }, workload.stdout);
-    for (const victim of options.victims) {
-      const { all, every, moments } = momentsOf(golden, trace, victim, operation, options.limit);
-      const points = moments.map((moment, index): Point => ({ index, target: victim, model: 'server.kill', fault: faultAt(moment, 'machine check', {}) }));
-      const results: Result[] = [];
-      await runWorkers(golden, name, points, Math.min(options.workers, Math.max(1, Math.ceil(points.length / 12))), (more) => { results.push(...more); options.tick?.(results.length, points.length); });
-      const row = rowFrom(victim, operation, all, every, moments, results);
-      rows.push(row);
-      options.progress?.(`${operation}: ${victim} killed at ${row.kills} of ${all} instructions${every > 1 ? ` (every ${every}th)` : ''}, ${row.exactlyOnce} times done exactly once`);
-    }
+  const parts = prepare(options), sweeping = performance.now();
+  const total = parts.reduce((sum, { moments }) => sum + moments.length, 0);
+  let ran = 0, failed = 0, done = parts.reduce((sum, { record }) => sum + record.kills.size, 0);
+  const before = done, rows: SweepRow[] = [];
+  if (before > 0) options.progress?.(`${before} of ${total} kills are in the record`);
+  for (const part of parts) {
+    const { operation, victim, golden, moments, record } = part;
+    for (const kill of record.kills.values()) if (!good(kill)) failed++;
+    const points = moments.map((moment, index): Point => ({ index, target: victim, model: 'server.kill', fault: faultAt(moment, 'machine check', {}) })).filter(({ index }) => !record.kills.has(index));
+    try {
+      await runWorkers(golden, `sweep:${operation}`, points, options.workers, false, (results) => {
+        const kills = results.map(({ index, outcome, restarts, recoverInstructions, note }): Kill => ({ index, outcome, restarts, recoverInstructions: recoverInstructions ?? null, note }));
+        record.add(kills);
+        ran += kills.length;
+        done += kills.length;
+        for (const kill of kills) if (!good(kill)) failed++;
+        const perSecond = ran / ((performance.now() - sweeping) / 1000);
+        options.tick?.({ operation, victim, done, total, failed, perSecond, secondsLeft: ran > 0 ? (total - done) / perSecond : undefined });
+      });
+    } finally { record.close(); }
+    const row = rowFrom(part);
+    rows.push(row);
+    options.progress?.(`${operation}: ${victim} killed at ${row.kills} of ${part.all} instructions${part.every > 1 ? ` (every ${part.every}th)` : ''}, ${row.exactlyOnce} times done exactly once`);
   }
-  const used = process.cpuUsage(cpu), sum = (of: (row: SweepRow) => number): number => rows.reduce((total, row) => total + of(row), 0);
+  const used = process.cpuUsage(cpu), sum = (of: (row: SweepRow) => number): number => rows.reduce((all, row) => all + of(row), 0);
   const kills = sum((row) => row.kills), exactlyOnce = sum((row) => row.exactlyOnce);
-  return { kills, exactlyOnce, lost: kills - exactlyOnce, seconds: (performance.now() - started) / 1000, cpuSeconds: (used.user + used.system) / 1e6, rows };
+  return { kills, exactlyOnce, lost: kills - exactlyOnce, ran, seconds: (performance.now() - started) / 1000, cpuSeconds: (used.user + used.system) / 1e6, rows };
 }
 
 /** Restarted, and everything right. */
-const good = ({ outcome, restarts }: Result): boolean => outcome === 'recovered' && restarts === 1;
+const good = ({ outcome, restarts }: Kill): boolean => outcome === 'recovered' && restarts === 1;
 
-function rowFrom(victim: SweepVictim, operation: Operation, all: number, every: number, moments: readonly Moment[], results: readonly Result[]): SweepRow {
-  const recovered = results.flatMap(({ recoverInstructions }) => (recoverInstructions === undefined ? [] : [recoverInstructions]));
+function rowFrom({ victim, operation, all, every, moments, record }: Part): SweepRow {
+  const kills = [...record.kills.values()].sort((a, b) => a.index - b.index);
+  const recovered = kills.flatMap(({ recoverInstructions }) => (recoverInstructions === null ? [] : [recoverInstructions]));
   return {
-    victim, operation, instructions: all, kills: results.length, every, exactlyOnce: results.filter(good).length, restarts: results.reduce((sum, { restarts }) => sum + restarts, 0),
+    victim, operation, instructions: all, kills: kills.length, every, exactlyOnce: kills.filter(good).length, restarts: kills.reduce((sum, { restarts }) => sum + restarts, 0),
     recoverInstructions: { median: quantile(recovered, 0.5) ?? 0, p99: quantile(recovered, 0.99) ?? 0 },
-    failures: results.filter((result) => !good(result)).sort((a, b) => a.index - b.index).map(({ index, outcome, restarts, note }) => {
+    failures: kills.filter((kill) => !good(kill)).map(({ index, outcome, restarts, note }) => {
       const moment = moments[index]!;
-      return { number: index * every, instruction: moment.offset, ...placeOf(victim, moment.eip), outcome: outcome === 'recovered' ? `${restarts} restarts` : outcome, note };
+      return { number: index * every, instruction: moment.offset, ...moduleOf(victim).place(moment.eip), outcome: outcome === 'recovered' ? `${restarts} restarts` : outcome, note };
     }),
   };
 }
-const placeOf = (victim: string, eip: number): { symbol: string; line: string } => moduleOf(victim).place(eip);
