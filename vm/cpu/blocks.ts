@@ -19,6 +19,7 @@ import { EVENT, type Coherence } from './coherence.ts';
 import { KIND, R, RECORD_BYTES } from './tier0/record.ts';
 import { NO_POINT, type CpuTrace } from './trace.ts';
 import { fastSlot, goesOn, hasFastForm } from './tier0/system.ts';
+import { Templates, type Helper, type Link, type Template } from './templates.ts';
 import { VIEW_CACHE_BYTES } from './views.ts';
 
 const MAX_BLOCK = 48;
@@ -41,7 +42,7 @@ export interface Block {
   /** Trace point of its first (and then only) instruction, or NO_POINT. */
   readonly point: number;
 }
-interface CodePage { blocks: Block[]; /** link fields waiting for a block at a physical address and mode */ waiting: Map<number, number[]> }
+interface CodePage { blocks: Block[]; /** blocks that begin here, by offset * 512 + mode */ starts: Map<number, Block>; /** link fields waiting for a block at a physical address and mode */ waiting: Map<number, number[]> }
 
 /** A form with its br_table kind (-1: rare) and, once compiled, its table slot. */
 interface Resolved { readonly form: Form; readonly kind: number; slot: number }
@@ -61,7 +62,6 @@ export class BlockCache {
   private readonly words: Int32Array;
   private readonly halves: Uint16Array;
   private readonly bytes: Uint8Array;
-  private readonly blocks = new Map<number, Block>();
   private readonly pages = new Map<number, CodePage>();
   private readonly insns: Insn[] = [];
   private truncatedInsns: Insn[] = [];
@@ -75,6 +75,9 @@ export class BlockCache {
   forgotten: () => void = () => undefined;
   private readonly coherence: Coherence;
   private readonly resolved = new Map<number, Resolved>();
+  private readonly templates = new Templates();
+  /** Pages that have `mmioInsns`. */
+  private readonly mmioPages = new Set<number>();
   /** Trace points: blocks end before and after them. */
   trace: CpuTrace | undefined;
   /** False: INT, IRET, SYSENTER and SYSEXIT always run in TypeScript (tests compare the two). */
@@ -102,7 +105,7 @@ export class BlockCache {
   delta(record: number): number { return this.halves[(record - this.base + R.delta) >> 1]; }
   rest(record: number): number { return this.bytes[record - this.base + R.rest]; }
   length(record: number): number { return this.bytes[record - this.base + R.len]; }
-  find(physical: number, mode: number): Block | undefined { return this.blocks.get(physical * 512 + mode); }
+  find(physical: number, mode: number): Block | undefined { return this.pages.get(physical >>> 12)?.starts.get((physical & 0xfff) << 9 | mode); }
 
   /** The block at a linear address; decodes if needed. `limit` > 0 makes an uncached block of at most that many instructions. */
   block(linear: number, physical: number, mode: number, user: boolean, limit: number): Block {
@@ -132,6 +135,12 @@ export class BlockCache {
     const source = this.codeBytes(physical);
     const start = source === HOLE ? physical & 0xfff : physical;
     const end = (start & ~0xfff) + 4096;
+    // By content only what nothing but its bytes has cut.
+    const byContent = !limit && source !== HOLE && !(mode & MODE.SINGLE) && !this.trace && this.fastOperations;
+    if (byContent) {
+      const template = this.templates.find(source, start, end, mode, template => this.fits(physical, template));
+      if (template) return this.copy(physical, template);
+    }
     const insns: Insn[] = [];
     let at = start, secondPage = -1, point = NO_POINT;
     const most = limit ? Math.min(limit, MAX_BLOCK) : mode & MODE.SINGLE ? 1 : MAX_BLOCK;
@@ -165,10 +174,32 @@ export class BlockCache {
       if ((insn.entry.end && !(this.fastOperations && goesOn(insn, mode))) || (insn.entry.str && insn.rep)) break;
       if (at >= end || point !== NO_POINT || this.mmioInsns.has(insnPhysical)) break;
     }
-    return this.emit(physical, mode, insns, at - start, secondPage, limit > 0, point);
+    this.mmu.words[S.countBlocks >> 2]++;
+    return this.emit(physical, mode, insns, at - start, secondPage, limit > 0, point, byContent && secondPage < 0 ? source : undefined);
+  }
+  /** Instructions that touch devices would cut a block decoded here as they cut the template. */
+  private fits(physical: number, { insns, checked }: Template): boolean {
+    if (!this.mmioPages.has(physical >>> 12)) return !checked;
+    let at = physical;
+    for (let i = 0; i < insns.length; i++) {
+      if (this.mmioInsns.has(at) !== (checked && i === insns.length - 1)) return false;
+      at += insns[i].length;
+    }
+    return true;
+  }
+  /** A block of which the same bytes have been decoded already. */
+  private copy(physical: number, template: Template): Block {
+    this.mmu.words[S.countCopied >> 2]++;
+    const { words } = this, { mode, insns, records, bytes } = template;
+    if (this.next + records * RECORD_BYTES > POOL_AT + POOL_BYTES) this.reset();
+    const first = this.next;
+    words.set(template.image, first >> 2);
+    for (const { record, insn } of template.helpers) words[(first + record + R.link) >> 2] = this.insns.push(insn) - 1;
+    this.next += records * RECORD_BYTES;
+    return this.enter({ physical, mode, insns, record: this.base + first, records, bytes, secondPage: -1, point: NO_POINT }, template.links);
   }
 
-  private emit(physical: number, mode: number, insns: Insn[], bytes: number, secondPage: number, truncated: boolean, point: number): Block {
+  private emit(physical: number, mode: number, insns: Insn[], bytes: number, secondPage: number, truncated: boolean, point: number, source?: Uint8Array): Block {
     const count = insns.length, needs = new Array<boolean>(count);
     let live = FLAGS_ALL;
     for (let i = count - 1; i >= 0; i--) {
@@ -182,7 +213,7 @@ export class BlockCache {
     if (truncated) this.truncatedInsns = [];
     const wanted: Resolved[] = [], wantedAt: number[] = [];
     let at = first, delta = 0;
-    const links: { field: number; delta: number }[] = [];
+    const links: Link[] = [], helpers: Helper[] = [];
     const { words, halves, bytes: bytesView } = this;
     if (point !== NO_POINT) {
       words.fill(0, at >> 2, (at >> 2) + 8);
@@ -202,6 +233,7 @@ export class BlockCache {
         const fast = this.fastOperations && insn.operandSize === 32 && !(mode & MODE.SINGLE) && hasFastForm(insn) ? fastSlot(entry.name) : -1;
         halves[at >> 1] = fast >= 0 ? KIND.SYSTEM : KIND.JS;
         if (fast >= 0) { words[(at + R.reg0) >> 2] = fast; this.fastOperands(at, insn); }
+        helpers.push({ record: at - first, insn });
         words[(at + R.link) >> 2] = truncated ? TRUNCATED_INSN + this.truncatedInsns.push(insn) - 1 : this.insns.push(insn) - 1;
       } else {
         this.operands(at, insn, nextDelta);
@@ -215,8 +247,8 @@ export class BlockCache {
         if (resolved.kind >= 0) {
           halves[at >> 1] = resolved.kind;
           if (entry.end && insn.ops[0]?.c === 'J') {
-            links.push({ field: at + R.link, delta: words[(at + R.imm) >> 2] });
-            if (CONDITION_OF.has(entry.name) || entry.name === 'jcxz' || entry.name.startsWith('loop')) links.push({ field: at + R.disp, delta: nextDelta });
+            links.push({ field: at - first + R.link, delta: words[(at + R.imm) >> 2] });
+            if (CONDITION_OF.has(entry.name) || entry.name === 'jcxz' || entry.name.startsWith('loop')) links.push({ field: at - first + R.disp, delta: nextDelta });
           }
         } else {
           halves[at >> 1] = KIND.RARE;
@@ -230,21 +262,25 @@ export class BlockCache {
       words.fill(0, at >> 2, (at >> 2) + 8);
       halves[at >> 1] = this.mmioInsns.has(physical + bytes - last.length) ? KIND.END_CHECK : KIND.END;
       halves[(at + R.delta) >> 1] = delta;
-      links.push({ field: at + R.link, delta });
+      links.push({ field: at - first + R.link, delta });
       at += RECORD_BYTES;
     }
     if (wanted.length) this.rare.slots(wanted.map(({ form }) => form)).forEach((slot, i) => { wanted[i].slot = slot; words[(wantedAt[i] + R.link) >> 2] = slot; });
     const block: Block = { physical, mode, insns, record: this.base + first, records: (at - first) / RECORD_BYTES, bytes, secondPage, point };
     if (truncated) { this.truncated = block; this.watch(block); return block; }
     this.next = at;
-    this.blocks.set(physical * 512 + mode, block);
-    const page = this.watch(block);
+    if (source) this.templates.add(source, physical, (physical & ~0xfff) + 4096, mode, { bytes, insns, image: words.slice(first >> 2, at >> 2), records: block.records, links, helpers, checked: this.mmioInsns.has(physical + bytes - insns[count - 1].length) });
+    return this.enter(block, links);
+  }
+  /** The block is one of its page's from now on. */
+  private enter(block: Block, links: readonly Link[]): Block {
+    const page = this.watch(block), key = (block.physical & 0xfff) << 9 | block.mode;
+    page.starts.set(key, block);
     page.blocks.push(block);
-    if (secondPage >= 0) this.pages.get(secondPage)!.blocks.push(block);
-    else this.link(page, block, links);
-    const key = (physical & 0xfff) * 512 + mode;
+    if (block.secondPage >= 0) { this.pages.get(block.secondPage)!.blocks.push(block); return block; }
+    this.link(page, block, links);
     const waiting = page.waiting.get(key);
-    if (waiting && secondPage < 0) { for (const field of waiting) words[field >> 2] = block.record; page.waiting.delete(key); }
+    if (waiting) { for (const field of waiting) this.words[field >> 2] = block.record; page.waiting.delete(key); }
     return block;
   }
 
@@ -288,16 +324,15 @@ export class BlockCache {
     }
   }
 
-  private link(page: CodePage, block: Block, links: readonly { field: number; delta: number }[]): void {
+  private link(page: CodePage, block: Block, links: readonly Link[]): void {
     if (block.mode & MODE.SINGLE || !(block.mode & MODE.CS_FLAT) || !(block.mode & MODE.CODE32)) return;
-    const offset = block.physical & 0xfff;
-    for (const { field, delta } of links) {
-      const target = offset + delta;
+    const offset = block.physical & 0xfff, first = block.record - this.base;
+    for (const { field: within, delta } of links) {
+      const target = offset + delta, field = first + within;
       if (target < 0 || target > 4095) continue;
-      const physical = block.physical + delta;
-      const known = this.find(physical, block.mode);
+      const key = target << 9 | block.mode;
+      const known = page.starts.get(key);
       if (known) { if (known.secondPage < 0) this.words[field >> 2] = known.record; continue; }
-      const key = target * 512 + block.mode;
       const waiting = page.waiting.get(key);
       if (waiting) waiting.push(field); else page.waiting.set(key, [field]);
     }
@@ -308,7 +343,7 @@ export class BlockCache {
     const mark = (pageNumber: number, from: number, to: number): CodePage => {
       let page = this.pages.get(pageNumber);
       if (!page) {
-        page = { blocks: [], waiting: new Map() };
+        page = { blocks: [], starts: new Map(), waiting: new Map() };
         this.pages.set(pageNumber, page);
       }
       // Granules first: a store that sees the page bit must see them.
@@ -343,7 +378,7 @@ export class BlockCache {
     this.dropped(pageNumber);
     for (const block of page.blocks) {
       this.kill(block);
-      if (this.find(block.physical, block.mode) === block) this.blocks.delete(block.physical * 512 + block.mode);
+      if (block.secondPage >= 0 && this.find(block.physical, block.mode) === block) this.pages.get(block.physical >>> 12)!.starts.delete((block.physical & 0xfff) << 9 | block.mode);
     }
     const truncated = this.truncated;
     if (truncated && (truncated.physical >>> 12 === pageNumber || truncated.secondPage === pageNumber)) this.kill(truncated);
@@ -387,15 +422,18 @@ export class BlockCache {
 
   /** Stops the running block after the instruction at `record`, and makes that instruction end its block from now on. */
   endBlockAt(physical: number): void {
+    if (this.mmioInsns.has(physical)) return; // the block was decoded so, and no region has it
     this.mmioInsns.add(physical);
+    this.mmioPages.add(physical >>> 12);
     this.dropPage(physical >>> 12);
   }
 
+  /** For tests: the next blocks are decoded, whatever was decoded before. */
+  forgetContent(): void { this.templates.clear(); }
   /** Forgets all blocks. The running block's records stay intact until the pool wraps, and read LEAVE. */
   reset(): void {
-    for (const block of this.blocks.values()) this.kill(block);
+    for (const page of this.pages.values()) for (const block of page.blocks) this.kill(block);
     this.forgotten();
-    this.blocks.clear();
     this.pages.clear();
     this.insns.length = 0;
     this.next = POOL_AT;

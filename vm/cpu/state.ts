@@ -99,6 +99,8 @@ export const S = {
   // Counters (derived, never hashed)
   countBlocks: 0x500, countMisses: 0x504, countSlow: 0x508, countWalks: 0x50c, countFaults: 0x510, countInterrupts: 0x514,
   countJsOps: 0x518, countSmc: 0x51c, countFlushes: 0x520, countRegions: 0x524,
+  /** Blocks decoded afresh are `countBlocks`; taken over from the same bytes elsewhere: */
+  countCopied: 0x528,
   // Views as MOV CR3 in generated code needs them (mmu.ts, tier0/system.ts). Derived.
   /** Number of the current view; CR3 loads so far; addresses of view 0, of its jump caches, and of the count of coherence events processed. */
   viewIndex: 0x540, viewUses: 0x544, viewBase: 0x548, viewCaches: 0x54c, coherence: 0x550,
