@@ -3,7 +3,8 @@
  *
  * A trace *point* is the virtual address of an instruction. Just before that instruction runs, the vCPU writes one record of 32 bytes to
  * its ring on the board: time, the point's number and up to four words, each read from a register or through a chain of pointers. A *mark*
- * is a point the guest's compiler left in its code, `nop [MARK_BASE + id]`, with EAX, EDX, ECX as its words. The VM adds *events* of its own
+ * is a point the guest's compiler left in its code, `nop [MARK_BASE + id]`, with EAX, EDX, ECX as its words, and as the fourth how many of the
+ * vCPU's instructions ran in regions (low 32 bits; of the JIT, not of the architecture). The VM adds *events* of its own
  * (interrupts taken, HLT). What points and marks mean is the business of those who set them (tools/trace); nothing here knows a kernel.
  *
  *      0            8       10    11     12          16     20     24     28

@@ -50,7 +50,7 @@ const LEAVE = 1;
 const SHADOW = { PENDING: 1, ISSUED: 2, STEPPED: 4 } as const;
 /** Soft-MMU entries that `restored` keeps. */
 const MOST_RETAINED = 8192;
-const SLICE_INSNS = 20_000, MAX_SLICE_INSNS = 1_000_000;
+const SLICE_INSNS = 20_000, MAX_SLICE_INSNS = 1_000_000, MAX_HALTED_SLICE_INSNS = 50_000;
 
 export class Engine implements EngineInterface {
   readonly board: Board;
@@ -71,8 +71,12 @@ export class Engine implements EngineInterface {
   /** Budget of this run() not yet given to generated code; length of the next slice. */
   private later = 0;
   private slice = SLICE_INSNS;
-  /** Length of the running slice. */
+  /** Of the running slice: instructions given to generated code, and not yet given. A run() that HLT or STOP ended leaves the rest to the next one. */
   private sliced = 0;
+  private unfinished = 0;
+  private halts = false;
+  /** countInRegions when the slice began, low word. */
+  private inRegionsBefore = 0;
   /** Start of the block that the end of the last run() cut in two, -1: none. A region should begin there, not in the middle of a loop body. */
   private cut = -1;
   private currentRest = 0;
@@ -312,6 +316,10 @@ export class Engine implements EngineInterface {
       this.running = false;
       this.paging = [words[S.cr0 >> 2], words[S.cr4 >> 2], words[S.efer >> 2]];
       this.coherence.setRunning(false);
+      const left = words[S.budget >> 2];
+      this.sliced -= left;
+      this.halts = left + this.later > 0;
+      this.unfinished = this.halts ? this.unfinished + left : 0;
       this.setRetired(this.retiredEnd - words[S.budget >> 2]);
     }
   }
@@ -320,10 +328,18 @@ export class Engine implements EngineInterface {
    * function by its optimised form, which it does only when the function returns: short while regions are being made, long later.
    */
   private startSlice(): void {
-    if (this.regions) this.slice = this.regions.sample(this.cut >= 0 ? this.cut : this.words[S.eip >> 2] >>> 0, this.sliced) ? SLICE_INSNS : Math.min(this.slice + (this.slice >> 3), MAX_SLICE_INSNS);
-    this.cut = -1;
-    const slice = this.regions ? Math.min(this.later, this.slice) : this.later;
-    this.sliced = slice;
+    // A guest that halts every thousand instructions has slices like any other: else each would end behind its HLT, or in step with it.
+    if (this.unfinished === 0) {
+      const inRegions = this.words[S.countInRegions >> 2];
+      if (this.regions) this.slice = this.regions.sample(this.cut >= 0 ? this.cut : this.words[S.eip >> 2] >>> 0, this.sliced, inRegions - this.inRegionsBefore >>> 0) ? SLICE_INSNS : Math.min(this.slice + (this.slice >> 3), this.halts ? MAX_HALTED_SLICE_INSNS : MAX_SLICE_INSNS);
+      this.inRegionsBefore = inRegions;
+      this.cut = -1;
+      this.sliced = 0;
+      this.unfinished = this.regions ? this.slice : Infinity;
+    }
+    const slice = Math.min(this.later, this.unfinished);
+    this.unfinished -= slice;
+    this.sliced += slice;
     this.later -= slice;
     this.words[S.budget >> 2] += slice;
     this.retiredEnd += slice;

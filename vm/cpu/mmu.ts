@@ -325,6 +325,35 @@ export class Mmu {
     return entry === 0 || va & 3 ? undefined : this.ramWords[(va + entry + 3 - GUEST_RAM_BASE) >>> 2];
   }
   isCodePage(va: number): boolean { return this.view.codePages.has(va >>> 12); }
+  /**
+   * Whether code of the page may be run as if it had been looked up: executed in this view before, or mapped, executable at the current
+   * privilege level and marked as accessed at every level of the tables, so that a look-up would leave no trace in them.
+   */
+  mayExecute(va: number): boolean {
+    if (this.isCodePage(va)) return true;
+    const words = this.words, cr4 = words[S.cr4 >> 2];
+    if (words[S.cr0 >> 2] >= 0) return true;
+    let entry: number, both: number;
+    if (cr4 & CR4.PAE) {
+      const pointer = words[(S.pdpte0 >> 2) + (va >>> 30) * 2];
+      if (!(pointer & 1)) return false;
+      let at = (pointer & 0xfffff000) + (va >>> 21 & 511) * 8 >>> 0;
+      both = entry = this.tableWord(at);
+      if (!(entry & 1) || this.tableWord(at + 4) !== 0) return false;
+      if (!(entry & 0x80)) {
+        at = (entry & 0xfffff000) + (va >>> 12 & 511) * 8 >>> 0;
+        both &= this.tableWord(at);
+        if (this.tableWord(at + 4) !== 0) return false;
+      } else if (entry & 0x1fe000) return false;
+    } else {
+      both = entry = this.tableWord((words[S.cr3 >> 2] & 0xfffff000) + (va >>> 22) * 4 >>> 0);
+      if (!(entry & 1)) return false;
+      if (!(entry & 0x80 && cr4 & CR4.PSE)) both &= this.tableWord((entry & 0xfffff000) + (va >>> 12 & 1023) * 4 >>> 0);
+      else if (entry & 0x3fe000) return false;
+    }
+    if ((both & 0x21) !== 0x21) return false;
+    return words[S.cpl >> 2] === 3 ? (both & 4) !== 0 : (cr4 & CR4.SMEP) === 0 || (both & 4) === 0;
+  }
   /** A read entry for a page whose mapping the caller has verified. */
   fillRead(page: number, physicalPage: number): void { this.fill(page << 12, physicalPage * 4096, false); }
   noteCodePage(va: number): void { this.view.codePages.add(va >>> 12); }

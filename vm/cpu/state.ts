@@ -101,6 +101,8 @@ export const S = {
   countJsOps: 0x518, countSmc: 0x51c, countFlushes: 0x520, countRegions: 0x524,
   /** Blocks decoded afresh are `countBlocks`; taken over from the same bytes elsewhere: */
   countCopied: 0x528,
+  /** i64: instructions completed in regions, whole ones and parts; exact while none runs. */
+  countInRegions: 0x530,
   // Views as MOV CR3 in generated code needs them (mmu.ts, tier0/system.ts). Derived.
   /** Number of the current view; CR3 loads so far; addresses of view 0, of its jump caches, and of the count of coherence events processed. */
   viewIndex: 0x540, viewUses: 0x544, viewBase: 0x548, viewCaches: 0x54c, coherence: 0x550,

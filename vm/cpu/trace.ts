@@ -58,7 +58,7 @@ export class CpuTrace {
   record(index: number, retired: number): void {
     const { words, writer } = this;
     if (index >= MARKS) {
-      writer.write(TRACE_EVENT.mark + index - MARKS, retired, words[S.eax >> 2], words[S.edx >> 2], words[S.ecx >> 2], 0);
+      writer.write(TRACE_EVENT.mark + index - MARKS, retired, words[S.eax >> 2], words[S.edx >> 2], words[S.ecx >> 2], words[S.countInRegions >> 2]);
       return;
     }
     const point = this.points[index], list = point.words;

@@ -21,6 +21,8 @@ import { regionModule } from './region.ts';
 
 /** A region costs some milliseconds, what the interpreter needs for a million instructions: code must have shown that it is worth that. */
 export const HEAT_TO_COMPILE = 200_000;
+/** Part of a slice in regions beyond which tier 0 is only on its way to one of their entries. */
+const WELL_COVERED = 0.75;
 const MAX_REGIONS = 1500;
 /** Modules kept for regions to come; the least recently used one goes. V8 holds a few thousand at most. */
 const MAX_MODULES = 1000;
@@ -78,12 +80,15 @@ export class RegionManager {
     blocks.forgotten = () => this.reset();
   }
 
-  /** A slice of so many instructions ended in the block at `eip`. True when that made a region. */
-  sample(eip: number, instructions: number): boolean {
+  /** A slice of so many instructions, `inRegions` of them in regions, ended in the block at `eip`. True when that made a region. */
+  sample(eip: number, instructions: number, inRegions: number): boolean {
     const words = this.words, mode = words[S.mode >> 2];
     if ((mode & FLAT) !== FLAT || mode & (MODE.V86 | MODE.SINGLE)) return false;
     const key = eip * 2 + (words[S.cpl >> 2] === 3 ? 1 : 0);
-    if (this.covered(eip, mode)) return false;
+    // Every slice ends in tier 0, for want of budget. Code that a region has is left to it, unless tier 0 did most of the slice: then control
+    // keeps coming to blocks that are not entries of the region they are in.
+    const covered = this.covered(eip, mode);
+    if (covered === 'entry' || (covered === 'inside' && inRegions > instructions * WELL_COVERED)) return false;
     if ((this.refused.get(key) ?? 0) >= MAX_DEATHS) return false;
     const seen = (this.heat.get(key) ?? 0) + instructions;
     if (seen < this.policy.heat || (this.policy.mixed && staysInTier0(eip))) { this.heat.set(key, seen); return false; }
@@ -93,14 +98,18 @@ export class RegionManager {
     return false;
   }
 
-  /** A live region has this instruction: tier 0 is only on its way to one of the entries. */
-  private covered(eip: number, mode: number): boolean {
+  /** Whether a live region has this instruction, and whether it can be entered there. */
+  private covered(eip: number, mode: number): 'entry' | 'inside' | 'no' {
     const physical = this.mmu.isCodePage(eip) ? this.mmu.probe(eip | 0) : -1;
-    if (physical < 0) return false;
-    for (const installed of this.byPage.get(physical >>> 12) ?? []) {
-      if (installed.mode === mode && installed.pages.get(eip >>> 12) === physical >>> 12 && installed.region.blocks.some(block => eip >= block.eip && eip < block.next)) return true;
+    if (physical < 0) return 'no';
+    let answer: 'inside' | 'no' = 'no';
+    for (const { mode: compiled, pages, region } of this.byPage.get(physical >>> 12) ?? []) {
+      if (compiled !== mode || pages.get(eip >>> 12) !== physical >>> 12) continue;
+      const at = region.index.get(eip);
+      if (at !== undefined && region.entries.includes(at)) return 'entry';
+      if (region.blocks.some(block => eip >= block.eip && eip < block.next)) answer = 'inside';
     }
-    return false;
+    return answer;
   }
 
   /** Makes a region of the code at `head`, hot or not. */
@@ -189,7 +198,7 @@ export class RegionManager {
     const installed = this.bySlot.get(slot);
     if (!installed) return false;
     for (const [page, physical] of installed.pages) {
-      if (!this.mmu.isCodePage(page * 4096) || this.mmu.probe((page << 12) | 0) >>> 12 !== physical) return false;
+      if (!this.mmu.mayExecute(page << 12) || this.mmu.probe((page << 12) | 0) >>> 12 !== physical) return false;
     }
     for (const [page, physical] of installed.pages) this.mmu.fillRead(page, physical);
     return true;

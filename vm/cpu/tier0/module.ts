@@ -278,6 +278,7 @@ export function tier0Module(options: Tier0Options): Uint8Array {
                 fn.store(cpu, before, S.budget);
                 fn.store(cpu, blockEip, S.eip);
                 const code = fn.let(w.callIndirect(regionType, I, cpu, w.load(pc, R.imm), w.load(pc, R.link)));
+                fn.store64(cpu, w.op2(0x7c, L, w.load64(cpu, S.countInRegions), w.op1(0xad, L, w.sub(before, w.load(cpu, S.budget)))), S.countInRegions);
                 fn.if(w.eq(code, k(EXIT.FAULT)), () => {
                   fn.if(w.eq(w.load(cpu, S.faultVector), k(ONCE_IN_TIER0)), () => fn.store(cpu, k(0), S.fault), () => {
                     fn.set(pcIndex, k(0));
