@@ -6,20 +6,20 @@
  * call) x what is sent (0, 3, 8, 16 words, or a lease of 4 KiB that the server copies). Command line:
  *
  *   one exactly:  exact cpu=same|follow space=same|other words=N [lease]
- *   the matrix:   cpus=same,follow,spinning,parked (any of them) rotate=K (first configuration) batches=N (samples at most) limit=N (us for the
- *                 samples of one configuration) warm=N (round trips before the first sample)
+ *   the matrix:   cpus=same,follow,spinning,parked (any of them) rotate=K (first configuration) batches=N (samples of one configuration) warm=N,
+ *                 warmfar=N (round trips before the first sample, on one CPU and across CPUs; eight times as many for the first configuration of its kind)
+ *                 limit=N (us for the samples of one configuration)
  *
- * Output on COM1. `exact call=.. reply=.. trip=..`: instructions, from RDTSC on a machine whose TSC counts them (deterministic mode); for a lease
- * only `trip` is meant. Matrix: `overhead <ns>` per empty sample, then per configuration `config <cpu> <space> <words> <lease bytes>`, `cold <ns>` (the
- * first round trip of its kind) and `ns <total> <trips>` per sample, overheads not yet taken off. A port access before each reading of the time
- * stamp makes the parallel machine set it to host time.
+ * `exact call=.. reply=.. trip=..` on COM1: instructions, from RDTSC on a machine whose TSC counts them (deterministic mode); for a lease only `trip`
+ * is meant. The matrix is told by trace marks (vm/trace.ts), each with the host's time and the vCPU's counters; MARK_* say which. The time stamp
+ * counter would not do: in parallel mode it never runs back, so code that retires more than one instruction a nanosecond leaves the clock behind.
  */
 import {
   BOOTINFO_VA, BOOTINFO_FIELDS_CMDLINE, BOOTINFO_FIELDS_CPUS, BOOTINFO_FIELDS_TSC_KHZ, BOOTINFO_FIELDS_UNTYPED_FIRST, BOOTINFO_FIELDS_UNTYPED_COUNT, UNTYPED_INFO, OBJ_ENDPOINT, OBJ_REPLY, OBJ_SPACE, OBJ_FRAMES,
-  SPACE_DONATE, SPACE_CLONE_RANGE, SPACE_MAP, THREAD_CONFIGURE, THREAD_SUSPEND, CALL_CALL, CALL_REPLY_RECV, ERR_OK, VM_TEXT, BOOTINFO_HANDLES_IO_PORTS, DEVICE_PORT_IN,
+  SPACE_DONATE, SPACE_CLONE_RANGE, SPACE_MAP, THREAD_CONFIGURE, THREAD_SUSPEND, CALL_CALL, CALL_REPLY_RECV, ERR_OK, VM_TEXT,
   TAG_LEASES_SHIFT, MP_LEASES, REPLY_COPY,
 } from 'kintsugi/abi';
-import { codeAddr, rdtsc, pause } from 'kintsugi/x86';
+import { codeAddr, rdtsc, pause, mark } from 'kintsugi/x86';
 import { Ctx, mainCtx, invoke, recv, op, words, make, thread, giveSched, resume, sleep, print, printDec, finish, useUntyped, eq, failures, memoryPages, SPACE, TABLE } from '../test/harness';
 import { probeEnter } from '../test/enter';
 
@@ -64,9 +64,6 @@ function number(name: string, otherwise: u32): u32 {
   return v;
 }
 function trip(c: Ctx, e: u32, tag: u32): void { c.handle = e; c.tag = tag; probeEnter(changetype<usize>(c)); }
-/** Host time, as well as the machine knows it. */
-function stamp(c: Ctx): u64 { invoke(c, BOOTINFO_HANDLES_IO_PORTS, DEVICE_PORT_IN, 0x61, 1); return rdtsc(); }
-
 let untyped: u32 = 0;
 let otherSpace: u32 = 0;
 /** A Space with root's text and data. */
@@ -121,34 +118,47 @@ function exact(c: Ctx, other: bool, where: u32, n: u32, lease: bool, memory: usi
   print('exact call='); printDec(arrived - called - OVERHEAD); print(' reply='); printDec(back - answered - OVERHEAD); print(' trip='); printDec(back - begun); print('\n');
 }
 
-let khz: u32 = 0;
-function printNs(ticks: u64): void { printDec(<u32>(ticks * 1000000 / khz)); }
+/** A configuration begins. a = cpu (SAME..PARKED) | other Space << 8 | size class << 16. */
+const MARK_CONFIGURATION: u32 = 0x100;
+/** Before and behind its first round trip. */
+const MARK_COLD: u32 = 0x101, MARK_COLD_END: u32 = 0x102;
+/** Around SHARE_TRIPS round trips after the warm-up that nobody times: their counters tell how much of them runs in regions. */
+const MARK_SHARE: u32 = 0x103, MARK_SHARE_END: u32 = 0x104;
+/** One sample: EMPTY, at once BEGIN, then `a` round trips, END. From EMPTY to BEGIN is what from BEGIN to END costs without them. */
+const MARK_EMPTY: u32 = 0x105, MARK_BEGIN: u32 = 0x106, MARK_END: u32 = 0x107;
+const SHARE_TRIPS: u32 = 64;
+/** Before everything: the machine's own code that writes records gets warm. */
+const MARK_WARM: u32 = 0x108, WARM_MARKS: u32 = 6000;
+/** Kinds of configurations seen so far, a bit each. */
+let warmed: u32 = 0;
 
-function configuration(c: Ctx, cpu: u32, other: bool, size: u32, endpoint: u32, memory: usize, batches: u32, us: u32, warm: u32): void {
+let khz: u32 = 0;
+function configuration(c: Ctx, cpu: u32, other: bool, size: u32, endpoint: u32, memory: usize, batches: u32, us: u32, warm: u32, far: u32): void {
   const tag = tagOf(c, size, memory);
-  print('config '); print(cpu == SAME ? 'same ' : cpu == FOLLOW ? 'follow ' : cpu == SPINNING ? 'spinning ' : 'parked '); print(other ? 'other ' : 'same ');
-  printDec(size == 0 ? 0 : size == 1 ? 3 : size == 2 ? 8 : size == 3 ? 16 : 0); print(size == 4 ? ' 4096\n' : ' 0\n');
-  const trips: u32 = cpu <= FOLLOW ? 64 : cpu == SPINNING ? 8 : 1;
+  mark(MARK_CONFIGURATION, cpu | <u32>other << 8 | size << 16, 0, 0);
   if (cpu == PARKED) sleep(c, 300000);
-  const begin = stamp(c);
+  mark(MARK_COLD, 0, 0, 0);
   trip(c, endpoint, tag);
-  const first = stamp(c);
-  print('cold '); printNs(first - begin); print('\n');
-  // Across CPUs a trip takes longer, and it is the device models that have to get warm.
-  let limit = <u64>us * khz / 1000, rounds = warm, look: u32 = 255;
-  if (cpu > FOLLOW) { limit *= 8; rounds = 1500; look = 15; }
-  for (let k: u32 = 0; k < rounds; k++) {
-    trip(c, endpoint, tag);
-    if ((k & look) == look && stamp(c) - first > limit) break;
-  }
-  const start = stamp(c);
+  mark(MARK_COLD_END, 0, 0, 0);
+  // The first of its kind makes the kernel's code hot; the others have little of their own to add. A leased page is ten times the instructions.
+  const kind: u32 = (cpu > FOLLOW ? 2 : 0) | (size == 4 ? 1 : 0);
+  let rounds = (cpu > FOLLOW ? far : warm) >> (size == 4 ? 2 : 0);
+  if ((warmed & 1 << kind) == 0) rounds <<= 3;
+  warmed |= 1 << kind;
+  for (; rounds > 0; rounds--) trip(c, endpoint, tag);
+  mark(MARK_SHARE, SHARE_TRIPS, 0, 0);
+  for (let k: u32 = 0; k < SHARE_TRIPS; k++) trip(c, endpoint, tag);
+  mark(MARK_SHARE_END, 0, 0, 0);
+  const count: u32 = cpu <= FOLLOW ? 64 : cpu == SPINNING ? 8 : 1;
+  // Across CPUs a trip takes longer.
+  const limit = <u64>us * khz / 1000 * (cpu > FOLLOW ? 8 : 1), start = rdtsc();
   for (let k: u32 = 0; k < batches; k++) {
     if (cpu == PARKED) sleep(c, 300000); // the other CPU has gone to sleep by then
-    const a = stamp(c);
-    for (let m: u32 = 0; m < trips; m++) trip(c, endpoint, tag);
-    const b = stamp(c);
-    print('ns '); printNs(b - a); print(' '); printDec(trips); print('\n');
-    if (k >= 3 && b - start > limit) break;
+    mark(MARK_EMPTY, 0, 0, 0);
+    mark(MARK_BEGIN, count, 0, 0);
+    for (let m: u32 = 0; m < count; m++) trip(c, endpoint, tag);
+    mark(MARK_END, 0, 0, 0);
+    if (k >= 3 && rdtsc() - start > limit) break;
   }
 }
 
@@ -165,8 +175,7 @@ export function main(page: usize): void {
     exact(c, find('space=other') != 0, find('cpu=follow') != 0 ? FOLLOW : SAME, number('words=', 0), find('lease') != 0, memory, cpus);
     finish(failures == 0 ? 0 : 1);
   }
-  const batches = number('batches=', 20), us = number('limit=', 20000), warm = number('warm=', 20000), rotate = number('rotate=', 0);
-  for (let k = 0; k < 64; k++) { const a = stamp(c), b = stamp(c); print('overhead '); printNs(b - a); print('\n'); }
+  const batches = number('batches=', 20), us = number('limit=', 20000), warm = number('warm=', 20000), far = number('warmfar=', 2000), rotate = number('rotate=', 0);
   // endpoints: [same, other] x [same, follow, remote] x [words, lease]
   const endpoints = memory + 2048;
   const local = find('cpus=') != 0 && find('same') != 0, following = find('follow') != 0, remote = find('spinning') != 0 || find('parked') != 0;
@@ -178,6 +187,7 @@ export function main(page: usize): void {
   if (remote) { spin = thread(codeAddr(spinner.index), 5, cpus - 1, 0); giveSched(spin); }
   sleep(c, 1000000);
   let spins = false;
+  for (let k: u32 = 0; k < WARM_MARKS; k++) mark(MARK_WARM, 0, 0, 0);
   for (let n: u32 = 0; n < 4 * 2 * SIZES; n++) {
     const at = (n + rotate) % (4 * 2 * SIZES), cpu = at / (2 * SIZES), other = (at / SIZES & 1) != 0, size = at % SIZES;
     if (!(cpu == SAME ? local : cpu == FOLLOW ? following : cpu == SPINNING ? find('spinning') != 0 : find('parked') != 0)) continue;
@@ -187,7 +197,7 @@ export function main(page: usize): void {
       sleep(c, 1000000);
     }
     const where: u32 = cpu > FOLLOW ? 2 : cpu;
-    configuration(c, cpu, other, size, load<u32>(endpoints + (<usize>((other ? 6 : 0) + where * 2 + (size == 4 ? 1 : 0)) << 2)), memory, batches, us, warm);
+    configuration(c, cpu, other, size, load<u32>(endpoints + (<usize>((other ? 6 : 0) + where * 2 + (size == 4 ? 1 : 0)) << 2)), memory, batches, us, warm, far);
   }
   finish(failures == 0 ? 0 : 1);
 }

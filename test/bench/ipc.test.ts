@@ -1,14 +1,20 @@
 /** The IPC benchmark: its instruction counts, exactly; where they go; that it refuses a machine that is not steady; its shape and its figure. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { benchIpc, formatBenchIpc, IpcBenchError, SIZES } from '../../tools/bench/ipc.ts';
-import { checkStability } from '../../tools/bench/ipc/environment.ts';
+import { benchIpc, formatBenchIpc, HOT_SHARE, IpcBenchError, SIZES } from '../../tools/bench/ipc.ts';
+import { checkStability, othersSince, processorTimes, stabilityOf, type Stability } from '../../tools/bench/ipc/environment.ts';
 import { figure } from '../../tools/bench/ipc/figure.ts';
+import { readMarks, type Launch, type LaunchPlan } from '../../tools/bench/ipc/launch.ts';
 import { exactCounts, PHASES } from '../../tools/bench/ipc/phases.ts';
+import { stabilityOfLaunches } from '../../tools/bench/ipc/stability.ts';
 import { Latencies } from '../../tools/bench/ipc/statistics.ts';
 import { buildGuests } from '../../tools/build/guests.ts';
+import type { TraceRecord } from '../../tools/trace/records.ts';
+import { TRACE_EVENT } from '../../vm/trace.ts';
 
 beforeAll(async () => { expect((await buildGuests({ names: ['kernel', 'ipc-bench'] })).failed).toEqual([]); }, 300_000);
 
@@ -38,11 +44,68 @@ describe('instructions of a round trip on one CPU', () => {
 });
 
 describe('bench ipc', () => {
+  const steady: Stability = { fastestNs: 1e6, p90Ns: 1e6, othersCpus: 0, steady: true };
   it('refuses a machine that is not steady, says why, and measures with force', async () => {
-    const check = (): ReturnType<typeof checkStability> => ({ fastestNs: 1e6, p90Ns: 3e6, steady: false, reason: 'the same work takes 1.00 ms or 3.00 ms' });
+    const check = (): Stability => ({ fastestNs: 1e6, p90Ns: 3e6, othersCpus: 0, steady: false, reason: 'the same work takes 1.00 ms or 3.00 ms' });
     await expect(benchIpc({ check })).rejects.toThrow(IpcBenchError);
     await expect(benchIpc({ check })).rejects.toThrow(/not steady enough to measure on: the same work takes 1\.00 ms or 3\.00 ms.*--force/);
-    expect(checkStability(30, 2)).toMatchObject({ steady: false, reason: 'the load average is 30.0 on 2 cores' });
+  });
+  it('judges a machine by the same work again and again, and by what others use of it', () => {
+    const even = Array.from({ length: 100 }, () => 1e6);
+    expect(stabilityOf(even, 0.1, 2)).toMatchObject({ steady: true, fastestNs: 1e6, p90Ns: 1e6 });
+    expect(stabilityOf(even.map((t, i) => (i % 20 === 0 ? t * 9 : t)), 0, 2).steady).toBe(true); // one in twenty
+    expect(stabilityOf(even.map((t, i) => (i % 5 === 0 ? t * 1.6 : t)), 0, 2)).toMatchObject({ steady: false, reason: 'the same work takes 1.00 ms or 1.60 ms (at most 1.5 times is steady)' });
+    expect(stabilityOf(even, 1.4, 2)).toMatchObject({ steady: false, reason: 'other processes use 1.4 of its 2 cores, at most 0.25 leave room for the measurement' });
+    expect(stabilityOf(even, 1.4, 8).steady).toBe(true);
+    expect(stabilityOf(even, null, 2).steady).toBe(true); // no Linux
+  });
+  it('counts the processor time of others: all but its own, what the hypervisor took included', () => {
+    const before = { atMs: 1000, ownUs: 500_000, busyUs: 10_000_000, stolenUs: 0 };
+    expect(othersSince(before, { atMs: 2000, ownUs: 1_500_000, busyUs: 11_500_000, stolenUs: 250_000 })).toBeCloseTo(0.75);
+    expect(othersSince(before, { atMs: 2000, ownUs: 1_500_000, busyUs: 10_990_000, stolenUs: 0 })).toBe(0); // ticks
+    expect(othersSince(null)).toBeNull();
+    expect(processorTimes('cpu  100 20 30 4000 50 6 7 8 0 0\ncpu0 1 1 1 1\n')).toMatchObject({ busyUs: 1_630_000, stolenUs: 80_000 });
+    expect(processorTimes('')).toBeNull();
+  });
+  it.skipIf(process.platform !== 'linux')('sees other processes at work', async () => {
+    const load = Array.from({ length: availableParallelism() }, () => spawn(process.execPath, ['-e', 'process.stdout.write("x"); for (;;);'], { stdio: ['ignore', 'pipe', 'ignore'] }));
+    try {
+      await Promise.all(load.map((child) => once(child.stdout, 'data')));
+      expect(checkStability()).toMatchObject({ steady: false, reason: expect.stringMatching(/^(other processes use \d\.\d of its \d+ cores?, at most|the same work takes)/) });
+    } finally { for (const child of load) child.kill('SIGKILL'); }
+  });
+
+  /** A launch as a machine would tell it, every reference sample `ns`, every overhead `overhead`. */
+  const told = (tier: 'tier0' | 'hot', ns: number, overhead = 200, share = 0.95): Launch => readMarks(tier, (function* () {
+    let at = 0, retired = 0, inRegions = 0;
+    const mark = (id: number, after: number, a = 0): TraceRecord => ({ ns: at += after, cpu: 0, kind: 'unknown', id: TRACE_EVENT.mark + id, retired, words: [a, 0, 0, inRegions] });
+    for (const space of [0, 1]) for (let size = 0; size < SIZES.length; size++) {
+      yield mark(0x100, 1000, space << 8 | size << 16);
+      yield mark(0x101, 100); yield mark(0x102, 5000 + overhead); yield mark(0x103, 100);
+      retired += 10_000; inRegions += 10_000 * share; yield mark(0x104, 100);
+      for (let k = 0; k < 10; k++) { yield mark(0x105, 100); yield mark(0x106, overhead, 64); yield mark(0x107, overhead + 64 * ns); }
+    }
+  })(), 0.3);
+  it('takes the overhead off that was measured beside the samples', () => {
+    const { configurations } = told('hot', 250);
+    expect(configurations.size).toBe(2 * SIZES.length);
+    expect(configurations.get('same other 3 0')).toEqual({ cold: 5000, samples: Array(10).fill(250), empty: Array(10).fill(200), share: { retired: 10_000, inRegions: 9500 } });
+  });
+  it('refuses when more than a fifth of the launches was disturbed, and names the first', async () => {
+    const launches = (...slow: number[]): Launch[] => Array.from({ length: 20 }, (_, n) => told(n % 2 ? 'hot' : 'tier0', slow.includes(n) ? 900 : 500));
+    expect(stabilityOfLaunches(launches())).toEqual({ disturbed: [], steady: true });
+    expect(stabilityOfLaunches(launches(4, 8)).steady).toBe(true);
+    expect(stabilityOfLaunches(launches(1, 3, 5, 7, 9)).disturbed).toEqual([]); // what the JIT makes of it differs from launch to launch
+    expect(stabilityOfLaunches(launches(4, 6, 8, 10, 12))).toMatchObject({ steady: false, reason: '5 of 20 launches were disturbed, the first of them launch 5: a round trip on one CPU without JIT takes 900 ns in it, 500 ns in others (tier0); other processes used up to 0.3 CPUs meanwhile' });
+    let n = 0;
+    const unsteady = async (): Promise<Launch> => told(n % 2 ? 'hot' : 'tier0', 500, n++ % 3 === 0 ? 500 : 200);
+    await expect(benchIpc({ check: () => steady, launch: unsteady, cpus: ['same'] })).rejects.toThrow(/this machine was not steady: 7 of 20 launches were disturbed, the first of them launch 1: the overhead of a sample takes 500 ns in it, 200 ns in others \(tier0\).*--force/);
+  });
+  it('has no hot row without the regions', async () => {
+    const cold = async ({ jit }: LaunchPlan): Promise<Launch> => told(jit === 'on' ? 'hot' : 'tier0', 500, 200, 0.6);
+    const result = await benchIpc({ check: () => steady, launch: cold, cpus: ['same'], quick: true });
+    for (const row of result.rows) { expect(row.hotShare).toBe(0.6); expect(row.hostNs).toBeNull(); expect(row.tiers.hot).toBeNull(); expect(row.tiers.tier0!.median).toBe(500); }
+    expect(result.skipped).toContain('3 words to another Space, same, hot: 60 % of its instructions ran in compiled regions, 75 % are wanted');
   });
   it('gives rows, tiers, peers, environment and figure', async () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'kintsugi-ipc-')), svg = path.join(folder, 'ipc.svg');
@@ -52,6 +115,7 @@ describe('bench ipc', () => {
       for (const row of result.rows) {
         expect(row.kernelInstructions!.call).toBeGreaterThan(90);
         expect(row.hostNs).toEqual(row.tiers.hot);
+        expect(row.hotShare, `${row.space} Space, ${row.words} words, ${row.leaseBytes} bytes leased`).toBeGreaterThan(HOT_SHARE); // counted by the engine: a quick run is hot too
         for (const tier of [row.tiers.tier0, row.tiers.cold, row.tiers.hot]) { expect(tier!.median).toBeGreaterThan(0); expect(tier!.p99).toBeGreaterThanOrEqual(tier!.median); }
       }
       expect(result.overheadNs).toHaveLength(2);

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Bench } from '../../vm/cpu/testdriver.ts';
-import { S } from '../../vm/cpu/state.ts';
+import { CR0, RUN, S } from '../../vm/cpu/state.ts';
 import { discover } from '../../vm/cpu/jit/cfg.ts';
 
 const CODE = 0x10000, DATA = 0x20000, STACK = 0x80000;
@@ -125,6 +125,86 @@ describe('a region', () => {
       if (regions(p.on) > 0) compiled++;
     }), { numRuns: process.env['KINTSUGI_FULL'] ? 2000 : 120 });
     expect(compiled, `${compiled} of ${bodies} bodies ran in a region`).toBeGreaterThan(bodies * 0.9); // a body may find one half too short to be sampled
+  });
+});
+
+describe('what becomes a region', () => {
+  /** `blocks` basic blocks of 6 instructions: inc eax ; add ebx,eax ; inc edx ; xor ebx,edx ; dec edi ; jmp +0. */
+  const chain = (blocks: number): number[] => Array.from({ length: blocks }, () => [0x40, 0x01, 0xc3, 0x42, 0x31, 0xd3, 0x4f, 0xeb, 0x00]).flat();
+  const inRegions = ({ words }: Bench): number => words[S.countInRegions >> 2];
+  const share = (bench: Bench, run: () => void): number => {
+    const [before, retired] = [inRegions(bench), bench.engine.retired];
+    run();
+    return (inRegions(bench) - before) / (bench.engine.retired - retired);
+  };
+
+  it('counts the instructions that ran there', () => {
+    const { on, off } = pair([...chain(3), 0xeb, 0x100 - 29]); // a loop
+    for (const bench of [on, off]) bench.run(300_000);
+    expect(inRegions(off)).toBe(0);
+    expect(inRegions(on)).toBeLessThan(300_000);
+    expect(share(on, () => on.run(100_000))).toBeGreaterThan(0.95);
+  });
+  it('code between two HLTs does, wherever in it a computed jump leads', () => {
+    // top: inc ecx ; push far ; ret      far: 60 blocks ; hlt ; jmp top
+    const far = CODE + 0x100, body = chain(60);
+    const p = pair([0x41, 0x68, ...le32(far), 0xc3]);
+    const turn = (bench: Bench, times: number): void => {
+      for (let i = 0; i < times; i++) { bench.words[S.runState >> 2] = RUN.running; expect(bench.run(25_000)).toBe('halt'); }
+    };
+    for (const bench of [p.on, p.off]) bench.load(far, [...body, 0xf4, 0xe9, ...le32(-(body.length + 6 + 0x100))]);
+    turn(p.on, 1500);
+    expect(share(p.on, () => turn(p.on, 100))).toBeGreaterThan(0.8);
+    turn(p.off, 1600);
+    expect(p.on.read()).toEqual(p.off.read());
+    expect(p.on.engine.retired).toBe(p.off.engine.retired);
+  });
+  for (const accessed of [true, false]) it(`a region runs in an address space that has not executed all of it${accessed ? '' : ', but not where that could be seen in the tables'}`, () => {
+    // Kernel-like: both spaces share the table, 2 pages of code. top: dec edi ; test esi,esi ; jnz rare ; 20 blocks ; jmp top     rare (next page): inc ecx ; jmp top
+    const body = chain(20), back = 9 + body.length, rare = CODE + 0x1000;
+    const code = [0x4f, 0x85, 0xf6, 0x0f, 0x85, ...le32(rare - CODE - 9), ...body, 0xe9, ...le32(-(back + 5))];
+    const make = (jit: 'on' | 'off'): Bench => {
+      const bench = new Bench({ memoryMiB: 4, jit });
+      bench.load(CODE, code);
+      bench.load(rare, [0x41, 0xe9, ...le32(-(0x1000 + 6))]);
+      for (let i = 0; i < 1024; i++) bench.poke32(0x41000 + i * 4, i << 12 | 7);
+      bench.poke32(0x40000, 0x41007); bench.poke32(0x42000, 0x41007);
+      bench.words[S.cr3 >> 2] = 0x40000;
+      bench.words[S.cr0 >> 2] |= CR0.PG | CR0.WP;
+      bench.registers({ eip: CODE, esp: STACK, eflags: 2, esi: 0 });
+      return bench;
+    };
+    const space = (bench: Bench, cr3: number): void => { bench.words[S.cr3 >> 2] = cr3; bench.engine.mmu.switchSpace(); };
+    const p = { on: make('on'), off: make('off') };
+    for (const bench of [p.on, p.off]) {
+      bench.registers({ esi: 1 });
+      bench.run(5); // through the rare page in the first space
+      bench.registers({ esi: 0 });
+      bench.run(200_000);
+      space(bench, 0x42000);
+      if (!accessed) bench.poke32(0x41000 + (rare >> 12) * 4, rare | 7); // as if never executed
+      if (!accessed) bench.engine.stateChanged();
+    }
+    const ran = share(p.on, () => { p.on.run(5000); });
+    p.off.run(5000);
+    if (accessed) expect(ran).toBeGreaterThan(0.9); else expect(ran).toBe(0);
+    expect(p.on.read()).toEqual(p.off.read());
+    for (let page = 0; page < 1024; page++) expect(p.on.peek32(0x41000 + page * 4), `entry of page ${page}`).toBe(p.off.peek32(0x41000 + page * 4));
+  });
+  it('blocks do that a region has, when control keeps coming to them from elsewhere', () => {
+    // top: test esi,esi ; jz near ; push middle ; ret      near: inc ecx ; jmp middle      middle: 60 blocks ; jmp top
+    const near = CODE + 0x80, middle = CODE + 0x100, body = chain(60);
+    const p = pair([0x85, 0xf6, 0x0f, 0x84, ...le32(near - CODE - 8), 0x68, ...le32(middle), 0xc3]);
+    for (const bench of [p.on, p.off]) {
+      bench.load(near, [0x41, 0xe9, ...le32(middle - near - 6)]);
+      bench.load(middle, [...body, 0xe9, ...le32(-(body.length + 5 + 0x100))]);
+      bench.registers({ esi: 0 });
+      bench.run(400_000);
+      bench.registers({ esi: 1 });
+    }
+    expect(p.on.read()).toEqual({ ...p.off.read() });
+    agree(p, [1_000_000]);
+    expect(share(p.on, () => agree(p, [100_000]))).toBeGreaterThan(0.8);
   });
 });
 

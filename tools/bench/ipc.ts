@@ -4,32 +4,33 @@
  *   { server in the same, in its own Space } x { same CPU, follow, spinning, parked } x { 0, 3, 8, 16 words, 4 KiB leased } x { tier 0, cold, hot }
  *
  * Instructions are exact (ipc/phases.ts): counted twice, by the guest and by the VM, which must agree. Host times come from `launches` machines of
- * either tier, each measuring every configuration (microkernel/bench/root.ts), in an order that is rotated from launch to launch. A sample is
- * the mean of 64 round trips where server and caller share a CPU, of 8 where the other CPU is awake (`spinning`), one where it sleeps
- * (`parked`), less the least overhead of an empty sample of the same launch. `hot` and `tier0`: after the warm-up. `cold`: the first round trip of its kind
- * in a launch with the JIT; the order makes a different one the very first each time. Beside it the host's own IPC (ipc/peers.ts).
+ * either tier, each measuring every configuration (ipc/launch.ts, microkernel/bench/root.ts), in an order that is rotated from launch to launch. A
+ * sample is the mean of 64 round trips where server and caller share a CPU, of 8 where the other CPU is awake (`spinning`), one where it sleeps
+ * (`parked`), less the median overhead of empty samples taken between them. `hot` and `tier0`: after the warm-up. `cold`: the first round trip of its
+ * kind in a launch with the JIT; the order makes a different one the very first each time. A row is hot when the engine's counters say so: at least
+ * HOT_SHARE of the caller's instructions ran in compiled regions; else it has no `hot` column. Beside it the host's own IPC (ipc/peers.ts).
  *
- * It refuses to measure on a machine that is not steady (ipc/environment.ts), and when the overheads of the launches differ too much.
+ * It refuses to measure on a machine that is not steady (ipc/environment.ts), and to report when too many launches were disturbed (ipc/stability.ts).
  */
 import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { REPOSITORY_ROOT } from '../../vm/entry.ts';
-import { createMachine } from '../../vm/machine.ts';
 import { buildGuests } from '../build/guests.ts';
 import { checkStability, environment, type Environment, type Stability } from './ipc/environment.ts';
 import { figure, type Curve, type Sweep } from './ipc/figure.ts';
 import { measurePeers, type Peers } from './ipc/peers.ts';
 import { exactCounts, IpcBenchError, type ExactCounts, type PhaseBreakdown } from './ipc/phases.ts';
+import { CPUS, key, launch, SIZES, SPACES, type Launch } from './ipc/launch.ts';
+import { stabilityOfLaunches, type LaunchStability } from './ipc/stability.ts';
 import { Latencies, median, type Timing } from './ipc/statistics.ts';
 
 export { IpcBenchError } from './ipc/phases.ts';
-export const SPACES = ['same', 'other'] as const;
-export const CPUS = ['same', 'follow', 'spinning', 'parked'] as const;
-/** [words, bytes leased]. */
-export const SIZES = [[0, 0], [3, 0], [8, 0], [16, 0], [0, 4096]] as const;
+export { CPUS, SIZES, SPACES } from './ipc/launch.ts';
 export const TIERS = ['tier0', 'cold', 'hot'] as const;
 export type Tier = (typeof TIERS)[number];
 const CONFIGURATIONS = SPACES.length * CPUS.length * SIZES.length;
+/** Instructions in compiled regions that make a row hot. What only tier 0 runs leaves 2 % of a call on one CPU, 8 % of one across CPUs. */
+export const HOT_SHARE = 0.75;
 
 export interface BenchIpcRow {
   readonly space: 'same' | 'other';
@@ -44,14 +45,20 @@ export interface BenchIpcRow {
   readonly phases: PhaseBreakdown | null;
   /** Of the `hot` tier. */
   readonly hostNs: Timing | null;
+  /** Part of the instructions of the caller's CPU that ran in compiled regions, after the warm-up of the launches with the JIT. Below HOT_SHARE there is no `hot`. */
+  readonly hotShare: number;
   readonly tiers: Readonly<Record<Tier, Timing | null>>;
 }
 export interface BenchIpcPeer { readonly name: string; readonly placement: 'one' | 'free'; readonly hostNs: Timing }
 export interface BenchIpcResult {
   readonly environment: Environment;
+  /** Before the measurement, and in its launches. */
   readonly stability: Stability;
-  /** ns of an empty sample: the least of each launch. */
+  readonly launchStability: LaunchStability;
+  /** ns of an empty sample, warm: the median of each launch, tier 0 and hot in turn. */
   readonly overheadNs: readonly number[];
+  /** CPUs used by other processes during each launch; null where that cannot be known. */
+  readonly othersCpus: readonly (number | null)[];
   readonly launches: number;
   readonly rows: readonly BenchIpcRow[];
   readonly peers: readonly BenchIpcPeer[];
@@ -72,37 +79,14 @@ export interface BenchIpcOptions {
   readonly progress?: (text: string) => void;
   /** For tests. */
   readonly check?: () => Stability;
+  readonly launch?: typeof launch;
 }
 export const HISTORY = path.join(REPOSITORY_ROOT, 'docs', 'history', 'ipc.jsonl');
-/** The least empty samples of two launches may differ by this factor. */
-const OVERHEAD_TOLERANCE = 1.5;
+/** Round trips before the first sample (ipc/launch.ts): regions need some ten million instructions of the same code, tier 0 decoded code and V8's optimiser. */
+const WARM = { on: { warm: 40_000, warmFar: 5000 }, off: { warm: 2000, warmFar: 200 } } as const;
 
-const guest = (name: string): string => path.join(REPOSITORY_ROOT, 'build', 'guest', `${name}.elf`);
-const key = (space: string, cpu: string, words: number, lease: number): string => `${cpu} ${space} ${words} ${lease}`;
 /** Instructions of one round trip on one CPU, exactly. */
 export async function exactIpc(space: 'same' | 'other', words: number): Promise<{ call: number; replyRecv: number; trip: number }> { return exactCounts(space, 'same', words); }
-
-interface Launch { readonly overhead: number; readonly cold: ReadonlyMap<string, number>; readonly warm: ReadonlyMap<string, readonly number[]> }
-async function launch(jit: 'on' | 'off', cpus: readonly string[], rotate: number, batches: number, us: number, warm: number): Promise<Launch> {
-  let output = '';
-  const machine = createMachine({
-    kernel: guest('kernel'), modules: [{ file: guest('ipc-bench'), string: 'root' }], cmdline: `quiet cpus=${cpus.join(',')} rotate=${rotate} batches=${batches} limit=${us} warm=${warm}`,
-    cpus: cpus.some((cpu) => cpu !== 'same') ? 2 : 1, mode: 'parallel', jit, memoryMiB: 64, timeoutMs: 120_000, com1: (bytes) => { output += Buffer.from(bytes).toString('latin1'); },
-  });
-  const result = await machine.run().finally(() => machine.close());
-  if (result.reason !== 'exit' || result.status !== 1) throw new IpcBenchError(`the guest ended with ${result.reason} ${result.status}${result.detail === undefined ? '' : ` (${result.detail})`}: ${output.slice(-400)}`);
-  const overheads: number[] = [], cold = new Map<string, number>(), hot = new Map<string, number[]>();
-  let current = '';
-  const lines = output.split('\n').map((line) => line.trim().split(' '));
-  for (const [what, value] of lines) if (what === 'overhead') overheads.push(Number(value));
-  const overhead = Math.min(...overheads); // the least, as sel4bench does: what is left may be too much, never too little
-  for (const [what, a, b, c, d] of lines) {
-    if (what === 'config') { current = key(b!, a!, Number(c), Number(d)); hot.set(current, []); }
-    else if (what === 'cold') cold.set(current, Math.max(1, Number(a) - overhead));
-    else if (what === 'ns') hot.get(current)?.push(Math.max(1, (Number(a) - overhead) / Number(b)));
-  }
-  return { overhead, cold, warm: hot };
-}
 
 export async function benchIpc(options: BenchIpcOptions = {}): Promise<BenchIpcResult> {
   const quick = options.quick ?? false, launches = options.launches ?? (quick ? 2 : 10), cpus = options.cpus ?? CPUS;
@@ -120,34 +104,42 @@ export async function benchIpc(options: BenchIpcOptions = {}): Promise<BenchIpcR
 
   const samples = new Map<string, Record<Tier, Latencies>>();
   for (const space of SPACES) for (const cpu of cpus) for (const [words, lease] of SIZES) samples.set(key(space, cpu, words, lease), { tier0: new Latencies(), cold: new Latencies(), hot: new Latencies() });
-  const overheadNs: number[] = [];
+  const made: Launch[] = [], shares = new Map<string, { retired: number; inRegions: number }>();
   const began = performance.now();
   for (let n = 0; n < launches * 2; n++) {
-    const jit = n % 2 === 0 ? 'on' : 'off', number = n >> 1;
+    const jit = n % 2 === 0 ? 'off' : 'on', number = n >> 1;
     const per = n === 0 ? 0 : (performance.now() - began) / n / 1000;
     options.progress?.(`launch ${n + 1}/${launches * 2}${n === 0 ? '' : `  ${(1 / per).toFixed(2)}/s  ETA ${Math.ceil(per * (launches * 2 - n))} s`}`);
     const step = Math.max(1, Math.floor(CONFIGURATIONS / launches));
-    const one = await launch(jit, cpus, (number * step + number) % CONFIGURATIONS, quick ? 8 : 40, quick ? 3000 : 12_000, quick ? 4000 : 12_000);
-    overheadNs.push(one.overhead);
-    for (const [at, values] of one.warm) for (const value of values) samples.get(at)?.[jit === 'on' ? 'hot' : 'tier0'].add(value);
-    if (jit === 'on') for (const [at, value] of one.cold) samples.get(at)?.cold.add(value);
+    const one = await (options.launch ?? launch)({ jit, cpus, rotate: (number * step + number) % CONFIGURATIONS, batches: quick ? 20 : 60, limitUs: quick ? 6000 : 15_000, ...WARM[jit] });
+    made.push(one);
+    for (const [at, { cold, samples: taken, share }] of one.configurations) {
+      const row = samples.get(at);
+      if (row === undefined) continue;
+      for (const value of taken) row[one.tier].add(value);
+      if (one.tier === 'tier0') continue;
+      row.cold.add(cold);
+      const sum = shares.get(at) ?? { retired: 0, inRegions: 0 };
+      shares.set(at, { retired: sum.retired + share.retired, inRegions: sum.inRegions + share.inRegions });
+    }
   }
-  const spread = Math.max(...overheadNs) / Math.max(1, Math.min(...overheadNs));
-  if (spread > OVERHEAD_TOLERANCE && !(options.force ?? false)) {
-    throw new IpcBenchError(`the overhead of a sample is not stable: ${Math.min(...overheadNs)} to ${Math.max(...overheadNs)} ns in ${launches * 2} launches. Wait until the machine is quiet, or measure anyway with --force`);
-  }
+  const launchStability = stabilityOfLaunches(made);
+  if (!launchStability.steady && !(options.force ?? false)) throw new IpcBenchError(`this machine was not steady: ${launchStability.reason}. Wait until it is quiet, or measure anyway with --force`);
 
   options.progress?.('pipe, Unix socket, futex, MessagePort, Atomics.wait');
   const peers = await measurePeers(quick ? 100 : 1000);
   const rows = SPACES.flatMap((space) => cpus.flatMap((cpu) => SIZES.map(([words, leaseBytes]): BenchIpcRow => {
-    const at = key(space, cpu, words, leaseBytes), counts = exact.get(at), tiers = samples.get(at)!;
+    const at = key(space, cpu, words, leaseBytes), counts = exact.get(at), tiers = samples.get(at)!, share = shares.get(at);
+    const hotShare = share === undefined || share.retired === 0 ? 0 : Math.round(share.inRegions / share.retired * 1000) / 1000, hot = hotShare >= HOT_SHARE ? tiers.hot.timing() : null;
     return {
       space, cpu, words, leaseBytes, kernelInstructions: counts ? { call: counts.call, replyRecv: counts.replyRecv } : null, roundTripInstructions: counts?.trip ?? null, phases: counts?.phases ?? null,
-      hostNs: tiers.hot.timing(), tiers: { tier0: tiers.tier0.timing(), cold: tiers.cold.timing(), hot: tiers.hot.timing() },
+      hostNs: hot, hotShare, tiers: { tier0: tiers.tier0.timing(), cold: tiers.cold.timing(), hot },
     };
   })));
   const result: BenchIpcResult = {
-    environment: where, stability, overheadNs, launches, rows, skipped: peers.skipped,
+    environment: where, stability, launchStability, launches, rows, othersCpus: made.map(({ othersCpus }) => (othersCpus === null ? null : Math.round(othersCpus * 100) / 100)),
+    overheadNs: made.map(({ configurations }) => median([...configurations.values()].flatMap(({ empty }) => empty))),
+    skipped: [...rows.filter(({ hostNs }) => hostNs === null).map((r) => `${sizeText(r)} to ${r.space === 'same' ? 'the same' : 'another'} Space, ${r.cpu}, hot: ${Math.round(r.hotShare * 100)} % of its instructions ran in compiled regions, ${HOT_SHARE * 100} % are wanted`), ...peers.skipped],
     peers: peers.rows.map(({ name, placement, latencies }) => ({ name, placement, hostNs: latencies.timing()! })),
   };
   if (options.svg !== undefined) writeFileSync(options.svg, draw(result, samples, peers));
@@ -174,20 +166,22 @@ function draw(result: BenchIpcResult, samples: ReadonlyMap<string, Record<Tier, 
   return figure('IPC round trips', `${e.cpu}, ${e.cores} cores, ${e.kernel}, Node ${e.node}, ${result.launches} launches, ${e.commit}`, curves, sweeps);
 }
 
-const ns = (value: number | undefined): string => (value === undefined ? '-' : value < 10_000 ? String(value) : value < 1e7 ? `${(value / 1000).toFixed(1)} us` : `${(value / 1e6).toFixed(1)} ms`);
+const sizeText = (r: { readonly words: number; readonly leaseBytes: number }): string => (r.leaseBytes ? '4 KiB leased' : `${r.words} words`);
+const ns = (value: number | undefined): string => (value === undefined ? '-' : value < 10_000 ? String(value) : value < 1e6 ? `${(value / 1000).toFixed(1)} us` : `${(value / 1e6).toFixed(1)} ms`);
 export function formatBenchIpc(result: BenchIpcResult): string {
   const e = result.environment;
   const lines = [
     `${e.cpu}, ${e.cores} cores${e.hypervisor ? ' (virtual)' : ''}, governor ${e.governor}, load ${e.load[0]}; ${e.kernel}, Node ${e.node}, V8 ${e.v8}; ${e.commit}`,
-    `${result.launches} launches per tier, overhead of a sample ${median(result.overheadNs).toFixed(0)} ns (taken off)${result.stability.steady ? '' : `; NOT STEADY: ${result.stability.reason}`}`, '',
+    `${result.launches} launches per tier, overhead of a sample ${median(result.overheadNs).toFixed(0)} ns (taken off)${result.launchStability.disturbed.length === 0 ? '' : `; disturbed: ${new Set(result.launchStability.disturbed.map(({ launch: n }) => n)).size} of ${result.launches * 2} launches`}`,
+    ...[result.stability, result.launchStability].filter(({ steady }) => !steady).map(({ reason }) => `NOT STEADY: ${reason}`), '',
     'space  cpu       words   instructions           host ns per round trip',
-    '                         call reply_recv trip   hot median      p99   tier 0     cold       n',
+    '                         call reply_recv trip   hot median      p99   in regions   tier 0     cold       n',
   ];
   for (const r of result.rows) {
     const size = r.leaseBytes ? '4 KiB' : String(r.words), cell = (value: unknown, width: number): string => String(value ?? '-').padStart(width);
-    lines.push(`${r.space.padEnd(6)} ${r.cpu.padEnd(9)} ${size.padEnd(6)} ${cell(r.kernelInstructions?.call, 5)} ${cell(r.kernelInstructions?.replyRecv, 10)} ${cell(r.roundTripInstructions, 4)}   ${cell(ns(r.hostNs?.median), 10)} ${cell(ns(r.hostNs?.p99), 8)} ${cell(ns(r.tiers.tier0?.median), 8)} ${cell(ns(r.tiers.cold?.median), 8)} ${cell(r.hostNs?.n, 7)}`);
+    lines.push(`${r.space.padEnd(6)} ${r.cpu.padEnd(9)} ${size.padEnd(6)} ${cell(r.kernelInstructions?.call, 5)} ${cell(r.kernelInstructions?.replyRecv, 10)} ${cell(r.roundTripInstructions, 4)}   ${cell(ns(r.hostNs?.median), 10)} ${cell(ns(r.hostNs?.p99), 8)} ${cell(`${(r.hotShare * 100).toFixed(1)} %`, 12)} ${cell(ns(r.tiers.tier0?.median), 8)} ${cell(ns(r.tiers.cold?.median), 8)} ${cell(r.hostNs?.n, 7)}`);
   }
-  for (const p of result.peers) lines.push(`${`${p.name}${p.placement === 'one' ? ', one CPU' : ''}`.padEnd(46)}   ${ns(p.hostNs.median).padStart(10)} ${ns(p.hostNs.p99).padStart(8)} ${''.padStart(17)} ${String(p.hostNs.n).padStart(7)}`);
+  for (const p of result.peers) lines.push(`${`${p.name}${p.placement === 'one' ? ', one CPU' : ''}`.padEnd(46)}   ${ns(p.hostNs.median).padStart(10)} ${ns(p.hostNs.p99).padStart(8)} ${''.padStart(30)} ${String(p.hostNs.n).padStart(7)}`);
   for (const why of result.skipped) lines.push(`not measured: ${why}`);
   const phased = result.rows.find((r) => r.phases && r.space === 'other' && r.words === 3);
   if (phased?.phases) {
