@@ -64,16 +64,19 @@ export class Checkpoint {
     this.#low = new Uint8Array(board.buffer, 0, Math.max(...ranges.map(({ offset, bytes }) => offset + bytes)));
   }
 
-  /** Pages written since the last take or restore; clears their bits. */
-  #dirtyPages(visit: (page: number) => void): void {
-    const words = this.#dirtyWords;
+  /** Runs of pages [from, to) written since the last take or restore. */
+  #dirtyRuns(visit: (from: number, to: number) => void): void {
+    const words = this.#dirtyWords, pages = words.length * 4;
     const { dirtyMap } = this.#board;
     for (let group = 0; group < words.length; group++) {
       if ((words[group] & SNAPSHOT_OF_FOUR) === 0) continue;
-      for (let page = group * 4; page < group * 4 + 4; page++) {
-        if (!(dirtyMap[page] & DIRTY_SNAPSHOT)) continue;
-        visit(page);
+      let page = group * 4;
+      while (page < group * 4 + 4) {
+        const from = page;
+        while (page < pages && dirtyMap[page] & DIRTY_SNAPSHOT) page++;
+        if (page > from) visit(from, page); else page++;
       }
+      group = (page >> 2) - 1; // a run may end inside a later group: the rest of that one is looked at again
     }
   }
 
@@ -82,10 +85,10 @@ export class Checkpoint {
     const board = this.#board;
     for (const { offset, bytes, at } of this.#runs) this.#state.set(this.#low.subarray(offset, offset + bytes), at);
     let copied = 0;
-    this.#dirtyPages((page) => {
-      board.dirtyMap[page] &= ~DIRTY_SNAPSHOT;
-      this.#ram.set(board.ram.subarray(page * PAGE_BYTES, (page + 1) * PAGE_BYTES), page * PAGE_BYTES);
-      copied++;
+    this.#dirtyRuns((from, to) => {
+      for (let page = from; page < to; page++) board.dirtyMap[page] &= ~DIRTY_SNAPSHOT;
+      this.#ram.set(board.ram.subarray(from * PAGE_BYTES, to * PAGE_BYTES), from * PAGE_BYTES);
+      copied += to - from;
     });
     for (const { disk, present, data } of this.#overlays) disk.visitBlocks(OVERLAY_CHANGED, (block, flags) => {
       disk.clearOverlayFlags(block, OVERLAY_CHANGED);
@@ -102,10 +105,10 @@ export class Checkpoint {
     const board = this.#board;
     for (const { offset, bytes, at } of this.#runs) this.#low.set(this.#state.subarray(at, at + bytes), offset);
     const pages: number[] = [];
-    this.#dirtyPages((page) => {
-      board.ram.set(this.#ram.subarray(page * PAGE_BYTES, (page + 1) * PAGE_BYTES), page * PAGE_BYTES);
-      board.dirtyMap[page] = DIRTY_HASH;
-      pages.push(page);
+    this.#dirtyRuns((from, to) => {
+      board.ram.set(this.#ram.subarray(from * PAGE_BYTES, to * PAGE_BYTES), from * PAGE_BYTES);
+      board.dirtyMap.fill(DIRTY_HASH, from, to);
+      for (let page = from; page < to; page++) pages.push(page);
     });
     for (const { disk, present, data } of this.#overlays) disk.visitBlocks(OVERLAY_CHANGED, (block) => {
       disk.restoreBlock(block, present[block] ? data.subarray(block * PAGE_BYTES, (block + 1) * PAGE_BYTES) : undefined);

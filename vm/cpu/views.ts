@@ -38,6 +38,9 @@ export class View {
   /** Filled entries: page number * 2 + user. */
   private readonly filled = new Int32Array(MAX_FILLED);
   private filledCount = 0;
+  /** Those among them that were given a write entry since all were dropped: page number * 2 + user, some of them twice or gone again. */
+  private readonly written = new Int32Array(MAX_FILLED);
+  private writtenCount = 0;
 
   constructor(board: Board, cpu: number, index: number) {
     this.index = index;
@@ -50,11 +53,14 @@ export class View {
   /** Entries filled since the last flush. */
   get entries(): number { return this.filledCount; }
   fill(page: number, user: number, entry: number, write: boolean): void {
-    if (this.filledCount === MAX_FILLED) this.flush();
+    if (this.filledCount === MAX_FILLED || this.writtenCount === MAX_FILLED) this.flush();
     const at = page + user * 0x200000;
     if (this.table[at] === 0) this.filled[this.filledCount++] = page * 2 + user;
     this.table[at] = entry;
-    if (write) this.table[at + 0x100000] = entry;
+    if (write) {
+      if (this.table[at + 0x100000] === 0) this.written[this.writtenCount++] = page * 2 + user;
+      this.table[at + 0x100000] = entry;
+    }
   }
   flush(): void {
     for (let i = 0; i < this.filledCount; i++) {
@@ -62,6 +68,7 @@ export class View {
       this.table[at] = 0; this.table[at + 0x100000] = 0;
     }
     this.filledCount = 0;
+    this.writtenCount = 0;
     this.tables.clear();
     this.largePages.clear();
     this.stale = false;
@@ -88,14 +95,15 @@ export class View {
   /** Drops write entries that lead to a physical page; true when there was one. */
   dropWriteEntries(physicalPage: number): boolean {
     let found = false;
-    for (let i = 0; i < this.filledCount; i++) {
-      const page = this.filled[i] >>> 1 & 0xfffff, at = page + (this.filled[i] & 1) * 0x200000 + 0x100000;
+    for (let i = 0; i < this.writtenCount; i++) {
+      const page = this.written[i] >>> 1 & 0xfffff, at = page + (this.written[i] & 1) * 0x200000 + 0x100000;
       const entry = this.table[at];
       if (entry !== 0 && ((entry + 3 + (page << 12) - GUEST_RAM_BASE) >>> 12) === physicalPage) { this.table[at] = 0; found = true; }
     }
     return found;
   }
   dropAllWriteEntries(): void {
-    for (let i = 0; i < this.filledCount; i++) this.table[(this.filled[i] >>> 1 & 0xfffff) + (this.filled[i] & 1) * 0x200000 + 0x100000] = 0;
+    for (let i = 0; i < this.writtenCount; i++) this.table[(this.written[i] >>> 1 & 0xfffff) + (this.written[i] & 1) * 0x200000 + 0x100000] = 0;
+    this.writtenCount = 0;
   }
 }
