@@ -20,6 +20,7 @@ import { incarnationInit, takeObjectMemory, equip, equipRing, equipBlock, build,
 import { serverTableInit, publish, drainAll, tellReady, tellAbsent, tellFailed, tellFault } from './report';
 import { CAUSE_HANG, CAUSE_KILL, journalInit, globals } from './journal';
 import { recovered, refill, refillDue, restart, served, takeOver } from './recovery';
+import { spinning } from './busy';
 import { overdue, setBounds, viewRings, watchNs } from './pending';
 import { stormDeadline, stormInit, stormStart, stormStep } from './storm';
 import { report, send, tellAll } from './telemetry';
@@ -161,7 +162,7 @@ function onFault(): void {
 }
 /** A server that is late with an answer is as good as dead. */
 function onWatch(now: u64): void {
-  const late = overdue(now);
+  const spins = spinning(), late = changetype<usize>(spins) != 0 ? spins : overdue(now);
   if (changetype<usize>(late) != 0) restart(late, CAUSE_HANG, 0);
 }
 function earliest(a: u64, b: u64): u64 { return a < b ? a : b; }

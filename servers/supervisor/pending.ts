@@ -10,7 +10,8 @@
  *   - else                               -> restart, with the new epoch: nobody knows how far it came
  * (A worker has a journal when it can tell what it did before: all present ones; NO_JOURNAL in the manifest says otherwise.)
  *
- * Hangs: an entry that is not taken, or taken and not answered, for `boundNs` of its ring. Operations that wait for the outside world are exempt.
+ * Hangs: an entry that is not taken, or taken and not answered, for `boundNs` of its ring. Operations that wait for the outside world are exempt. Servers
+ * that spin are found by their run time, and those that starve by them are excused (busy.ts).
  *
  * Strikes (in the journal, 16 bytes each): {ring + 1, id, strikes, generation of the last death}. Only a request that ran at the very moment of a death
  * gets one; the oldest record goes when there is no room, so a request can at worst get more chances.
@@ -18,8 +19,8 @@
 import { barrier } from 'kintsugi/x86';
 import { ERR_OK } from 'kintsugi/abi';
 import {
-  RING_SLOTS, RING_REQUEST_HEADER_SIZE, RING_REQUEST_HEADER_REPOSTED, RING_REQUEST_ENTRY_SEQ, RING_REQUEST_ENTRY_ID, RING_REQUEST_ENTRY_OP, RING_REQUEST_ENTRY_FLAGS, RING_REQUEST_ENTRY_SIZE,
-  RING_STATUS_HEADER_SIZE, RING_STATUS_HEADER_DONE, RING_STATUS_HEADER_RUNNING, RING_STATUS_HEADER_FAILED, RING_STATUS_ENTRY_SEQ, RING_STATUS_ENTRY_STATE,
+  RING_SLOTS, RING_REQUEST_HEADER_SIZE, RING_REQUEST_HEADER_HEAD, RING_REQUEST_HEADER_REPOSTED, RING_REQUEST_ENTRY_SEQ, RING_REQUEST_ENTRY_ID, RING_REQUEST_ENTRY_OP, RING_REQUEST_ENTRY_FLAGS, RING_REQUEST_ENTRY_SIZE,
+  RING_STATUS_HEADER_SIZE, RING_STATUS_HEADER_TAKEN, RING_STATUS_HEADER_DONE, RING_STATUS_HEADER_RUNNING, RING_STATUS_HEADER_FAILED, RING_STATUS_ENTRY_SEQ, RING_STATUS_ENTRY_STATE,
   RING_STATUS_ENTRY_EPOCH, RING_STATUS_ENTRY_STATUS, RING_STATUS_ENTRY_R0, RING_STATUS_ENTRY_R1, RING_STATUS_ENTRY_R2, RING_STATUS_ENTRY_R3,
   RING_STATUS_ENTRY_SIZE, RING_STATE_TAKEN, RING_STATE_DONE, RING_POISON, RING_RESTART, RING_FLAGS_READONLY,
 } from 'kintsugi/protocols';
@@ -29,6 +30,7 @@ import { print } from '../lib/console';
 import { ownSpace } from '../lib/startup';
 import { Server, ringAt, ringCount, MAX_RINGS, NO_JOURNAL, STATE_UP, STRIKES_AT } from './tables';
 import { journalAt } from './journal';
+import { starves } from './busy';
 
 const VIEW: usize = 0x63000000;
 const STRIDE: usize = 0x4000;
@@ -42,8 +44,12 @@ export function watchNs(): u64 {
   for (let n: u32 = 0; n < ringCount(); n++) if (ringAt(n).boundNs < least) least = ringAt(n).boundNs;
   return least >> 2;
 }
-/** `hang=MS` on the command line: every bound becomes this, for experiments. */
-export function setBounds(ms: u32): void { for (let n: u32 = 0; n < ringCount(); n++) ringAt(n).boundNs = <u64>ms * 1_000_000; }
+const ORDINARY_MS: u64 = 5000;
+/**
+ * `hang=MS` on the command line, for experiments: MS stands in the place of the ordinary 5 s, and longer bounds keep their ratio to it. A server
+ * that waits for another must not be late before that one is.
+ */
+export function setBounds(ms: u32): void { for (let n: u32 = 0; n < ringCount(); n++) ringAt(n).boundNs = ringAt(n).boundNs * <u64>ms / ORDINARY_MS; }
 
 /** Maps all rings; once for each supervisor. */
 export function viewRings(): bool {
@@ -164,7 +170,22 @@ function abandonRings(s: Server): void {
 // ---- hangs ----------------------------------------------------------------------------------------------------------------------------
 
 const SEEN: usize = memory.data(8192, 4); // MAX_RINGS x RING_SLOTS x {seq, ms of the first look}
-/** A server that is late with an answer, null when none is. `now` in ns. */
+/** The shortest bound of the rings a server works, ns; 0: it works none. */
+export function boundOf(s: Server): u64 {
+  let least: u64 = 0;
+  for (let n: u32 = 0; n < ringCount(); n++) if (works(n, s) && (least == 0 || ringAt(n).boundNs < least)) least = ringAt(n).boundNs;
+  return least;
+}
+/** Changes whenever the server takes, answers or posts an entry. */
+export function movesOf(s: Server): u32 {
+  let moves: u32 = 0;
+  for (let n: u32 = 0; n < ringCount(); n++) {
+    if (works(n, s)) moves += load<u32>(statusOf(n), RING_STATUS_HEADER_TAKEN) + load<u32>(statusOf(n), RING_STATUS_HEADER_DONE);
+    else if (changetype<usize>(ringAt(n).owner) == changetype<usize>(s)) moves += load<u32>(VIEW + <usize>n * STRIDE, RING_REQUEST_HEADER_HEAD);
+  }
+  return moves;
+}
+/** A server that is late with an answer, null when none is. `now` in ns. Called after `spinning` has looked. */
 export function overdue(now: u64): Server {
   assert(MAX_RINGS * RING_SLOTS * 8 <= 8192);
   const ms = <u32>(now / 1_000_000);
@@ -176,7 +197,7 @@ export function overdue(now: u64): Server {
       if (r.worker.state_ != STATE_UP || (taken && (seq == 0 || load<u32>(a, RING_STATUS_ENTRY_STATE) == RING_STATE_DONE))) { store<u32>(seen, 0); continue; }
       if (taken && ((r.waiting | r.blocking) & bitOf(load<u32>(e, RING_REQUEST_ENTRY_OP))) != 0) { store<u32>(seen, 0); continue; }
       if (load<u32>(seen) != seq) { store<u32>(seen, seq); store<u32>(seen, ms, 4); continue; }
-      if (ms - load<u32>(seen, 4) < bound) continue;
+      if (ms - load<u32>(seen, 4) < bound || starves(r.worker)) continue;
       print(line().str(r.worker.name).lit(' is late: operation ').dec(load<u32>(e, RING_REQUEST_ENTRY_OP)).lit(' of ').str(r.owner.name).lit(taken ? ' taken ' : ' waiting ').dec(ms - load<u32>(seen, 4)).lit(' ms ago'));
       return r.worker;
     }

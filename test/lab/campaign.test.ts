@@ -9,12 +9,13 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ensureGuest } from '../../tools/cli/guest.ts';
 import { runCampaign, type CampaignReport } from '../../tools/lab/campaign.ts';
 import { classify, OUTCOMES } from '../../tools/lab/outcome.ts';
+import { runGolden } from '../../tools/lab/golden.ts';
 import { Random } from '../../tools/lab/random.ts';
 import { replayRow } from '../../tools/lab/replay.ts';
 import { countOutcomes, jsonReport, textReport } from '../../tools/lab/report.ts';
-import { parseSpec } from '../../tools/lab/spec.ts';
+import { DEFAULT_BOUND_MS, parseSpec } from '../../tools/lab/spec.ts';
 import { wilson } from '../../tools/lab/statistics.ts';
-import { Store } from '../../tools/lab/store.ts';
+import { Store, workloadImage } from '../../tools/lab/store.ts';
 import { filesWorkload } from '../../tools/lab/workload.ts';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'kintsugi-lab-'));
@@ -78,12 +79,32 @@ describe('300 injections', () => {
   });
 });
 
+describe('a server that spins', () => {
+  it('is found by its time bound and restarted, also where it keeps everybody else from running', async () => {
+    const hangs = parseSpec({ target: 'fs,tty,uart1,virtio-blk', model: 'server.hang', n: 12, seed: 2 });
+    const { rows } = await runCampaign(hangs, { workers: 2, root: path.join(folder, 'hangs') });
+    const how = './kintsugi inject --target fs,tty,uart1,virtio-blk --model server.hang --n 12 --seed 2';
+    for (const row of rows) {
+      expect([row.outcome, row.detectedIn, row.restarts, row.note], `${row.target}, row ${row.index}: ${how}`).toEqual(['recovered', 'supervisor', 1, '']);
+      const bound = DEFAULT_BOUND_MS * 1e6 * (row.target === 'fs' ? 3 : 1);
+      expect(row.detectInstructions, how).toBeGreaterThan(bound / 2);
+      expect(row.detectInstructions, how).toBeLessThan(bound * 2);
+    }
+  }, 300_000);
+  it('makes a golden run that restarts a server no golden run', () => {
+    const workload = filesWorkload();
+    const options = { cpus: 1, scheduleSeed: 0, memoryMiB: 128, disk: workloadImage(workload), command: workload.command, append: 'storm=9:100:1:fs' };
+    expect(() => runGolden(options, workload.stdout)).toThrow(/the run without a fault restarts fs/);
+  }, 300_000);
+});
+
 describe('a spec', () => {
   const good = { target: 'fs', model: 'reg.flip', n: 10 };
   it.each([
     [{ ...good, target: 'fss' }, /^target: there is no "fss"; did you mean "fs"/],
     [{ ...good, model: ['reg.flip', 'mem.flop'] }, /^model\[1\]: there is no "mem.flop"; did you mean "mem.flip"/],
     [{ ...good, n: 0 }, /^n: expected a whole number from 1/],
+    [{ ...good, boundMs: -5 }, /^boundMs: expected a whole number from 0/],
     [{ ...good, n: 'many' }, /^n: .*found "many"/],
     [{ ...good, sed: 1 }, /^sed: there is no such field; did you mean "seed"/],
     [{ ...good, trigger: { kind: 'symbl' } }, /^trigger.kind: .*did you mean "symbol"/],

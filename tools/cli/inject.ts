@@ -18,6 +18,7 @@ export interface InjectOptions {
   readonly symbol?: string;
   readonly nth?: number;
   readonly cpus?: number;
+  readonly bound?: number;
   readonly workers: number;
   readonly json: boolean;
 }
@@ -34,7 +35,7 @@ export function specOf(file: string | undefined, options: InjectOptions): Spec {
     : options.nth !== undefined ? { kind: (options.model ?? '').startsWith('ipc') ? 'ipc' : 'disk', nth: options.nth } : undefined;
   return parseSpec({
     ...base, ...(options.target === undefined ? {} : { target: options.target }), ...(options.model === undefined ? {} : { model: options.model }),
-    n: options.n ?? base['n'] ?? 100, ...(options.seed === undefined ? {} : { seed: options.seed }), ...(options.cpus === undefined ? {} : { cpus: options.cpus }), ...(trigger ? { trigger } : {}),
+    n: options.n ?? base['n'] ?? 100, ...(options.seed === undefined ? {} : { seed: options.seed }), ...(options.cpus === undefined ? {} : { cpus: options.cpus }), ...(options.bound === undefined ? {} : { boundMs: options.bound }), ...(trigger ? { trigger } : {}),
   });
 }
 

@@ -132,7 +132,7 @@ async function main(argv: readonly string[]): Promise<number> {
     .option('--sweep', 'the proof instead of the show: one operation at a time, fs and virtio-blk killed at every instruction of its handling', false)
     .option('--operations <names>', 'sweep: write, append, rename, create, unlink, mkdir, truncate', 'write,append,rename,create,unlink,mkdir,truncate')
     .option('--limit <n>', 'sweep: most kills of one victim in one operation; where there are more instructions every k-th is taken', whole(1, 1_000_000), 20_000)
-    .option('--jobs <n>', 'sweep: threads', whole(1, 64), 2)
+    .option('--jobs <n>', 'sweep: threads; the results do not depend on it', whole(1, 64), 2)
     .option('--workers <n>', 'programs at work', whole(1, 16), 3)
     .option('--keep <image>', 'keep the final disk image')
     .option('--log', 'also show the system log (COM1) on stderr', false)
@@ -149,7 +149,7 @@ async function main(argv: readonly string[]): Promise<number> {
     });
 
   program.command('inject').description('a fault-injection campaign: break servers, drivers or the kernel at many points of a workload and see what becomes of it')
-    .argument('[spec]', 'JSON file: {target, model, n, seed, trigger, cpus, scheduleSeed}')
+    .argument('[spec]', 'JSON file: {target, model, n, seed, trigger, cpus, scheduleSeed, memory, boundMs}')
     .option('--target <names>', 'comma-separated: supervisor, process, fs, tty, uart0, uart1, virtio-blk, kernel; or all, servers, drivers')
     .option('--model <names>', 'comma-separated: reg.flip, mem.flip, text, nop, src, dst, ptr, loop, interface, ipc.drop, ipc.dup, ipc.corrupt, disk.error, server.kill, server.hang; or swifi, flips, ipc, all')
     .option('--n <count>', 'number of experiments (default 100)', whole(1, 10_000_000))
@@ -157,6 +157,7 @@ async function main(argv: readonly string[]): Promise<number> {
     .option('--symbol <function>', 'strike when the target enters this function')
     .option('--nth <n>', 'at the n-th hit of the symbol, the n-th message (ipc models), the n-th disk transfer (disk.error)', whole(1, 2 ** 31 - 1))
     .option('--cpus <n>', 'virtual CPUs (default 1)', whole(1, 8))
+    .option('--bound <ms>', 'time bound of requests in guest time, after which a server counts as hung (fs three times that; default 5, 0: the real 5 s)', whole(0, 60_000))
     .option('--workers <n>', 'threads; the results do not depend on it', whole(1, 64), 2)
     .option('--json', 'one object: {id, n, seed, outcomes, perSecond, rows: [...]}', false)
     .addHelpText('after', '\nThe same command goes on where it stopped: results are kept in .kintsugi/campaigns.\n\nExamples:\n  $ ./kintsugi inject --target fs --model reg.flip --n 500 --seed 1\n  $ ./kintsugi inject --target all --model swifi --n 3000\n  $ ./kintsugi inject --target fs --model server.kill --symbol servers/fs/names/rename --n 1\n  $ ./kintsugi inject campaign.json --workers 4 --json\n')

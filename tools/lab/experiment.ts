@@ -18,9 +18,10 @@ import { Subject } from './subject.ts';
 import { moduleOf } from './symbols.ts';
 import { BEGIN, type Workload } from './workload.ts';
 
-/** Over how many golden runs, in instructions, a run is a hang; and in virtual time. */
+/** After how many golden runs and time bounds a run is a hang, in instructions and in virtual time. */
 export const HANG_FACTOR = 10;
-const HANG_NS = 60e9;
+/** The servers' own bound, where the machine was given none. */
+const OWN_BOUND_MS = 5000;
 /** So often may thousands of timer ticks in a row wake nobody. */
 const MAX_WAITS = 3;
 /** Tier 0 alone: an experiment is over before regions pay for their compilation (measured: 26 ms of CPU time each, 240 ms with the JIT). */
@@ -34,10 +35,10 @@ export interface Point { readonly index: number; readonly target: string; readon
 export interface Result {
   readonly index: number;
   readonly outcome: Outcome;
-  /** Instructions from the fault to the first exception that the kernel saw in ring 3, and whose it was. */
+  /** Instructions from the fault to the first exception that the kernel saw in ring 3, and whose it was; without one, to the supervisor's finding that a server is late. */
   readonly detectInstructions: number | undefined;
   readonly detectedIn: string | undefined;
-  /** From the first exception to the last server up again. */
+  /** From there to the last server up again. */
   readonly recoverInstructions: number | undefined;
   readonly restarts: number;
   /** State at the end of the run (or where it met the golden run). */
@@ -152,9 +153,11 @@ export class Executor {
 
   #finish(point: Point, fault: Fault): Result {
     const { subject } = this, { machine } = subject, golden = this.#golden;
-    const limit = golden.length * HANG_FACTOR, limitNs = subject.startNs + golden.ns * HANG_FACTOR + HANG_NS;
+    const { boundMs, cpus } = golden.subject;
+    // One instruction of a vCPU is one nanosecond. Where the bound is seconds, nobody waits for it in instructions, only in virtual time.
+    const limit = HANG_FACTOR * (golden.length + (boundMs ? boundMs * 1e6 * cpus : 0)), limitNs = subject.startNs + HANG_FACTOR * (golden.ns + (boundMs || OWN_BOUND_MS) * 1e6);
     // From here, not from the point: a model may have run the machine on.
-    let rung = Math.floor(subject.offset / RUNG), step = 1, recoveredAt: number | undefined, end: 'poweroff' | 'machine-down' | 'stuck' | 'converged' | undefined, stateHash = '';
+    let rung = Math.floor(subject.offset / RUNG), step = 1, downAt: number | undefined, recoveredAt: number | undefined, end: 'poweroff' | 'machine-down' | 'stuck' | 'converged' | undefined, stateHash = '';
     const down = new Set<number>();
     let waits = 0;
     while (end === undefined) {
@@ -166,7 +169,7 @@ export class Executor {
         const published = this.#events.at(-1)!.at;
         const settled = machine.runFor(SETTLE);
         for (const { number, state } of this.#servers()) {
-          if (state === SERVER_STATE.dead || state === SERVER_STATE.starting) down.add(number);
+          if (state === SERVER_STATE.dead || state === SERVER_STATE.starting) { down.add(number); downAt ??= published; }
           else if (down.delete(number) && down.size === 0 && state === SERVER_STATE.up) recoveredAt = published;
         }
         if (settled.pause === 'limit' || settled.pause === 'hook') continue;
@@ -183,15 +186,16 @@ export class Executor {
     }
     if (end === 'converged') stateHash = golden.rungs[rung - 1]!;
     else if (this.#hashing) stateHash = machine.hash();
-    return this.#judge(point, fault, end, stateHash, recoveredAt);
+    return this.#judge(point, fault, end, stateHash, downAt, recoveredAt);
   }
 
-  #judge(point: Point, fault: Fault, end: 'poweroff' | 'machine-down' | 'stuck' | 'converged', stateHash: string, recoveredAt: number | undefined): Result {
+  #judge(point: Point, fault: Fault, end: 'poweroff' | 'machine-down' | 'stuck' | 'converged', stateHash: string, downAt: number | undefined, recoveredAt: number | undefined): Result {
     const golden = this.#golden, servers = this.#servers();
     const before = new Map(golden.servers.map((server) => [server.number, server]));
     const restarts = servers.reduce((sum, { number, generation }) => sum + Math.max(0, generation - (before.get(number)?.generation ?? generation)), 0);
     const failed = servers.filter(({ number, state }) => state === SERVER_STATE.failed && before.get(number)?.state !== SERVER_STATE.failed);
-    const first = this.#events.find(({ kind }) => kind === 'fault');
+    const raised = this.#events.find(({ kind }) => kind === 'fault');
+    const first = raised ?? (downAt === undefined ? undefined : { at: downAt, who: 'supervisor' });
     const output = this.subject.output();
     const loops = /is given up: died too often|is not restarted/.test(output.log) ? Math.max(1, failed.length) : 0;
     const verdict = end === 'poweroff' ? this.#workload.judge({ ...output, image: this.#image() }) : { wrong: false, errors: false, notes: [] };

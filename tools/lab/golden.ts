@@ -15,7 +15,7 @@ import { SERVERS } from '../../servers/protocols/startup.ts';
 import { S } from '../../vm/cpu/state.ts';
 import { MODULES } from '../cli/system.ts';
 import { GUEST_FOLDER } from '../cli/guest.ts';
-import { readServers, serverTableAt, spaceOf, type ServerState, type Space } from './guest-view.ts';
+import { SERVER_STATE, readServers, serverTableAt, spaceOf, type ServerState, type Space } from './guest-view.ts';
 import { Subject, type SubjectOptions } from './subject.ts';
 import { moduleOf } from './symbols.ts';
 import { BEGIN } from './workload.ts';
@@ -176,6 +176,8 @@ export function runGolden(options: SubjectOptions, expectedStdout: string): { re
     const process = trace.owners.find(({ name }) => name === 'process');
     const serverTable = process && serverTableAt(first.port, process.space.cr3);
     if (serverTable === undefined) throw new GoldenError('the server table was not found');
+    const restarted = readServers(first.port, serverTable).filter(({ generation, state }) => generation > 1 || state === SERVER_STATE.failed);
+    if (restarted.length > 0) throw new GoldenError(`the run without a fault restarts ${restarted.map(({ name }) => name).join(', ')}${options.boundMs ? `: a time bound of ${options.boundMs} ms (boundMs) is too tight for it` : ''}`);
     const golden: Golden = {
       subject: options, start: first.start, length: first.offset, ns: first.machine.virtualNs - first.startNs, ...pass, stdout: output.stdout,
       overlay: new Map([...first.overlay()].map(([block, bytes]) => [block, sha256(bytes)])), serverTable, servers: readServers(first.port, serverTable),

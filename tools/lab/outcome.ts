@@ -10,7 +10,7 @@ export const MEANING: Readonly<Record<Outcome, string>> = {
   'not-activated': 'the fault could not be placed or was never met',
   'kernel-crash': 'ring 0 stopped the machine, or the machine went down unasked',
   'crash-loop': 'a server died too often and was given up',
-  hang: 'not finished after 10 x the golden run, or nothing can ever run again, and nobody said why',
+  hang: 'not finished after 10 x (golden run + time bound), or nothing can ever run again, and nobody said why',
   sdc: 'wrong output, lost or wrong file, or a damaged file system, and no error told',
   failstop: 'a server was given up and said so; what was told done is right',
   degraded: 'a program saw an error; everything told done is right',

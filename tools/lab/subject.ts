@@ -26,6 +26,8 @@ export interface SubjectOptions {
   /** ext2 image file; never changed. */
   readonly disk: string;
   readonly command: readonly string[];
+  /** `hang=` of the supervisor: ms in the place of 5 s; absent or 0: as they are. */
+  readonly boundMs?: number;
   /** Words more on the kernel command line. */
   readonly append?: string;
 }
@@ -62,7 +64,7 @@ export class Subject {
   #mark: [number, number] = [0, 0];
 
   constructor(options: SubjectOptions, more: { readonly watch?: BlockWatch; readonly jit?: JitMode } = {}) {
-    const config = systemConfig({ place: 'pin', smp: options.cpus, memoryMiB: options.memoryMiB, deterministic: true, seed: options.scheduleSeed, jit: more.jit ?? 'on', append: options.append ?? '' },
+    const config = systemConfig({ place: 'pin', smp: options.cpus, memoryMiB: options.memoryMiB, deterministic: true, seed: options.scheduleSeed, jit: more.jit ?? 'on', append: [options.append ?? '', options.boundMs ? `hang=${options.boundMs}` : ''].filter((word) => word !== '').join(' ') },
       options.command, { com1: (bytes) => this.#com1.append(bytes), com2: (bytes) => this.#com2.append(bytes) });
     this.machine = createDeterministicMachine({ ...config, disks: [{ file: options.disk, overlay: true }], ...(options.cpus === 1 ? { quantum: ALONE_QUANTUM } : {}), ...(more.watch ? { watch: more.watch } : {}) });
     this.port = new FaultPort(this.machine);
