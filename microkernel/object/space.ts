@@ -413,10 +413,11 @@ export function declareWindow(cpu: Cpu, s: Space, f: Frames, va: usize, pages: u
     if (tableOfVa(s, at) == 0) return ERR_RANGE;
     if (windowTable(s, at) == 0) tables++;
   }
-  for (let at = va; at < end; at += 4096) {
+  for (let at = va; at < end;) {
     const m = recordOf(s, at);
     if (nil(m) || !same(m.frames, f)) return ERR_RANGE;
     if (((m.extent >> 16) & 2) == 0) return ERR_RIGHTS;
+    at = m.va + (<usize>(m.extent & 0xffff) << 12);
   }
   if (!poolHas(s, tables, 0)) return ERR_MEMORY;
   // ---- commit ----
@@ -425,17 +426,19 @@ export function declareWindow(cpu: Cpu, s: Space, f: Frames, va: usize, pages: u
     memory.copy(s.windowPd, s.pds + (<usize>WINDOW_GIB << 12), 4096);
     setEntry(changetype<usize>(s) + ROOTS + 32, WINDOW_GIB, <u64>phys(s.windowPd) | <u64>P);
   }
-  for (let at = va; at < end; at += 4096) {
-    const t = tableOfVa(s, at);
+  for (let at = va; at < end;) {
+    const t = tableOfVa(s, at), stop = endInTable(at, end);
     let second = windowTable(s, at);
     if (second == 0) {
       second = takePage(s);
       memory.copy(second, t, 4096);
       setEntry(s.windowPd, pdIndex(at), <u64>phys(second) | <u64>(P | W | U));
     }
-    const e = entryAt(t, ptIndex(at));
-    setEntry(second, ptIndex(at), e | <u64>W);
-    setEntry(t, ptIndex(at), e & ~<u64>W);
+    for (; at < stop; at += 4096) {
+      const e = entryAt(t, ptIndex(at));
+      setEntry(second, ptIndex(at), e | <u64>W);
+      setEntry(t, ptIndex(at), e & ~<u64>W);
+    }
   }
   flushRoot(cpu, s.root);
   return ERR_OK;
@@ -474,17 +477,20 @@ function empty(cpu: Cpu, s: Space): bool {
     abandonRoot(cpu, s.root);
   }
   let tables: u32 = 0;
-  while (s.destroyed < 3 * 512) {
-    if (tables >= 2) return false;
-    const e = <u32>entryAt(s.pds, s.destroyed); // the three directories are adjacent
-    if ((e & P) != 0) {
+  const last = s.pds + 3 * 4096; // the three directories are adjacent
+  for (let at = s.pds + (<usize>(s.destroyed & ~3) << 3); at < last; at += 32) { // nearly all entries are empty: four at a time
+    if (((load<u32>(at) | load<u32>(at, 8) | load<u32>(at, 16) | load<u32>(at, 24)) & P) == 0) continue;
+    for (let n: u32 = 0; n < 4; n++) {
+      const index = (<u32>(at - s.pds) >> 3) + n, e = <u32>entryAt(s.pds, index);
+      if ((e & P) == 0) continue;
+      if (tables >= 2) { s.destroyed = index; return false; }
       const t = virt(e & 0xfffff000);
       while (!nil(firstRecord(t))) unlinkRecord(t, firstRecord(t));
-      setEntry(s.pds, s.destroyed, 0);
+      setEntry(s.pds, index, 0);
       tables++;
     }
-    s.destroyed++;
   }
+  s.destroyed = 3 * 512;
   if (s.windowPd != 0) { memory.fill(s.windowPd, 0, 4096); s.windowPd = 0; }
   flushRoot(cpu, s.root);
   s.poolFree = 0; s.poolCount = 0; s.records = none<Mapping>(); s.recordCount = 0;

@@ -105,22 +105,25 @@ export function cacheInit(at: usize, shift: u32, count: u32): bool {
  */
 export function cacheAttach(): void {
   windowOpen();
-  for (let s: u32 = 0; s < slots; s++) {
-    const e = entry(s), flags = load<u32>(e, FLAGS), block = load<u32>(e, BLOCK);
-    if (flags == 0 && block == 0) continue;
+  let doubles: u32 = 0;
+  const end = entry(slots);
+  for (let e = entry(0); e < end; e += SLOT_BYTES) {
+    const flags = load<u32>(e, FLAGS), block = load<u32>(e, BLOCK);
+    if ((flags | block) == 0) continue;
+    const s = <u32>(e - slotTable) / SLOT_BYTES;
     const other = find(block);
     let keep = sealed(e) && (flags & VALID) != 0;
     if (!keep && (flags & VALID) != 0) droppedSlots++;
     if (keep && other >= 0) {
       if ((flags & DIRTY) != 0) discard(other);
-      else { keep = false; if ((load<u32>(entry(other), FLAGS) & DIRTY) == 0) slotOf(other).bits |= DOUBLE; }
+      else { keep = false; if ((load<u32>(entry(other), FLAGS) & DIRTY) == 0) { slotOf(other).bits |= DOUBLE; doubles++; } }
     }
     if (!keep) { memory.fill(e, 0, SLOT_BYTES); continue; }
     if ((flags & DIRTY) != 0) dirtySlots++;
     slotOf(s).block = block;
     hashIn(s, block);
   }
-  for (let s: u32 = 0; s < slots; s++) if ((slotOf(s).bits & DOUBLE) != 0) discard(s);
+  if (doubles != 0) for (let s: u32 = 0; s < slots; s++) if ((slotOf(s).bits & DOUBLE) != 0) discard(s);
   windowClose();
 }
 /** In the window. */

@@ -45,12 +45,12 @@ export function now(): u32 { return clockFunction(); }
 // ---- private memory ---------------------------------------------------------------------------------------------------------------------
 let next: usize = 0;
 let end: usize = 0;
+/** Zeroed memory. */
 export function privateMemory(at: usize, bytes: usize): void { next = (at + 63) & ~63; end = at + bytes; }
 /** Zeroed memory for good, 64-aligned; 0 = used up (a wrong size in the manifest). */
 export function reserve(bytes: usize): usize {
   const at = next, size = (bytes + 63) & ~63;
   if (size > end - at) return 0;
   next = at + size;
-  memory.fill(at, 0, size);
   return at;
 }

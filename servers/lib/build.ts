@@ -18,7 +18,7 @@ import {
 } from 'kintsugi/protocols';
 import * as sys from './sys';
 import { log2Ceil, pagesOf } from './mem';
-import { crc32 } from './crc32';
+import { fingerprint, fingerprintHigh } from './fingerprint';
 import { ElfImage, elfParse, elfImage, SEGMENT_X, SEGMENT_W } from './elf';
 
 /** Where the builder maps what it fills; up to SCRATCH_PAGES at a time. The builder's Space must have page-table pages for it. */
@@ -46,7 +46,7 @@ export const STEP_WINDOW: u32 = 10;
   page: usize; // the startup page, in private memory until targetStartup
   argBytes: u32;
   startupFrames: u32;
-  textFrames: u32; textOffset: u32; textBytes: u32; textCrc: u32; // the executable segment, as it was in the file
+  textFrames: u32; textOffset: u32; textBytes: u32; textLow: u32; textHigh: u32; // the executable segment, as it was in the file
 }
 const IMAGE: ElfImage = elfImage(memory.data(180, 4));
 
@@ -126,7 +126,7 @@ export function targetLoad(t: Target, file: usize, bytes: u32): void {
     let rights = sys.MAP_READ;
     if ((s.flags & SEGMENT_W) != 0) rights |= sys.MAP_WRITE;
     if ((s.flags & SEGMENT_X) != 0) rights |= sys.MAP_EXECUTE;
-    if ((s.flags & SEGMENT_X) != 0) { t.textFrames = frames; t.textOffset = skip; t.textBytes = s.fileBytes; t.textCrc = crc32(0, file + s.offset, s.fileBytes); }
+    if ((s.flags & SEGMENT_X) != 0) { t.textFrames = frames; t.textOffset = skip; t.textBytes = s.fileBytes; t.textLow = fingerprint(file + s.offset, s.fileBytes); t.textHigh = fingerprintHigh; }
     targetMap(t, frames, s.va - skip, 0, pages, rights);
   }
   t.entry = IMAGE.entry;
@@ -137,9 +137,9 @@ export function targetIntact(t: Target): bool {
   if (t.textFrames == 0) return true;
   const pages = pagesOf(t.textOffset + t.textBytes);
   if (pages > SCRATCH_PAGES || sys.map(builderSpace, t.textFrames, SCRATCH, 0, pages, sys.MAP_READ) != ERR_OK) return false;
-  const sum = crc32(0, SCRATCH + t.textOffset, t.textBytes);
+  const low = fingerprint(SCRATCH + t.textOffset, t.textBytes);
   sys.unmap(builderSpace, SCRATCH, pages);
-  return sum == t.textCrc;
+  return low == t.textLow && fingerprintHigh == t.textHigh;
 }
 /** Heap behind the image (one guard page between), main stack and fiber stacks (a guard page below each), and their regions. */
 export function targetStacks(t: Target, heapPages: u32, stackPages: u32, fibers: u32, fiberPages: u32): void {

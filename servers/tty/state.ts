@@ -2,10 +2,10 @@
  * What of tty survives its death: both lines with what was typed and not yet read, modes, foreground, and the last answer given.
  *
  * State Frames (read-only but for `window`), from VM_STATE on:
- *   page 0, 1   the record, twice: the one with the higher seq and a right CRC counts, so a death in the middle of a save, or a damaged page, costs one save
+ *   page 0, 1   the record, twice: the one with the higher seq and a right sum counts, so a death in the middle of a save, or a damaged page, costs one save
  *   page 2..    the readable items of line 0, then of line 1: u16[SAVED_ITEMS], item k of all that ever were at k mod SAVED_ITEMS. Twice as many as a
  *               line may hold, so new items never touch those that the last record counts
- *   record: {magic, seq, crc, bytes} {answer: id, status, r0, r1} then for each line
+ *   record: {magic, seq, sum, bytes} {answer: id, status, r0, r1} then for each line
  *           {mode, readyHead, readyCount, stops, quoteNext, signal, dropped, foreground, received, have, type, stream, left, bad, editLength, 0} edit bytes, padded to 4
  *
  * Order of every event: change the lines in private memory, `save`, then release what was consumed or give the answer. `received` is the id of the last
@@ -13,13 +13,13 @@
  */
 import { barrier } from 'kintsugi/x86';
 import { REGION_STATE, ROLE_STATE_FRAMES } from 'kintsugi/protocols';
-import { crc32 } from '../lib/crc32';
+import { fingerprint, fingerprintHigh } from '../lib/fingerprint';
 import { mustAlloc } from '../lib/alloc';
 import { handle, regionBytes, regionVa } from '../lib/startup';
 import * as sys from '../lib/sys';
 import * as D from './discipline';
 
-const MAGIC: u32 = 0x54545932; // "TTY2": raise with the layout
+const MAGIC: u32 = 0x54545933; // "TTY3": raise with the layout
 const PAGE: usize = 4096;
 const SAVED_ITEMS: u32 = D.READY_ITEMS * 2;
 const ITEMS_AT: usize = 2 * PAGE;
@@ -57,7 +57,12 @@ function intact(p: usize): bool {
   const bytes = load<u32>(p, 12);
   return load<u32>(p) == MAGIC && bytes >= <u32>(HEAD + 2 * FIXED) && bytes <= <u32>PAGE && load<u32>(p, 8) == sum(p, bytes);
 }
-function sum(p: usize, bytes: u32): u32 { return crc32(crc32(0, p, 8), p + 12, bytes - 12); }
+/** Of a record, without the word that holds it. (CRC-32 would first fill its tables, 35,000 instructions of every recovery.) */
+function sum(p: usize, bytes: u32): u32 {
+  const head = fingerprint(p, 8);
+  const low = fingerprint(p + 12, bytes - 12);
+  return head * 0x9e3779b1 + (low ^ rotl<u32>(fingerprintHigh, 7));
+}
 
 function restore(p: usize, first: Kept, second: Kept): bool {
   const end = p + <usize>load<u32>(p, 12);

@@ -61,6 +61,26 @@ describe('bytes', () => {
     g.u8.set(data, AT);
     for (const n of [0, 1, 9, 1000]) expect(g.fn['crc32']!(AT, n) >>> 0).toBe(zlibCrc(data.subarray(0, n)));
   });
+  it('fingerprints: every flipped bit is seen, two flips of the same bit in two words as well, and where the text lies does not matter', async () => {
+    const g = await start(), bytes = 275;
+    const of = (at: number, n = bytes): string => { const low = g.fn['fingerprint']!(at, n) >>> 0; return `${low} ${g.fn['fingerprintHigh']!() >>> 0}`; };
+    for (let n = 0; n < bytes; n++) g.u8[AT + n] = (n * 77 + (n >> 3)) & 255;
+    const right = of(AT);
+    for (let bit = 0; bit < bytes * 8; bit++) {
+      g.u8[AT + (bit >> 3)]! ^= 1 << (bit & 7);
+      expect(of(AT), `bit ${bit}`).not.toBe(right);
+      g.u8[AT + (bit >> 3)]! ^= 1 << (bit & 7);
+    }
+    for (const bit of [0, 15, 31]) for (let first = 0; first < 64; first++) for (let second = first + 1; second < 64; second++) {
+      const flip = (): void => { for (const word of [first, second]) g.u32[(AT >>> 2) + word]! ^= 1 << bit; };
+      flip();
+      expect(of(AT), `bit ${bit} of words ${first} and ${second}`).not.toBe(right);
+      flip();
+    }
+    g.u8.copyWithin(AT + 4096, AT, AT + bytes);
+    expect(of(AT + 4096)).toBe(right);
+    expect(of(AT, bytes - 1)).not.toBe(right);
+  });
   it('finds the first clear bit and counts bits, up to the last partial word', async () => {
     const g = await start();
     g.u32.fill(0xffffffff, AT >>> 2, (AT >>> 2) + 4);

@@ -40,6 +40,7 @@ function deviceClock(): u32 { return clock(); }
 
 export function start(deviceBytes: f64, readonly: bool, heap: usize, heapBytes: u32, state: usize, stateBytes: u32, cache: usize, cacheBytes: u32, shared: usize, sharedBytes: u32): i32 {
   setHost(devicePause, deviceOpen, deviceClose, deviceSubmit, deviceClock);
+  memory.fill(heap, 0, heapBytes); // as a new incarnation's is
   privateMemory(heap, heapBytes);
   op = newOp();
   setCurrent(changetype<usize>(op));

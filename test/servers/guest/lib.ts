@@ -6,12 +6,15 @@ import { ringOwnerAt, ringWorkerAt, RingOwner, RingWorker, Request } from '../..
 import { fibersInitEmpty } from '../../../servers/lib/fiber';
 import { textInit, Text } from '../../../servers/lib/fmt';
 import * as crc from '../../../servers/lib/crc32';
+import * as print from '../../../servers/lib/fingerprint';
 import * as bm from '../../../servers/lib/bitmap';
 import * as str from '../../../servers/lib/str';
 import * as mem from '../../../servers/lib/mem';
 
 export function init(heap: usize, bytes: usize): void { heapInit(heap, bytes); fibersInitEmpty(); }
 export function crc32(at: usize, bytes: u32): u32 { return crc.crc32(0, at, bytes); }
+export function fingerprint(at: usize, bytes: u32): u32 { return print.fingerprint(at, bytes); }
+export function fingerprintHigh(): u32 { return print.fingerprintHigh; }
 export function bitmapFindClear(map: usize, bits: u32, from: u32): i32 { return bm.findClear(map, bits, from); }
 export function bitmapCount(map: usize, bits: u32): u32 { return bm.count(map, bits); }
 export function option(line: usize, room: usize): usize { store<u32>(room, 0); return str.option(line, "run"); }
