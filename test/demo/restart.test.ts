@@ -1,5 +1,6 @@
 // The kill storm with a fixed seed on the deterministic machine: 200 kills, most of them in the middle of a request, and every byte of the disk as the model says.
 import { describe, expect, it } from 'vitest';
+import { tickLine } from '../../tools/cli/demo.ts';
 import { demoRestart, spread, type DemoOptions } from '../../tools/demo/restart.ts';
 import { modelWorker } from '../../tools/demo/model.ts';
 
@@ -38,5 +39,15 @@ describe('the model of the workload', () => {
   it('median and 99th percentile are elements of the sample', () => {
     expect(spread([])).toEqual({ median: 0, p99: 0 });
     expect(spread([5, 1, 9])).toEqual({ median: 5, p99: 9 });
+  });
+});
+
+describe('the live line', () => {
+  const tick = { kills: 33, generations: new Map([['virtio-blk', 6], ['fs', 19], ['tty', 4]]), recoveryNs: { median: 61_710_000, p99: 413_713_000 }, redelivered: 110, lost: 0, calls: { count: 1707, median: 1_493_000, p99: 327_418_000 } };
+  it('is whole where there is room', () => expect(tickLine(tick, 60)).toBe('kills 33/60  virtio-blk g6 fs g19 tty g4  recovery 61.710 ms p99 413.713 ms  redelivered 110  lost 0  calls 1707 1.493 ms p99 327.418 ms'));
+  it('never wraps: a narrow terminal gets what matters most', () => {
+    for (let columns = 12; columns < 160; columns++) expect(tickLine(tick, 60, columns).length).toBeLessThanOrEqual(columns);
+    expect(tickLine(tick, 60, 79)).toBe('kills 33/60  recovery 61.710 ms p99 413.713 ms  redelivered 110  lost 0');
+    expect(tickLine(tick, 60, 25)).toBe('kills 33/60  lost 0');
   });
 });

@@ -3,8 +3,22 @@ import { demoRestart, PHASES, VICTIMS, type DemoOptions, type DemoReport, type T
 import { EXIT, UserError } from './errors.ts';
 
 const ms = (ns: number): string => `${(ns / 1e6).toFixed(3)} ms`;
-const tickLine = (tick: Tick, kills: number): string =>
-  `kills ${tick.kills}/${kills}  ${[...tick.generations].map(([name, generation]) => `${name} g${generation}`).join(' ')}  recovery ${ms(tick.recoveryNs.median)} p99 ${ms(tick.recoveryNs.p99)}  redelivered ${tick.redelivered}  lost ${tick.lost}${tick.calls === undefined ? '' : `  calls ${tick.calls.count} ${ms(tick.calls.median)} p99 ${ms(tick.calls.p99)}`}`;
+/** In the order of the line; a terminal that is too narrow for all gets those that fit, by importance (1 first). */
+const tickParts = (tick: Tick, kills: number): readonly (readonly [importance: number, text: string])[] => [
+  [1, `kills ${tick.kills}/${kills}`],
+  [4, [...tick.generations].map(([name, generation]) => `${name} g${generation}`).join(' ')],
+  [3, `recovery ${ms(tick.recoveryNs.median)} p99 ${ms(tick.recoveryNs.p99)}`],
+  [5, `redelivered ${tick.redelivered}`],
+  [2, `lost ${tick.lost}`],
+  ...(tick.calls === undefined ? [] : [[6, `calls ${tick.calls.count} ${ms(tick.calls.median)} p99 ${ms(tick.calls.p99)}`] as const]),
+];
+/** One line of at most `columns` characters: a longer one would wrap, and not be overwritten by the next. */
+export function tickLine(tick: Tick, kills: number, columns = Infinity): string {
+  const parts = tickParts(tick, kills), shown = new Set<string>();
+  let width = -2;
+  for (const [, text] of [...parts].sort(([a], [b]) => a - b)) if (width + 2 + text.length <= columns) { shown.add(text); width += 2 + text.length; }
+  return parts.filter(([, text]) => shown.has(text)).map(([, text]) => text).join('  ');
+}
 
 function summary(report: DemoReport): string {
   const out: string[] = [];
@@ -34,7 +48,7 @@ export async function demo(what: string, options: DemoOptions, show: { readonly 
     live,
     ...(show.log ? { log: (bytes: Uint8Array) => { process.stderr.write(bytes); } } : {}),
     tick: (tick) => {
-      last = tickLine(tick, options.kills);
+      last = tickLine(tick, options.kills, live ? (process.stderr.columns || 80) - 1 : Infinity);
       if (live) { process.stderr.write(`\r${last.padEnd(width)}`); width = last.length; } else if (!show.json && tick.kills % 10 === 0) process.stdout.write(`${last}\n`);
     },
   });
