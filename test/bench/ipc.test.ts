@@ -7,7 +7,7 @@ import path from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { benchIpc, formatBenchIpc, HOT_SHARE, IpcBenchError, SIZES } from '../../tools/bench/ipc.ts';
 import { checkStability, othersSince, processorTimes, stabilityOf, type Stability } from '../../tools/bench/ipc/environment.ts';
-import { figure } from '../../tools/bench/ipc/figure.ts';
+import { figure, nsText } from '../../tools/bench/ipc/figure.ts';
 import { readMarks, type Launch, type LaunchPlan } from '../../tools/bench/ipc/launch.ts';
 import { exactCounts, PHASES } from '../../tools/bench/ipc/phases.ts';
 import { stabilityOfLaunches } from '../../tools/bench/ipc/stability.ts';
@@ -132,5 +132,16 @@ describe('bench ipc', () => {
     expect(latencies.timing()).toMatchObject({ median: 500, p90: 900, p99: 990, min: 1, max: 1000, n: 1000 });
     expect(latencies.ecdf(4)).toEqual([[1, 0], [250, 0.25], [500, 0.5], [750, 0.75], [1000, 1]]);
   });
-  it('escapes what it draws', () => expect(figure('a < b & c', '', [{ name: '<x>', points: [[10, 0], [100, 1]] }], [])).toMatch(/a &lt; b &amp; c[^]*&lt;x&gt;/));
+  it('escapes what it draws', () => expect(figure({ title: 'a < b & c', subtitle: '', curves: [{ name: '<x>', points: [[10, 0], [100, 1]] }], sweeps: [] })).toMatch(/a &lt; b &amp; c[^]*&lt;x&gt;/));
+  it('draws nothing outside its plots, whatever the values', () => {
+    const svg = figure({
+      title: 't', subtitle: 's', curves: [{ name: 'wide', points: [[1, 0], [1, 0.5], [9e10, 1]] }, { name: 'one', points: [[500, 0], [500, 1]], peer: true }, { name: 'none', points: [] }],
+      sweeps: [{ name: 'x', points: [{ bytes: 0, median: 250, p99: 400 }, { bytes: 4096, median: 9000, p99: 4e6 }] }, { name: 'y', secondary: true, points: [{ bytes: 0, median: 500, p99: 600 }] }],
+      notes: new Map([[0, '244 instr.']]), bar: { title: 'b', parts: [{ group: 'call', name: 'entry', count: 17 }, { group: 'call', name: 'exit', count: 6 }] },
+    });
+    const [, width, height] = /width="(\d+)" height="(\d+)"/.exec(svg)!.map(Number);
+    expect(svg).not.toMatch(/NaN|Infinity|undefined/);
+    for (const [, x, y] of svg.matchAll(/(?:M|L)([-\d.]+) ([-\d.]+)/g)) { expect(Number(x)).toBeGreaterThanOrEqual(0); expect(Number(x)).toBeLessThanOrEqual(width!); expect(Number(y)).toBeGreaterThanOrEqual(0); expect(Number(y)).toBeLessThanOrEqual(height!); }
+    expect([nsText(244), nsText(1234), nsText(999.9), nsText(10_000), nsText(2.5e6), nsText(3e9)]).toEqual(['244 ns', '1.23 µs', '1 µs', '10 µs', '2.5 ms', '3 s']);
+  });
 });

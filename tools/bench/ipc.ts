@@ -17,9 +17,9 @@ import path from 'node:path';
 import { REPOSITORY_ROOT } from '../../vm/entry.ts';
 import { buildGuests } from '../build/guests.ts';
 import { checkStability, environment, type Environment, type Stability } from './ipc/environment.ts';
-import { figure, type Curve, type Sweep } from './ipc/figure.ts';
+import { figure, type Bar, type Curve, type Sweep } from './ipc/figure.ts';
 import { measurePeers, type Peers } from './ipc/peers.ts';
-import { exactCounts, IpcBenchError, type ExactCounts, type PhaseBreakdown } from './ipc/phases.ts';
+import { exactCounts, IpcBenchError, PHASES, type ExactCounts, type PhaseBreakdown, type PhaseCounts } from './ipc/phases.ts';
 import { CPUS, key, launch, SIZES, SPACES, type Launch } from './ipc/launch.ts';
 import { stabilityOfLaunches, type LaunchStability } from './ipc/stability.ts';
 import { Latencies, median, type Timing } from './ipc/statistics.ts';
@@ -150,20 +150,29 @@ export async function benchIpc(options: BenchIpcOptions = {}): Promise<BenchIpcR
   return result;
 }
 
+const PEER_NAMES: Readonly<Record<string, string>> = { pipe: 'Linux pipe', 'unix socket': 'Unix socket', futex: 'Linux futex', MessagePort: 'Node MessagePort', 'Atomics.wait': 'Node Atomics.wait' };
 function draw(result: BenchIpcResult, samples: ReadonlyMap<string, Record<Tier, Latencies>>, peers: Peers): string {
-  const curve = (name: string, latencies: Latencies | undefined): Curve[] => (latencies !== undefined && latencies.count > 0 ? [{ name, points: latencies.ecdf() }] : []);
-  const of = (space: string, cpu: string): Record<Tier, Latencies> | undefined => samples.get(key(space, cpu, 3, 0));
+  const curve = (name: string, latencies: Latencies | undefined, peer = false): Curve[] => (latencies !== undefined && latencies.count > 0 ? [{ name, points: latencies.ecdf(), peer }] : []);
+  const of = (space: string, cpu: string, tier: Tier): Latencies | undefined => {
+    const row = result.rows.find((r) => r.space === space && r.cpu === cpu && r.words === 3);
+    return tier === 'hot' && row?.hostNs == null ? undefined : samples.get(key(space, cpu, 3, 0))?.[tier];
+  };
   const curves = [
-    ...curve('call, other Space, same CPU, hot', of('other', 'same')?.hot), ...curve('call, other Space, same CPU, tier 0', of('other', 'same')?.tier0),
-    ...curve('call, other Space, spinning', of('other', 'spinning')?.hot), ...curve('call, other Space, parked', of('other', 'parked')?.hot),
-    ...peers.rows.filter(({ placement }) => placement === 'free').flatMap(({ name, latencies }) => curve(name, latencies)),
+    ...curve('call, other Space, same CPU, hot', of('other', 'same', 'hot')), ...curve('call, other Space, same CPU, tier 0', of('other', 'same', 'tier0')),
+    ...curve('call, other Space, another CPU that spins, hot', of('other', 'spinning', 'hot')), ...curve('call, other Space, another CPU that sleeps, hot', of('other', 'parked', 'hot')),
+    ...peers.rows.filter(({ placement }) => placement === 'free').flatMap(({ name, latencies }) => curve(PEER_NAMES[name] ?? name, latencies, true)),
   ];
-  const sweeps = SPACES.map((space): Sweep => ({
-    name: `${space} Space, same CPU, hot`,
-    points: result.rows.filter((row) => row.space === space && row.cpu === 'same' && row.hostNs !== null).map((row) => ({ bytes: row.leaseBytes || row.words * 4, median: row.hostNs!.median, p99: row.hostNs!.p99 })),
-  }));
-  const e = result.environment;
-  return figure('IPC round trips', `${e.cpu}, ${e.cores} cores, ${e.kernel}, Node ${e.node}, ${result.launches} launches, ${e.commit}`, curves, sweeps);
+  const sweeps = (['hot', 'tier0'] as const).flatMap((tier) => SPACES.map((space): Sweep => ({
+    name: `${space === 'same' ? 'the same Space' : 'another Space'}, ${tier === 'hot' ? 'hot' : 'tier 0'}`, secondary: tier === 'tier0',
+    points: result.rows.filter((row) => row.space === space && row.cpu === 'same').flatMap((row) => { const timing = row.tiers[tier]; return timing === null ? [] : [{ bytes: row.leaseBytes || row.words * 4, median: timing.median, p99: timing.p99 }]; }),
+  }))).filter(({ points }) => points.length > 0);
+  const e = result.environment, typical = result.rows.find((r) => r.phases && r.space === 'other' && r.cpu === 'same' && r.words === 3) ?? result.rows.find((r) => r.phases);
+  const notes = new Map(result.rows.filter((r) => r.space === 'other' && r.cpu === 'same' && r.roundTripInstructions !== null).map((r) => [r.leaseBytes || r.words * 4, `${r.roundTripInstructions} instr.`]));
+  const parts = (group: string, counts: PhaseCounts): Bar['parts'] => PHASES.map((name) => ({ group, name, count: counts[name] }));
+  return figure({
+    title: 'Kintsugi: IPC round trips, call and reply_recv', subtitle: `${e.cpu}, ${e.cores} cores${e.hypervisor ? ' (virtual)' : ''}, ${e.kernel}, Node ${e.node}, ${result.launches} launches per tier, commit ${e.commit}${result.stability.steady && result.launchStability.steady ? '' : '; NOT STEADY'}`, curves, sweeps, notes,
+    ...(typical?.phases ? { bar: { title: `The ${typical.roundTripInstructions} instructions of ${typical.words} words to ${typical.space === 'other' ? 'another' : 'the same'} Space`, parts: [{ group: 'in ring 3', name: 'ring 3', count: typical.phases.stub }, ...parts('call', typical.phases.call), ...parts('reply_recv', typical.phases.replyRecv)] } } : {}),
+  });
 }
 
 const sizeText = (r: { readonly words: number; readonly leaseBytes: number }): string => (r.leaseBytes ? '4 KiB leased' : `${r.words} words`);
