@@ -59,7 +59,7 @@ function logAxis(values: readonly number[]): Axis {
   const steps = [1, 2, 5].flatMap((m) => Array.from({ length: 13 }, (_, e) => m * 10 ** e)).sort((a, b) => a - b);
   const low = [...steps].reverse().find((step) => step <= least * 0.97) ?? 1, high = steps.find((step) => step >= most * 1.03) ?? 1e12;
   const decades = Math.log10(high / low), part = (ns: number): number => Math.min(1, Math.max(0, Math.log10(Math.max(1, ns) / low) / decades));
-  const ticks = Array.from({ length: 13 }, (_, e) => Array.from({ length: 9 }, (_m, m) => ({ ns: (m + 1) * 10 ** e, label: m === 0 || (decades < 2.4 && (m === 1 || m === 4)) }))).flat();
+  const ticks = Array.from({ length: 13 }, (_, e) => Array.from({ length: 9 }, (_m, m) => ({ ns: (m + 1) * 10 ** e, label: m === 0 || (decades < 3.5 && (m === 1 || m === 4)) }))).flat();
   return { part, ticks: ticks.filter(({ ns }) => ns >= low * 0.999 && ns <= high * 1.001) };
 }
 
