@@ -18,14 +18,18 @@ import { Subject } from './subject.ts';
 import { moduleOf } from './symbols.ts';
 import { BEGIN, type Workload } from './workload.ts';
 
-/** After how many golden runs and time bounds a run is a hang, in instructions and in virtual time. */
+/** After how many golden runs (and a time bound) without a restart a run is a hang, in instructions and in virtual time. */
 export const HANG_FACTOR = 10;
+/** A damaged supervisor may restart for ever. */
+const MOST_PATIENCE = 4;
 /** The servers' own bound, where the machine was given none. */
 const OWN_BOUND_MS = 5000;
 /** So often may thousands of timer ticks in a row wake nobody. */
 const MAX_WAITS = 3;
 /** Tier 0 alone: an experiment is over before regions pay for their compilation (measured: 26 ms of CPU time each, 240 ms with the JIT). */
 const EXPERIMENT_ENGINE = { jit: 'off' } as const;
+/** The server whose end is the end of all programs. */
+const PERSONALITY = 'process';
 /** A restart that is not over after so many instructions is waited for no longer than the hang limit; polling step. */
 const SETTLE = 2_000;
 
@@ -57,6 +61,9 @@ export class Executor {
   readonly #golden: Golden;
   readonly #workload: Workload;
   readonly #base: Uint8Array;
+  /** An image of the disk other than the file, and where it differs. */
+  #changed: Uint8Array | undefined;
+  #patched: readonly number[] = [];
   readonly #events: Event[] = [];
   #watching = false;
   readonly #hashing: boolean;
@@ -154,8 +161,10 @@ export class Executor {
   #finish(point: Point, fault: Fault): Result {
     const { subject } = this, { machine } = subject, golden = this.#golden;
     const { boundMs, cpus } = golden.subject;
-    // One instruction of a vCPU is one nanosecond. Where the bound is seconds, nobody waits for it in instructions, only in virtual time.
-    const limit = HANG_FACTOR * (golden.length + (boundMs ? boundMs * 1e6 * cpus : 0)), limitNs = subject.startNs + HANG_FACTOR * (golden.ns + (boundMs || OWN_BOUND_MS) * 1e6);
+    // One instruction of a vCPU is one nanosecond. Where the bound is seconds, nobody waits for it in instructions, only in virtual time. Each restart
+    // gives the run as much again: there are no more than a few before a server is given up.
+    const patience = HANG_FACTOR * golden.length + (boundMs ? boundMs * 1e6 * cpus : 0), patienceNs = HANG_FACTOR * golden.ns + (boundMs || 4 * OWN_BOUND_MS) * 1e6;
+    let limit = patience, limitNs = subject.startNs + patienceNs;
     // From here, not from the point: a model may have run the machine on.
     let rung = Math.floor(subject.offset / RUNG), step = 1, downAt: number | undefined, recoveredAt: number | undefined, end: 'poweroff' | 'machine-down' | 'stuck' | 'converged' | undefined, stateHash = '';
     const down = new Set<number>();
@@ -168,12 +177,17 @@ export class Executor {
         // The supervisor is about to publish: a little later the table says what.
         const published = this.#events.at(-1)!.at;
         const settled = machine.runFor(SETTLE);
-        for (const { number, state } of this.#servers()) {
+        limit = Math.min(published + patience, MOST_PATIENCE * patience);
+        limitNs = Math.min(machine.virtualNs + patienceNs, subject.startNs + MOST_PATIENCE * patienceNs);
+        for (const { number, name, state } of this.#servers()) {
+          // All programs are gone with it, and nobody brings them back.
+          if (name === PERSONALITY && state === SERVER_STATE.failed) end = 'stuck';
           if (state === SERVER_STATE.dead || state === SERVER_STATE.starting) { down.add(number); downAt ??= published; }
           else if (down.delete(number) && down.size === 0 && state === SERVER_STATE.up) recoveredAt = published;
         }
-        if (settled.pause === 'limit' || settled.pause === 'hook') continue;
+        if (end === undefined && (settled.pause === 'limit' || settled.pause === 'hook')) continue;
       }
+      if (end !== undefined) break;
       if (machine.stopReason !== undefined) end = machine.stopReason === 'poweroff' ? 'poweroff' : 'machine-down';
       else if (pause === 'idle' || (pause === 'waiting' && ++waits >= MAX_WAITS)) end = 'stuck';
       else if (subject.offset >= limit || machine.virtualNs > limitNs) end = 'stuck';
@@ -215,8 +229,10 @@ export class Executor {
   #image(): Uint8Array | undefined {
     const golden = this.#golden, blocks = this.subject.overlay();
     if (blocks.size === golden.overlay.size && [...blocks].every(([block, bytes]) => golden.overlay.get(block) === sha256(bytes))) return undefined;
-    const image = this.#base.slice();
+    const image = this.#changed ??= this.#base.slice();
+    for (const block of this.#patched) if (!blocks.has(block)) image.set(this.#base.subarray(block * 4096, (block + 1) * 4096), block * 4096);
     for (const [block, bytes] of blocks) image.set(bytes, block * 4096);
+    this.#patched = [...blocks.keys()];
     return image;
   }
 
