@@ -66,6 +66,14 @@ describe('300 injections', () => {
       expect(replay.before.length).toBeGreaterThan(3);
       expect(replay.after.length).toBeGreaterThan(0);
       expect(replay.before.at(-1)!.who).toBe(row.target);
+      // The trace on both sides of the fault, in order; what was restarted is seen to be.
+      const { tracedBefore, tracedAfter } = replay, traced = [...tracedBefore, ...tracedAfter];
+      expect(tracedBefore.length).toBe(12);
+      if (row.outcome !== 'masked') expect(tracedAfter.length).toBe(12); // else it is over when it meets the golden run again
+      expect(tracedBefore.some(({ who }) => who === `${row.target} #1`), `./kintsugi replay ${row.id}`).toBe(true);
+      expect(traced.map(({ us }) => us)).toEqual(traced.map(({ us }) => us).sort((a, b) => a - b));
+      expect(traced.filter(({ text }) => text === '')).toEqual([]);
+      if (row.outcome === 'recovered') expect(tracedAfter.map(({ kind, who }) => `${kind} ${who}`)).toContain(`fault ${row.target} #1`);
     }
   }, 300_000);
   it('are told as a table with intervals and as an object', () => {

@@ -5,7 +5,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { runCampaign } from '../lab/campaign.ts';
-import { openRow, replayRow } from '../lab/replay.ts';
+import { openRow, replayRow, type Traced } from '../lab/replay.ts';
 import { jsonReport, textReport, textRow } from '../lab/report.ts';
 import { parseSpec, parseSpecJson, type Spec } from '../lab/spec.ts';
 import { EXIT, UserError } from './errors.ts';
@@ -66,12 +66,15 @@ export function show(id: string, json: boolean): number {
 }
 
 export function replay(id: string, options: { readonly json: boolean; readonly count: number }): number {
-  const { row, result, same, before, after } = replayRow(id, { count: options.count, log: (line) => process.stderr.write(`${line}\n`) });
+  const { row, result, same, before, after, tracedBefore, tracedAfter } = replayRow(id, { count: options.count, log: (line) => process.stderr.write(`${line}\n`) });
   if (options.json) {
-    process.stdout.write(`${JSON.stringify({ id: row.id, outcome: result.outcome, stateHash: result.stateHash, same, detectInstructions: result.detectInstructions ?? null, recoverInstructions: result.recoverInstructions ?? null, before, after })}\n`);
+    process.stdout.write(`${JSON.stringify({ id: row.id, outcome: result.outcome, stateHash: result.stateHash, same, detectInstructions: result.detectInstructions ?? null, recoverInstructions: result.recoverInstructions ?? null, tracedBefore, tracedAfter, before, after })}\n`);
   } else {
     const line = ({ offset, who, symbol, line: at, instructions }: (typeof before)[number]): string => `  ${offset.toLocaleString('en-US').padStart(12)}  ${who.padEnd(10)} ${String(instructions).padStart(6)}  ${symbol}${at ? `  ${at}` : ''}`;
-    process.stdout.write(`${textRow(row)}\n   instruction  who        count  where\n${before.map(line).join('\n')}\n  ------------ ${row.target}: ${row.detail}\n${after.map(line).join('\n')}\n`);
+    const traced = ({ us, cpu, who, text }: Traced): string => `  ${us.toFixed(3).padStart(12)}  cpu${cpu}  ${who.padEnd(16)} ${text}`;
+    const fault = `  ------------ ${row.target}: ${row.detail || row.model}`;
+    process.stdout.write(`${textRow(row)}\n     trace, us        who\n${tracedBefore.map(traced).join('\n')}\n${fault}\n${tracedAfter.map(traced).join('\n')}\n`);
+    process.stdout.write(`\n   instruction  who        count  where\n${before.map(line).join('\n')}\n${fault}\n${after.map(line).join('\n')}\n`);
     process.stdout.write(same ? `\nsame outcome, same state hash ${result.stateHash}\n` : `\nDIFFERENT: ${result.outcome}, state hash ${result.stateHash}\n`);
   }
   return same ? EXIT.ok : EXIT.failure;

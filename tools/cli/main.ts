@@ -162,7 +162,7 @@ async function main(argv: readonly string[]): Promise<number> {
     .option('--json', 'one object: {id, n, seed, outcomes, perSecond, rows: [...]}', false)
     .addHelpText('after', '\nThe same command goes on where it stopped: results are kept in .kintsugi/campaigns.\n\nExamples:\n  $ ./kintsugi inject --target fs --model reg.flip --n 500 --seed 1\n  $ ./kintsugi inject --target all --model swifi --n 3000\n  $ ./kintsugi inject --target fs --model server.kill --symbol servers/fs/names/rename --n 1\n  $ ./kintsugi inject campaign.json --workers 4 --json\n')
     .action(async (file: string | undefined, raw: import('./inject.ts').InjectOptions) => { status = await (await import('./inject.ts')).inject(file, raw); });
-  program.command('replay <id>').description('run one experiment of a campaign again, to the same state hash, and print what ran before and after the fault')
+  program.command('replay <id>').description('run one experiment of a campaign again, to the same state hash, and print the trace records and functions before and after the fault')
     .option('--count <n>', 'lines on either side of the fault', whole(1, 1000), 12)
     .option('--json', 'one object', false)
     .addHelpText('after', '\nExample:\n  $ ./kintsugi replay a94c9421:17\n')

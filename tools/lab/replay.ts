@@ -1,6 +1,6 @@
 /**
- * A row opened again: the same experiment on a machine that is watched block by block. The state at the end must be the row's to the bit; on the
- * way the last places before the fault and the first ones after it are kept.
+ * A row opened again: the same experiment on a machine that is traced and watched block by block. The state at the end must be the row's to the bit;
+ * on the way the last trace records and places before the fault and the first ones after it are kept.
  */
 import { S } from '../../vm/cpu/state.ts';
 import { prepareCampaign, CampaignError } from './campaign.ts';
@@ -9,12 +9,31 @@ import { spaceOf } from './guest-view.ts';
 import { Store, type Row } from './store.ts';
 import { Subject } from './subject.ts';
 import { moduleOf } from './symbols.ts';
+import type { TraceConfig } from '../../vm/machine.ts';
+import { TRACE_RECORD_BYTES, joinRecords } from '../../vm/trace.ts';
+import { NAMING, describer } from '../trace/describe.ts';
+import { kernelPlan } from '../trace/points.ts';
+import { readRecords } from '../trace/records.ts';
 
 /** A stay in one function. */
 export interface Passage { readonly offset: number; readonly who: string; readonly symbol: string; readonly line: string; readonly instructions: number }
-export interface Replay { readonly row: Row; readonly result: Result; readonly same: boolean; readonly before: readonly Passage[]; readonly after: readonly Passage[] }
+/** A trace record (vm/trace.ts) in words. `us`: virtual time since the beginning of the workload. */
+export interface Traced { readonly us: number; readonly cpu: number; readonly kind: string; readonly who: string; readonly text: string }
+export interface Replay {
+  readonly row: Row;
+  readonly result: Result;
+  readonly same: boolean;
+  /** Functions, from the blocks that ran. */
+  readonly before: readonly Passage[];
+  readonly after: readonly Passage[];
+  /** Trace records: calls, notifications, switches, interrupts, faults, ring requests, restarts. */
+  readonly tracedBefore: readonly Traced[];
+  readonly tracedAfter: readonly Traced[];
+}
 
 const KEPT = 4096;
+/** A run that goes on for ever fills no memory: from this number of records on, those far behind the fault are dropped. */
+const MOST_RECORDS = 2_000_000, KEPT_BATCHES = 1000;
 
 /** `id` is `<campaign>:<index>`; the campaign may be given by the beginning of its id. */
 export function openRow(id: string, root?: string): { readonly store: Store; readonly row: Row } {
@@ -27,7 +46,15 @@ export function openRow(id: string, root?: string): { readonly store: Store; rea
   return { store, row };
 }
 
-/** Runs a row again. `count`: passages to keep on either side. */
+/** The last `count` records before record `first`, and as many from there on. Marks that only name things are left out. */
+function describe(bytes: Uint8Array, first: number, count: number, startNs: number): Pick<Replay, 'tracedBefore' | 'tracedAfter'> {
+  const all = [...readRecords(bytes)], tell = describer(all, (process, eip) => { const { symbol, line } = moduleOf(process).place(eip); return line || symbol || `0x${eip.toString(16)}`; });
+  const traced = (from: number, to: number): Traced[] => all.slice(from, to).map((record) => ({ record, told: tell(record) })).filter(({ record }) => !NAMING.has(record.kind))
+    .map(({ told: { ns, cpu, kind, who, text } }) => ({ us: Math.round(ns - startNs) / 1000, cpu, kind, who, text }));
+  return { tracedBefore: traced(Math.max(0, first - 8 * count), first).slice(-count), tracedAfter: traced(first, first + 8 * count).slice(0, count) };
+}
+
+/** Runs a row again. `count`: records and passages to keep on either side. */
 export function replayRow(id: string, options: { readonly count?: number; readonly root?: string; readonly log?: (line: string) => void } = {}): Replay {
   const { store, row } = openRow(id, options.root);
   const { spec } = store, images = store.get('images');
@@ -52,10 +79,24 @@ export function replayRow(id: string, options: { readonly count?: number; readon
     if (ring.length > 2 * KEPT) ring.splice(0, KEPT);
     return false;
   };
-  subject = new Subject(prepared.golden.subject, { watch, jit: 'off' });
+  const batches: Uint8Array[] = [];
+  let taken = 0;
+  const trace: TraceConfig = {
+    ...kernelPlan().plan,
+    sink: (records) => {
+      batches.push(records);
+      taken += records.length / TRACE_RECORD_BYTES;
+      if (taken > MOST_RECORDS) batches.splice(kept);
+    },
+  };
+  let kept = Infinity;
+  subject = new Subject(prepared.golden.subject, { watch, jit: 'off', trace });
   const executor = new Executor(prepared.golden, prepared.workload, subject);
   try {
     watching = true;
+    executor.walkTo(faultAt);
+    const firstAfter = taken;
+    kept = batches.length + KEPT_BATCHES;
     const result = executor.runOnce(point);
     const passages = (list: typeof ring, end: number): Passage[] => {
       const out: { offset: number; who: string; symbol: string; line: string; instructions: number }[] = [];
@@ -69,6 +110,7 @@ export function replayRow(id: string, options: { readonly count?: number; readon
     };
     return {
       row, result, same: result.stateHash === row.stateHash && result.outcome === row.outcome,
+      ...describe(joinRecords(batches), firstAfter, count, subject.startNs),
       before: passages(ring, faultAt).slice(-count), after: passages(later, later.at(-1)?.at ?? faultAt).slice(0, count),
     };
   } finally { executor.close(); }

@@ -4,7 +4,7 @@
  * `boot` runs to the beginning of the workload, which is the instruction count at which the host has seen the line `begin`, in steps of BOOT_STEP
  * (a fixed number: the same run is cut the same way everywhere). From there on instructions are counted as offsets.
  */
-import { createDeterministicMachine, type DeterministicMachine, type JitMode } from '../../vm/machine.ts';
+import { createDeterministicMachine, type DeterministicMachine, type JitMode, type TraceConfig } from '../../vm/machine.ts';
 import type { BlockWatch } from '../../vm/engine.ts';
 import { FaultPort } from '../../vm/faults.ts';
 import { OVERLAY_PRESENT, type Disk } from '../../vm/io/disk.ts';
@@ -63,10 +63,10 @@ export class Subject {
   readonly #com2 = new Tape();
   #mark: [number, number] = [0, 0];
 
-  constructor(options: SubjectOptions, more: { readonly watch?: BlockWatch; readonly jit?: JitMode } = {}) {
+  constructor(options: SubjectOptions, more: { readonly watch?: BlockWatch; readonly jit?: JitMode; readonly trace?: TraceConfig } = {}) {
     const config = systemConfig({ place: 'pin', smp: options.cpus, memoryMiB: options.memoryMiB, deterministic: true, seed: options.scheduleSeed, jit: more.jit ?? 'on', append: [options.append ?? '', options.boundMs ? `hang=${options.boundMs}` : ''].filter((word) => word !== '').join(' ') },
       options.command, { com1: (bytes) => this.#com1.append(bytes), com2: (bytes) => this.#com2.append(bytes) });
-    this.machine = createDeterministicMachine({ ...config, disks: [{ file: options.disk, overlay: true }], ...(options.cpus === 1 ? { quantum: ALONE_QUANTUM } : {}), ...(more.watch ? { watch: more.watch } : {}) });
+    this.machine = createDeterministicMachine({ ...config, disks: [{ file: options.disk, overlay: true }], ...(options.cpus === 1 ? { quantum: ALONE_QUANTUM } : {}), ...(more.watch ? { watch: more.watch } : {}), ...(more.trace ? { trace: more.trace } : {}) });
     this.port = new FaultPort(this.machine);
   }
 

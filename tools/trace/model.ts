@@ -27,12 +27,12 @@ import type { Argument, Timeline, TimelineEvent, Track } from './timeline.ts';
 
 export const RESTART_PHASES = ['none', 'detected', 'stopped', 'quiet', 'revoked', 'built', 'started', 'done'] as const;
 const PHASE_DETECTED = 1, PHASE_DONE = 7;
-const EXCEPTIONS: Readonly<Record<number, string>> = { 0: '#DE', 1: '#DB', 3: '#BP', 4: '#OF', 6: '#UD', 7: '#NM', 8: '#DF', 12: '#SS', 13: '#GP', 14: '#PF', 17: '#AC', 19: '#XM', 32: 'deliberate fault', 33: 'reserve overrun', 34: 'budget' };
-const KIND_FAULT = 1, KIND_SYSCALL = 2;
+export const EXCEPTIONS: Readonly<Record<number, string>> = { 0: '#DE', 1: '#DB', 3: '#BP', 4: '#OF', 6: '#UD', 7: '#NM', 8: '#DF', 12: '#SS', 13: '#GP', 14: '#PF', 17: '#AC', 19: '#XM', 32: 'deliberate fault', 33: 'reserve overrun', 34: 'budget' };
+export const KIND_FAULT = 1, KIND_SYSCALL = 2;
 type Ops = Readonly<Record<string, { readonly op: number }>>;
 const namesOf = (ops: Ops): Map<number, string> => new Map(Object.entries(ops).map(([name, { op }]) => [op, name]));
-const CALL_NAMES = namesOf(PROCESS.ops);
-const RING_NAMES: Readonly<Record<string, Map<number, string>>> = { fs: namesOf(FS.ops), tty: namesOf(TTY.ops), uart0: namesOf(SERIAL.ops), uart1: namesOf(SERIAL.ops), 'virtio-blk': namesOf(BLOCK.ops) };
+export const CALL_NAMES = namesOf(PROCESS.ops);
+export const RING_NAMES: Readonly<Record<string, Map<number, string>>> = { fs: namesOf(FS.ops), tty: namesOf(TTY.ops), uart0: namesOf(SERIAL.ops), uart1: namesOf(SERIAL.ops), 'virtio-blk': namesOf(BLOCK.ops) };
 const STATUS = new Map<number, string>(Object.entries(ERRORS).map(([name, [code]]) => [code, name]));
 
 /** Who a Thread is. */
