@@ -1,0 +1,106 @@
+/**
+ * Interfaces, routes and resolvers. Two interfaces: `lo` (127.0.0.1/8, and every own address) and `eth0`. What was configured, by hand or by DHCP, is one pair of halves
+ * in the state (state.ts); the driver says MAC, link and MTU anew each time it attaches.
+ */
+import { NET_RECORDS_INTERFACE_SIZE } from 'kintsugi/protocols';
+import { ADDRESS_BYTES, copyAddress, isAny, isV4, sameAddress, setAny, setV4, v4, v4Loopback, v4Mask, v4Multicast } from './address';
+import { writable } from './host';
+import { CONFIG_BYTES, commitHalf, configAt, newerHalf } from './state';
+
+export const LO: u32 = 1;
+export const ETH: u32 = 2;
+export const UP: u32 = 1;
+export const DHCP: u32 = 2; // the address comes from DHCP
+export const RESOLVERS: u32 = 3;
+
+@unmanaged @final export class Config {
+  lsn: u32; check: u32; bytes: u32; // head of a half
+  flags: u32; prefix: u32; resolvers: u32;
+  address: u64; address2: u64; gateway: u64; gateway2: u64; server: u64; server2: u64; // server: who gave the lease
+  resolver0: u64; resolver0b: u64; resolver1: u64; resolver1b: u64; resolver2: u64; resolver2b: u64;
+  leaseAt: u64; // us
+  lease: u32; renew: u32; rebind: u32; // s after leaseAt
+}
+export const config: Config = changetype<Config>(memory.data(256, 8));
+export function addressOf(): usize { return changetype<usize>(config) + offsetof<Config>('address'); }
+export function gatewayOf(): usize { return changetype<usize>(config) + offsetof<Config>('gateway'); }
+export function serverOf(): usize { return changetype<usize>(config) + offsetof<Config>('server'); }
+export function resolverOf(n: u32): usize { return changetype<usize>(config) + offsetof<Config>('resolver0') + <usize>n * ADDRESS_BYTES; }
+
+/** Of the device: MAC in 6 bytes, link, MTU, whether it does checksums; and the interfaces' counts of frames and bytes. */
+@unmanaged @final export class Link {
+  mac0: u32; mac1: u32; present: bool; link: bool; checksums: bool; mtu: u32;
+  rxFrames: u32; txFrames: u32; rxBytes: u64; txBytes: u64; rxErrors: u32; txErrors: u32;
+}
+export const eth: Link = changetype<Link>(memory.data(64, 8));
+export const lo: Link = changetype<Link>(memory.data(64, 8));
+export function macOf(): usize { return changetype<usize>(eth); }
+
+let changed: bool = false;
+/** The configuration goes to the state with the next commit. */
+export function configChanged(): void { changed = true; }
+export function configPending(): bool { return changed; }
+/** In the window. */
+export function commitConfig(): void {
+  if (!changed) return;
+  writable();
+  config.bytes = (<u32>offsetof<Config>() + 3) & ~3;
+  commitHalf(configAt(0), CONFIG_BYTES, changetype<usize>(config));
+  changed = false;
+}
+export function configInit(): void {
+  memory.fill(changetype<usize>(config), 0, 256);
+  memory.fill(changetype<usize>(eth), 0, 64); memory.fill(changetype<usize>(lo), 0, 64);
+  lo.mtu = 1500; lo.link = true; lo.present = true;
+  eth.mtu = 1500;
+  setAny(addressOf()); setAny(gatewayOf()); setAny(serverOf());
+  config.flags = UP;
+  changed = false;
+}
+/** At attach. False: nothing usable (fresh, or damaged: the interface starts unconfigured). */
+export function attachConfig(): bool {
+  const half = newerHalf(configAt(0), CONFIG_BYTES);
+  if (half < 0) return false;
+  const at = configAt(<u32>half), bytes = <u32>offsetof<Config>();
+  if (load<u32>(at, 8) != ((bytes + 3) & ~3)) return false;
+  memory.copy(changetype<usize>(config), at, bytes);
+  if (config.prefix > 32 || config.resolvers > RESOLVERS || !isV4(addressOf()) || !isV4(gatewayOf())) { configInit(); return false; }
+  return true;
+}
+
+export function isUp(): bool { return (config.flags & UP) != 0 && eth.present; }
+export function ownV4(): u32 { return v4(addressOf()); }
+/** Directed broadcast of the own network, 0 without one. */
+export function broadcastV4(): u32 {
+  if (config.prefix == 0 || config.prefix >= 31 || ownV4() == 0) return 0;
+  return ownV4() | ~v4Mask(config.prefix);
+}
+export function onLink(a: u32): bool { return ownV4() != 0 && ((a ^ ownV4()) & v4Mask(config.prefix)) == 0; }
+/** An address of this host: frames to it go through `lo`. */
+export function isOwn(a: u32): bool { return v4Loopback(a) || (a != 0 && a == ownV4()); }
+/** Which interface leads to `a`; 0: none (ENETUNREACH). */
+export function routeTo(a: u32): u32 {
+  if (isOwn(a)) return LO;
+  if (!isUp()) return 0;
+  if (a == 0xffffffff) return ETH;
+  if (ownV4() == 0) return 0;
+  return onLink(a) || v4Multicast(a) || !isAny(gatewayOf()) ? ETH : 0;
+}
+/** The neighbour that a datagram to `a` on ETH is handed to. */
+export function nextHop(a: u32): u32 {
+  if (a == 0xffffffff || v4Multicast(a) || onLink(a)) return a;
+  return v4(gatewayOf());
+}
+export function isGateway(a: u32): bool { return a != 0 && a == v4(gatewayOf()); }
+/** The source for something sent to `a`, into `to`. False: no route. */
+export function sourceFor(a: u32, to: usize): bool {
+  const through = routeTo(a);
+  if (through == 0) return false;
+  if (through == LO) setV4(to, v4Loopback(a) ? 0x0100007f : a);
+  else copyAddress(to, addressOf());
+  return true;
+}
+/** May a socket be bound to it: any, own, loopback. */
+export function mayBind(at: usize): bool { return isAny(at) || (isV4(at) && isOwn(v4(at))) || (sameAddress(at, addressOf()) && !isAny(at)); }
+export function mtuOf(interface_: u32): u32 { return interface_ == LO ? lo.mtu : eth.mtu; }
+export const INTERFACE_RECORD: u32 = NET_RECORDS_INTERFACE_SIZE;
