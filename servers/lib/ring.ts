@@ -12,21 +12,28 @@
  * A request that killed two workers is answered RING_POISON by the supervisor, one that nobody knows how far it came RING_RESTART.
  * Death of the owner: the successor adopts what is in flight as orphans, whose results are dropped; `waitOrphans` before memory that they
  * may still write to is used again.
+ *
+ * Lost, doubled and damaged messages (servers/protocols/ring.ts): the owner keeps a private copy of every request (`OwnerSlot`), the worker one of
+ * every answer (`WorkerSlot`), and both say again what the other did not get. `ringWatch` is the owner's patience: 10 ms after an entry was posted, then four times
+ * as long each time, by the alarm of its own Notify, so that waits carry no deadline and an idle system sleeps ever longer.
  */
 import {
   RING_MAGIC, RING_SLOTS, RING_REQUEST_HEADER_MAGIC, RING_REQUEST_HEADER_VERSION, RING_REQUEST_HEADER_SLOTS, RING_REQUEST_HEADER_HEAD, RING_REQUEST_HEADER_EPOCH,
-  RING_REQUEST_HEADER_DATA_BYTES, RING_REQUEST_HEADER_REPOSTED, RING_REQUEST_HEADER_SIZE, RING_REQUEST_ENTRY_SEQ, RING_REQUEST_ENTRY_ID, RING_REQUEST_ENTRY_OP,
+  RING_REQUEST_HEADER_DATA_BYTES, RING_REQUEST_HEADER_REPOSTED, RING_REQUEST_HEADER_AGAIN, RING_REQUEST_HEADER_REPAIRED, RING_REQUEST_HEADER_SIZE, RING_REQUEST_ENTRY_SEQ, RING_REQUEST_ENTRY_ID, RING_REQUEST_ENTRY_OP,
   RING_REQUEST_ENTRY_FLAGS, RING_REQUEST_ENTRY_KEY_BADGE, RING_REQUEST_ENTRY_KEY_SERIAL, RING_REQUEST_ENTRY_KEY_SEQ, RING_REQUEST_ENTRY_KEY_SUB,
-  RING_REQUEST_ENTRY_A0, RING_REQUEST_ENTRY_A1, RING_REQUEST_ENTRY_A2, RING_REQUEST_ENTRY_A3, RING_REQUEST_ENTRY_A4, RING_REQUEST_ENTRY_A5, RING_REQUEST_ENTRY_SIZE,
-  RING_STATUS_HEADER_MAGIC, RING_STATUS_HEADER_VERSION, RING_STATUS_HEADER_EPOCH, RING_STATUS_HEADER_TAKEN, RING_STATUS_HEADER_DONE, RING_STATUS_HEADER_RUNNING, RING_STATUS_HEADER_FAILED, RING_STATUS_HEADER_SIZE, RING_POISON, RING_GONE,
+  RING_REQUEST_ENTRY_A0, RING_REQUEST_ENTRY_A1, RING_REQUEST_ENTRY_A2, RING_REQUEST_ENTRY_A3, RING_REQUEST_ENTRY_A4, RING_REQUEST_ENTRY_A5, RING_REQUEST_ENTRY_ORDER, RING_REQUEST_ENTRY_GUARD, RING_REQUEST_ENTRY_SIZE,
+  RING_STATUS_HEADER_MAGIC, RING_STATUS_HEADER_VERSION, RING_STATUS_HEADER_EPOCH, RING_STATUS_HEADER_TAKEN, RING_STATUS_HEADER_DONE, RING_STATUS_HEADER_RUNNING, RING_STATUS_HEADER_FAILED, RING_STATUS_HEADER_DAMAGED, RING_STATUS_HEADER_DOUBLED, RING_STATUS_HEADER_MISSING, RING_STATUS_HEADER_SIZE, RING_POISON, RING_GONE, RING_DAMAGED,
   RING_STATUS_ENTRY_SEQ, RING_STATUS_ENTRY_STATE, RING_STATUS_ENTRY_EPOCH, RING_STATUS_ENTRY_STATUS, RING_STATUS_ENTRY_R0, RING_STATUS_ENTRY_R1,
-  RING_STATUS_ENTRY_R2, RING_STATUS_ENTRY_R3, RING_STATUS_ENTRY_SIZE, RING_STATE_TAKEN, RING_STATE_DONE,
-  MARKS_REQUEST_TAKEN, MARKS_REQUEST_DONE, REGION_RING_REQUEST, REGION_RING_STATUS, REGION_RING_DATA, ROLE_PEER_NOTIFY,
+  RING_STATUS_ENTRY_R2, RING_STATUS_ENTRY_R3, RING_STATUS_ENTRY_GUARD, RING_STATUS_ENTRY_SIZE, RING_STATE_TAKEN, RING_STATE_DONE,
+  MARKS_REQUEST_TAKEN, MARKS_REQUEST_DONE, REGION_RING_REQUEST, REGION_RING_STATUS, REGION_RING_DATA, ROLE_PEER_NOTIFY, NOTIFY_BITS_ALARM,
 } from 'kintsugi/protocols';
 import { barrier, mark } from 'kintsugi/x86';
 import * as sys from './sys';
 import { needRegion, regionVa, regionBytes, needHandle, ownTable, ownEpoch, ownNotify, served, firstServed } from './startup';
 import { mustAlloc } from './alloc';
+import { line } from './fmt';
+import * as log from './log';
+import { guardStep, requestGuard, statusGuard } from './guard';
 import { Fiber, WaitQueue, queueInit, current, blockUntil, wake, wakeAll, waitOn, spawn, showRunningAt, TIMED_OUT, CANCELLED } from './fiber';
 
 /** Result of fiber calls that end without an answer of the worker. Below every Linux errno. */
@@ -36,6 +43,8 @@ export const RING_TIMEOUT: i32 = -4097;
 export const POISONED: i32 = <i32>RING_POISON;
 /** The worker was given up. */
 export const GONE: i32 = <i32>RING_GONE;
+/** The request, or its answer, came damaged each time it was posted. */
+export const DAMAGED: i32 = <i32>RING_DAMAGED;
 
 const MASK: u32 = RING_SLOTS - 1;
 const NOT_YET: i32 = -2;
@@ -52,19 +61,26 @@ const SLOT_DONE: u32 = 4; // answered, result copied, not released
 @unmanaged @final export class OwnerSlot {
   state: u32; waiter: Fiber; cookie: u32; // cookie: for users of `poll`
   status: i32; r0: u32; r1: u32; r2: u32; r3: u32; // the private copy of the answer
+  repairs: u32; // times it was posted again because it, or its answer, was damaged
+  free0: u32; free1: u32; free2: u32; free3: u32; free4: u32; free5: u32; free6: u32;
+  // the private copy of the request follows: RING_REQUEST_ENTRY_SIZE bytes
 }
-const OWNER_SLOT: usize = 32;
+const OWNER_SLOT: usize = 128;
+const OWN_COPY: usize = 64;
+const MOST_REPAIRS: u32 = 3;
 
 @unmanaged @final export class RingOwner {
   number: u32; request: usize; statusHalf: usize; data: usize; dataBytes: u32;
   doorbell: u32; doorbellBits: u32; slots: usize;
-  cursor: u32; nextId: u32; head: u32; inFlight: u32; seenDone: u32; workerEpoch: u32;
-  reposted: u32; refused: u32; // counters: posted again after a death; statuses that failed validation
-  orphans: u32; free: u32; failed: bool;
+  cursor: u32; nextId: u32; order: u32; head: u32; inFlight: u32; seenDone: u32; seenMissing: u32; workerEpoch: u32;
+  reposted: u32; refused: u32; repaired: u32; // counters: posted again after a death; statuses that failed validation; posted or restored again without a death
+  orphans: u32; free: u32; failed: bool; mended: bool; // mended: something was posted again and the worker is to be rung
   flight0: u32; flight1: u32; // slots in flight, 0-31 and 32-63: completions are looked for only there
   room: WaitQueue; // fibers that wait for a free slot, and for orphans
 
   slot(n: u32): OwnerSlot { return changetype<OwnerSlot>(this.slots + <usize>n * OWNER_SLOT); }
+  /** The private copy of entry n, as it is or will be posted. */
+  private own(n: u32): usize { return this.slots + <usize>n * OWNER_SLOT + OWN_COPY; }
   entry(n: u32): usize { return this.request + RING_REQUEST_HEADER_SIZE + <usize>n * RING_REQUEST_ENTRY_SIZE; }
   statusEntry(n: u32): usize { return this.statusHalf + RING_STATUS_HEADER_SIZE + <usize>n * RING_STATUS_ENTRY_SIZE; }
 
@@ -77,8 +93,8 @@ const OWNER_SLOT: usize = 32;
     this.cursor = (n + 1) & MASK;
     this.free--;
     const s = this.slot(n);
-    s.state = SLOT_OPEN; s.waiter = changetype<Fiber>(0); s.cookie = 0;
-    const e = this.entry(n);
+    s.state = SLOT_OPEN; s.waiter = changetype<Fiber>(0); s.cookie = 0; s.repairs = 0;
+    const e = this.own(n);
     memory.fill(e + 8, 0, RING_REQUEST_ENTRY_SIZE - 8);
     this.nextId++;
     store<u32>(e, this.nextId, RING_REQUEST_ENTRY_ID);
@@ -86,26 +102,29 @@ const OWNER_SLOT: usize = 32;
     store<u32>(e, flags, RING_REQUEST_ENTRY_FLAGS);
     return <i32>n;
   }
-  arg(n: u32, index: u32, value: u32): void { store<u32>(this.entry(n) + (<usize>index << 2), value, RING_REQUEST_ENTRY_A0); }
+  arg(n: u32, index: u32, value: u32): void { store<u32>(this.own(n) + (<usize>index << 2), value, RING_REQUEST_ENTRY_A0); }
   /** The key of the original caller, and which sub-request of it this is. */
   key(n: u32, keyBadge: u32, keySerial: u32, keySeq: u32, sub: u32): void {
-    const e = this.entry(n);
+    const e = this.own(n);
     store<u32>(e, keyBadge, RING_REQUEST_ENTRY_KEY_BADGE); store<u32>(e, keySerial, RING_REQUEST_ENTRY_KEY_SERIAL);
     store<u32>(e, keySeq, RING_REQUEST_ENTRY_KEY_SEQ); store<u32>(e, sub, RING_REQUEST_ENTRY_KEY_SUB);
   }
   /** The id of the entry, by which other operations name it (TTY.cancel). */
-  id(n: u32): u32 { return load<u32>(this.entry(n), RING_REQUEST_ENTRY_ID); }
+  id(n: u32): u32 { return load<u32>(this.own(n), RING_REQUEST_ENTRY_ID); }
   /** Publishes a claimed slot; the seq store is what the worker looks at. Rings nobody: `knock` after the last of a batch. */
   post(n: u32): void {
     this.slot(n).state = SLOT_POSTED;
     this.fly(n);
-    if (this.failed) { this.refuse(n); return; }
+    if (this.failed) { this.refuse(n, GONE); return; }
+    const p = this.own(n);
+    store<u32>(p, this.order++, RING_REQUEST_ENTRY_ORDER);
+    store<u32>(p, requestGuard(p, n), RING_REQUEST_ENTRY_GUARD);
     this.publish(n);
   }
   /** The worker will never answer slot n. */
-  private refuse(n: u32): void {
+  private refuse(n: u32, why: i32): void {
     const s = this.slot(n);
-    s.status = GONE; s.r0 = 0; s.r1 = 0; s.r2 = 0; s.r3 = 0;
+    s.status = why; s.r0 = 0; s.r1 = 0; s.r2 = 0; s.r3 = 0;
     this.landed(n);
   }
   /** The answer of slot n is in its private copy. */
@@ -122,7 +141,7 @@ const OWNER_SLOT: usize = 32;
     let answers: u32 = 0;
     for (let n: u32 = 0; n < RING_SLOTS; n++) {
       const state = this.slot(n).state;
-      if (state == SLOT_POSTED || state == SLOT_ORPHAN) { this.refuse(n); answers++; }
+      if (state == SLOT_POSTED || state == SLOT_ORPHAN) { this.refuse(n, GONE); answers++; }
     }
     return answers;
   }
@@ -131,17 +150,36 @@ const OWNER_SLOT: usize = 32;
     this.inFlight++;
     if (n < 32) this.flight0 |= 1 << n; else this.flight1 |= 1 << (n - 32);
   }
+  /** The seq that slot n is posted under next: never one that the worker has answered already. */
+  private nextSeq(n: u32): u32 {
+    const seq = load<u32>(this.own(n), RING_REQUEST_ENTRY_SEQ) + 1;
+    return seq == load<u32>(this.statusEntry(n), RING_STATUS_ENTRY_SEQ) ? seq + 1 : seq;
+  }
   private publish(n: u32): void {
-    const e = this.entry(n);
-    barrier();
-    store<u32>(e, load<u32>(e, RING_REQUEST_ENTRY_SEQ) + 1, RING_REQUEST_ENTRY_SEQ);
+    const p = this.own(n), before = load<u32>(p, RING_REQUEST_ENTRY_SEQ), seq = this.nextSeq(n);
+    store<u32>(p, load<u32>(p, RING_REQUEST_ENTRY_GUARD) + guardStep(before, seq), RING_REQUEST_ENTRY_GUARD);
+    store<u32>(p, seq, RING_REQUEST_ENTRY_SEQ);
+    this.write(n);
     this.head++;
     barrier();
     store<u32>(this.request, this.head, RING_REQUEST_HEADER_HEAD);
     barrier();
   }
+  /** Private copy to entry; the seq comes last. First the word by which an owner like tty tells a posted entry from one that was being written. */
+  private write(n: u32): void {
+    const p = this.own(n), e = this.entry(n);
+    store<u32>(e, load<u32>(p, RING_REQUEST_ENTRY_KEY_SUB), RING_REQUEST_ENTRY_KEY_SUB);
+    barrier();
+    memory.copy(e + 4, p + 4, RING_REQUEST_ENTRY_SIZE - 4);
+    barrier();
+    store<u32>(e, load<u32>(p, RING_REQUEST_ENTRY_SEQ), RING_REQUEST_ENTRY_SEQ);
+  }
   /** Rings the worker's doorbell; of a worker that is gone for good the own one, so that the refusals are looked at. */
-  knock(): void { if (this.failed) sys.notify(ownNotify, 1 << this.number); else sys.notify(this.doorbell, this.doorbellBits); }
+  knock(): void {
+    if (this.failed) { sys.notify(ownNotify, 1 << this.number); return; }
+    sys.notify(this.doorbell, this.doorbellBits);
+    if (patience != FIRST_PATIENCE) { patience = FIRST_PATIENCE; arm(); }
+  }
 
   /**
    * Looks at the status half: copies every new answer into its slot, wakes its waiter, frees orphans, posts again what a dead worker had taken.
@@ -163,7 +201,51 @@ const OWNER_SLOT: usize = 32;
       this.workerEpoch = epoch;
       this.repost(epoch);
     }
+    const missing = load<u32>(this.statusHalf, RING_STATUS_HEADER_MISSING);
+    if (missing != this.seenMissing) { this.seenMissing = missing; answers += this.lookAfter(); }
+    if (this.mended) { this.mended = false; this.knock(); }
     return answers;
+  }
+  /**
+   * Entries have been in flight for a while: whatever of them, of their answers or of the doorbells got lost comes again. Returns the number of answers found.
+   */
+  lookAfter(): u32 {
+    if (this.inFlight == 0) return 0;
+    this.seenDone = load<u32>(this.statusHalf, RING_STATUS_HEADER_DONE) - 1;
+    const answers = this.reap();
+    if (this.inFlight == 0 || this.failed) return answers;
+    for (let n: u32 = 0; n < RING_SLOTS; n++) {
+      const state = this.slot(n).state;
+      if (state != SLOT_POSTED && state != SLOT_ORPHAN) continue;
+      const p = this.own(n), e = this.entry(n);
+      if (memory.compare(p, e, RING_REQUEST_ENTRY_SIZE) == 0) continue;
+      this.write(n);
+      this.countRepair();
+    }
+    barrier();
+    store<u32>(this.request, this.head, RING_REQUEST_HEADER_HEAD);
+    store<u32>(this.request, load<u32>(this.request, RING_REQUEST_HEADER_AGAIN) + 1, RING_REQUEST_HEADER_AGAIN);
+    barrier();
+    sys.notify(this.doorbell, this.doorbellBits);
+    return answers;
+  }
+  private countRepair(): void {
+    this.repaired++;
+    store<u32>(this.request, this.repaired, RING_REQUEST_HEADER_REPAIRED);
+  }
+  /** The request of slot n, or its answer, came damaged: posts it again, or gives it up. Returns 1 when it is answered by that. */
+  private repair(n: u32): u32 {
+    const s = this.slot(n);
+    if (s.state == SLOT_ORPHAN || s.repairs == MOST_REPAIRS) {
+      if (s.state != SLOT_ORPHAN) log.error(line().lit('ring ').dec(this.number).lit(': operation ').dec(this.op(n)).lit(' comes damaged each time, given up'));
+      this.refuse(n, DAMAGED);
+      return 1;
+    }
+    s.repairs++;
+    this.countRepair();
+    this.publish(n);
+    this.mended = true;
+    return 0;
   }
   private scan(epoch: u32): u32 {
     return this.scanWord(epoch, this.flight0, 0) + this.scanWord(epoch, this.flight1, 32);
@@ -176,7 +258,8 @@ const OWNER_SLOT: usize = 32;
       const st = this.statusEntry(n);
       // The seq first: `take` stores the state before it. The other way round a worker that takes the entry between the two loads shows
       // the `done` of the slot's previous request under the seq of this one.
-      if (load<u32>(st, RING_STATUS_ENTRY_SEQ) != load<u32>(this.entry(n), RING_REQUEST_ENTRY_SEQ)) continue;
+      const seq = load<u32>(this.own(n), RING_REQUEST_ENTRY_SEQ);
+      if (load<u32>(st, RING_STATUS_ENTRY_SEQ) != seq) continue;
       barrier();
       const state = load<u32>(st, RING_STATUS_ENTRY_STATE);
       if (state != RING_STATE_DONE) { if (state > RING_STATE_DONE) this.refused++; continue; }
@@ -185,6 +268,7 @@ const OWNER_SLOT: usize = 32;
       s.status = load<i32>(st, RING_STATUS_ENTRY_STATUS);
       s.r0 = load<u32>(st, RING_STATUS_ENTRY_R0); s.r1 = load<u32>(st, RING_STATUS_ENTRY_R1);
       s.r2 = load<u32>(st, RING_STATUS_ENTRY_R2); s.r3 = load<u32>(st, RING_STATUS_ENTRY_R3);
+      if (load<u32>(st, RING_STATUS_ENTRY_GUARD) != statusGuard(n, seq, s.status, s.r0, s.r1, s.r2, s.r3) || s.status == DAMAGED) { answers += this.repair(n); continue; }
       answers++;
       this.landed(n);
     }
@@ -197,7 +281,7 @@ const OWNER_SLOT: usize = 32;
       const state = this.slot(n).state;
       if (state != SLOT_POSTED && state != SLOT_ORPHAN) continue;
       const st = this.statusEntry(n);
-      if (load<u32>(st, RING_STATUS_ENTRY_SEQ) != load<u32>(this.entry(n), RING_REQUEST_ENTRY_SEQ)) continue; // not taken yet
+      if (load<u32>(st, RING_STATUS_ENTRY_SEQ) != load<u32>(this.own(n), RING_REQUEST_ENTRY_SEQ)) continue; // not taken yet
       barrier();
       // Younger than `epoch`: yet another worker came since that was read, and is at work on it.
       if (load<u32>(st, RING_STATUS_ENTRY_STATE) != RING_STATE_TAKEN || <i32>(load<u32>(st, RING_STATUS_ENTRY_EPOCH) - epoch) >= 0) continue;
@@ -226,7 +310,7 @@ const OWNER_SLOT: usize = 32;
   }
   /** Right after attach: the last entry of slot n has been answered, in this life or before. */
   wasAnswered(n: u32): bool {
-    const st = this.statusEntry(n), seq = load<u32>(this.entry(n), RING_REQUEST_ENTRY_SEQ);
+    const st = this.statusEntry(n), seq = load<u32>(this.own(n), RING_REQUEST_ENTRY_SEQ);
     return seq != 0 && load<u32>(st, RING_STATUS_ENTRY_SEQ) == seq && load<u32>(st, RING_STATUS_ENTRY_STATE) == RING_STATE_DONE;
   }
   /** Right after attach: slot n has an entry of a predecessor, in flight or answered. */
@@ -245,10 +329,10 @@ const OWNER_SLOT: usize = 32;
     return true;
   }
   /** The seq under which a claimed slot will be posted first. */
-  firstSeq(n: u32): u32 { return load<u32>(this.entry(n), RING_REQUEST_ENTRY_SEQ) + 1; }
+  firstSeq(n: u32): u32 { return this.nextSeq(n); }
   /** Slot n was posted, once or more, since `firstSeq` said `first`. */
-  postedSince(n: u32, first: u32): bool { return <i32>(load<u32>(this.entry(n), RING_REQUEST_ENTRY_SEQ) - first) >= 0; }
-  op(n: u32): u32 { return load<u32>(this.entry(n), RING_REQUEST_ENTRY_OP); }
+  postedSince(n: u32, first: u32): bool { return <i32>(load<u32>(this.own(n), RING_REQUEST_ENTRY_SEQ) - first) >= 0; }
+  op(n: u32): u32 { return load<u32>(this.own(n), RING_REQUEST_ENTRY_OP); }
   isDone(n: u32): bool { return this.slot(n).state == SLOT_DONE; }
   /** Without fibers: the next answered slot with `cookie` != 0 and no waiter, -1 when there is none. Release it after reading. */
   poll(): i32 {
@@ -291,7 +375,7 @@ const OWNER_SLOT: usize = 32;
   callKeyed(op: u32, flags: u32, keyBadge: u32, keySerial: u32, keySeq: u32, sub: u32, a0: u32, a1: u32, a2: u32, a3: u32, a4: u32, a5: u32): i32 {
     const n = this.claimWait(op, flags);
     if (n < 0) return RING_CANCELLED;
-    const e = this.entry(n);
+    const e = this.own(n);
     this.key(n, keyBadge, keySerial, keySeq, sub);
     store<u32>(e, a0, RING_REQUEST_ENTRY_A0); store<u32>(e, a1, RING_REQUEST_ENTRY_A1); store<u32>(e, a2, RING_REQUEST_ENTRY_A2);
     store<u32>(e, a3, RING_REQUEST_ENTRY_A3); store<u32>(e, a4, RING_REQUEST_ENTRY_A4); store<u32>(e, a5, RING_REQUEST_ENTRY_A5);
@@ -354,9 +438,11 @@ function adopt(o: RingOwner): void {
   o.head = load<u32>(o.request, RING_REQUEST_HEADER_HEAD);
   for (let n: u32 = 0; n < RING_SLOTS; n++) {
     const e = o.entry(n), st = o.statusEntry(n);
+    memory.copy(changetype<usize>(o.slot(n)) + OWN_COPY, e, RING_REQUEST_ENTRY_SIZE);
     const id = load<u32>(e, RING_REQUEST_ENTRY_ID);
     if (<i32>(id - o.nextId) > 0) { o.nextId = id; o.cursor = (n + 1) & MASK; } // new entries behind the last one: the worker goes round
-    const seq = load<u32>(e, RING_REQUEST_ENTRY_SEQ);
+    const seq = load<u32>(e, RING_REQUEST_ENTRY_SEQ), order = load<u32>(e, RING_REQUEST_ENTRY_ORDER);
+    if (<i32>(order - o.order) >= 0) o.order = order + 1;
     if (load<u32>(st, RING_STATUS_ENTRY_SEQ) == seq && (seq == 0 || load<u32>(st, RING_STATUS_ENTRY_STATE) == RING_STATE_DONE)) continue;
     o.slot(n).state = SLOT_ORPHAN;
     o.fly(n);
@@ -369,56 +455,138 @@ function adopt(o: RingOwner): void {
 /** A request, copied once; offsets and lengths in it are the owner's allegations. */
 @unmanaged @final export class Request {
   seq: u32; id: u32; op: u32; flags: u32; keyBadge: u32; keySerial: u32; keySeq: u32; keySub: u32;
-  a0: u32; a1: u32; a2: u32; a3: u32; a4: u32; a5: u32; a6: u32; a7: u32;
+  a0: u32; a1: u32; a2: u32; a3: u32; a4: u32; a5: u32; order: u32; guard: u32;
   slot: u32;
 }
+
+/** What the worker remembers of the last entry of a slot. */
+@unmanaged @final class WorkerSlot {
+  seq: u32; // the last one looked at
+  id: u32; phase: u32; // of the last entry taken in this life, 0 = none; PHASE_*
+  status: i32; r0: u32; r1: u32; r2: u32; r3: u32; // the answer
+}
+const WORKER_SLOT: usize = 32;
+const PHASE_NONE: u32 = 0;
+const PHASE_TAKEN: u32 = 1;
+const PHASE_ANSWERED: u32 = 2;
 
 @unmanaged @final export class RingWorker {
   number: u32; request: usize; statusHalf: usize; data: usize; dataBytes: u32;
   doorbell: u32; doorbellBits: u32; cursor: u32; taken: u32; done: u32; epoch: u32;
   arrivals: WaitQueue; // fibers that wait for a request
+  slots: usize; again: u32; damaged: u32; doubled: u32; missing: u32;
+  turn: u32; tolerant: bool; gap: bool; // `order` of the next entry; entries ahead of it are taken, too; one was found
   inherited: u32; newest: u32; // entries left of those that were posted when this worker attached, and the highest id among them
 
   entry(n: u32): usize { return this.request + RING_REQUEST_HEADER_SIZE + <usize>n * RING_REQUEST_ENTRY_SIZE; }
   statusEntry(n: u32): usize { return this.statusHalf + RING_STATUS_HEADER_SIZE + <usize>n * RING_STATUS_ENTRY_SIZE; }
 
+  private own(n: u32): WorkerSlot { return changetype<WorkerSlot>(this.slots + <usize>n * WORKER_SLOT); }
   /** Takes the next posted request into `out` and marks its slot taken by this epoch; false when there is none. */
   next(out: Request): bool {
-    const head = load<u32>(this.request, RING_REQUEST_HEADER_HEAD);
-    if (head == this.taken) return this.none();
+    const head = load<u32>(this.request, RING_REQUEST_HEADER_HEAD), again = load<u32>(this.request, RING_REQUEST_HEADER_AGAIN);
+    if (again != this.again) { this.again = again; this.tolerant = true; this.sayAgain(); }
+    else if (head == this.taken) { this.settled(); return this.none(); }
     barrier();
-    if (this.inherited != 0) {
+    this.gap = false;
+    while (this.inherited != 0) {
       const n = this.oldest();
       if (n == NOT_YET) return this.none();
-      if (n >= 0) { this.inherited--; this.take(n, load<u32>(this.entry(n), RING_REQUEST_ENTRY_SEQ), out); return true; }
-      this.inherited = 0;
+      if (n < 0) { this.inherited = 0; break; }
+      this.inherited--;
+      this.tolerant = true;
+      if (this.take(n, out)) return true;
     }
     for (let k: u32 = 0; k < RING_SLOTS; k++) {
       const n = (this.cursor + k) & MASK;
-      const e = this.entry(n), st = this.statusEntry(n);
-      const seq = load<u32>(e, RING_REQUEST_ENTRY_SEQ);
-      if (seq == load<u32>(st, RING_STATUS_ENTRY_SEQ)) continue;
-      this.take(n, seq, out);
-      return true;
+      if (load<u32>(this.entry(n), RING_REQUEST_ENTRY_SEQ) == this.own(n).seq) continue;
+      if (this.take(n, out)) return true;
+      if (this.gap) return this.none();
     }
-    this.taken = head; // the count ran apart (an owner that died between two stores): nothing is posted
+    this.settled();
+    this.taken = head; // the count ran apart (an owner that died between two stores, a lost or doubled entry): nothing is posted
     return this.none();
   }
+  /** Nothing is posted; from now on entries come in order. A worker that has just attached does not know yet where the order is. */
+  private settled(): void { if (this.turn != 0) this.tolerant = false; }
   private none(): bool { store<u32>(this.statusHalf, 0, RING_STATUS_HEADER_RUNNING); return false; }
-  private take(n: u32, seq: u32, out: Request): void {
-    const e = this.entry(n), st = this.statusEntry(n);
+  /** Takes entry n. False: there is nothing to do for it, because it is damaged or was taken before. */
+  private take(n: u32, out: Request): bool {
+    const e = this.entry(n), st = this.statusEntry(n), own = this.own(n);
     barrier();
-    memory.copy(changetype<usize>(out), e, RING_REQUEST_ENTRY_SIZE);
-    out.seq = seq; out.slot = n;
+    for (let tries = 0; tries < 3; tries++) { // an owner that posts again while it is copied changes seq and guard one after the other
+      memory.copy(changetype<usize>(out), e, RING_REQUEST_ENTRY_SIZE);
+      if (out.guard == requestGuard(changetype<usize>(out), n)) break;
+    }
+    const seq = out.seq;
+    out.slot = n;
+    if (seq == own.seq) return false; // it changed back
+    if (out.guard != requestGuard(changetype<usize>(out), n)) { own.seq = seq; this.refuse(n, seq); return false; }
+    if (own.phase != PHASE_NONE && own.id == out.id) { own.seq = seq; this.repeated(n); return false; }
+    const ahead = <i32>(out.order - this.turn);
+    if (ahead > 0 && !this.tolerant) { this.miss(); return false; }
+    if (ahead >= 0) this.turn = out.order + 1;
+    own.seq = seq; own.id = out.id; own.phase = PHASE_TAKEN;
     this.cursor = (n + 1) & MASK;
     this.taken++;
     store<u32>(this.statusHalf, n + 1, RING_STATUS_HEADER_RUNNING);
+    this.claimEntry(st, seq);
+    store<u32>(this.statusHalf, this.taken, RING_STATUS_HEADER_TAKEN);
+    mark(MARKS_REQUEST_TAKEN, n | this.number << 8 | out.op << 16, out.keySerial, out.keySeq);
+    return true;
+  }
+  /** An entry is ahead of its turn: one before it was lost. Its owner is asked, once. */
+  private miss(): void {
+    this.gap = true;
+    if (this.missing == this.turn + 1) return;
+    this.missing = this.turn + 1;
+    store<u32>(this.statusHalf, this.missing, RING_STATUS_HEADER_MISSING);
+    barrier();
+    this.knock();
+  }
+  private claimEntry(st: usize, seq: u32): void {
     store<u32>(st, RING_STATE_TAKEN, RING_STATUS_ENTRY_STATE);
     store<u32>(st, this.epoch, RING_STATUS_ENTRY_EPOCH);
     barrier();
     store<u32>(st, seq, RING_STATUS_ENTRY_SEQ);
-    store<u32>(this.statusHalf, this.taken, RING_STATUS_HEADER_TAKEN);
-    mark(MARKS_REQUEST_TAKEN, n | this.number << 8 | out.op << 16, out.keySerial, out.keySeq);
+  }
+  /** Entry n is not what its owner posted. What is in work in that slot goes on; its owner finds out by itself. */
+  private refuse(n: u32, seq: u32): void {
+    this.damaged++;
+    store<u32>(this.statusHalf, this.damaged, RING_STATUS_HEADER_DAMAGED);
+    const own = this.own(n);
+    if (own.phase == PHASE_TAKEN) return;
+    own.phase = PHASE_NONE;
+    own.status = DAMAGED; own.r0 = 0; own.r1 = 0; own.r2 = 0; own.r3 = 0;
+    this.claimEntry(this.statusEntry(n), seq);
+    this.writeAnswer(n);
+    this.knock();
+  }
+  /** The entry of slot n was taken before, in this life, and was posted again: what is in work stays so, what was answered is answered again. */
+  private repeated(n: u32): void {
+    this.doubled++;
+    store<u32>(this.statusHalf, this.doubled, RING_STATUS_HEADER_DOUBLED);
+    this.claimEntry(this.statusEntry(n), this.own(n).seq);
+    if (this.own(n).phase != PHASE_ANSWERED) return;
+    this.writeAnswer(n);
+    this.knock();
+  }
+  /** The owner misses something: answers that are not what they should be are written again. */
+  private sayAgain(): void {
+    let any = false;
+    for (let n: u32 = 0; n < RING_SLOTS; n++) {
+      const own = this.own(n), st = this.statusEntry(n);
+      if (own.phase == PHASE_NONE || own.seq != load<u32>(this.entry(n), RING_REQUEST_ENTRY_SEQ)) continue;
+      const done = own.phase == PHASE_ANSWERED;
+      if (load<u32>(st, RING_STATUS_ENTRY_SEQ) == own.seq && load<u32>(st, RING_STATUS_ENTRY_STATE) == (done ? RING_STATE_DONE : RING_STATE_TAKEN)
+        && load<u32>(st, RING_STATUS_ENTRY_EPOCH) == this.epoch
+        && (!done || load<u32>(st, RING_STATUS_ENTRY_GUARD) == statusGuard(n, own.seq, own.status, own.r0, own.r1, own.r2, own.r3))) continue;
+      this.claimEntry(st, own.seq);
+      if (!done) continue;
+      this.writeAnswer(n);
+      any = true;
+    }
+    if (any) this.knock();
   }
   /** Taken by a dead epoch, and the owner has not posted it again yet. */
   private widowed(n: u32): bool {
@@ -432,7 +600,7 @@ function adopt(o: RingOwner): void {
     for (let n: u32 = 0; n < RING_SLOTS; n++) {
       const e = this.entry(n), mine = load<u32>(e, RING_REQUEST_ENTRY_ID);
       if (<i32>(mine - this.newest) > 0 || (best >= 0 && <i32>(mine - id) >= 0)) continue;
-      if (load<u32>(e, RING_REQUEST_ENTRY_SEQ) == load<u32>(this.statusEntry(n), RING_STATUS_ENTRY_SEQ) && !this.widowed(n)) continue;
+      if (load<u32>(e, RING_REQUEST_ENTRY_SEQ) == this.own(n).seq && !this.widowed(n)) continue;
       best = n; id = mine;
     }
     return best >= 0 && this.widowed(best) ? NOT_YET : best;
@@ -441,7 +609,8 @@ function adopt(o: RingOwner): void {
   inherit(): u32 {
     let fresh: u32 = 0;
     for (let n: u32 = 0; n < RING_SLOTS; n++) {
-      const e = this.entry(n), posted = load<u32>(e, RING_REQUEST_ENTRY_SEQ) != load<u32>(this.statusEntry(n), RING_STATUS_ENTRY_SEQ);
+      this.own(n).seq = load<u32>(this.statusEntry(n), RING_STATUS_ENTRY_SEQ);
+      const e = this.entry(n), posted = load<u32>(e, RING_REQUEST_ENTRY_SEQ) != this.own(n).seq;
       if (posted) fresh++;
       if (!posted && !this.widowed(n)) continue;
       const id = load<u32>(e, RING_REQUEST_ENTRY_ID);
@@ -452,18 +621,25 @@ function adopt(o: RingOwner): void {
   }
   /** Answers a taken slot. Rings nobody: `knock` after the last of a batch. */
   complete(slot: u32, status: i32, r0: u32, r1: u32, r2: u32, r3: u32): void {
-    const st = this.statusEntry(slot);
-    store<i32>(st, status, RING_STATUS_ENTRY_STATUS);
-    store<u32>(st, r0, RING_STATUS_ENTRY_R0); store<u32>(st, r1, RING_STATUS_ENTRY_R1);
-    store<u32>(st, r2, RING_STATUS_ENTRY_R2); store<u32>(st, r3, RING_STATUS_ENTRY_R3);
+    const own = this.own(slot);
+    own.phase = PHASE_ANSWERED;
+    own.status = status; own.r0 = r0; own.r1 = r1; own.r2 = r2; own.r3 = r3;
+    this.writeAnswer(slot);
+    mark(MARKS_REQUEST_DONE, slot | this.number << 8, <u32>status, 0);
+    if (!served) firstServed();
+  }
+  private writeAnswer(slot: u32): void {
+    const st = this.statusEntry(slot), own = this.own(slot);
+    store<i32>(st, own.status, RING_STATUS_ENTRY_STATUS);
+    store<u32>(st, own.r0, RING_STATUS_ENTRY_R0); store<u32>(st, own.r1, RING_STATUS_ENTRY_R1);
+    store<u32>(st, own.r2, RING_STATUS_ENTRY_R2); store<u32>(st, own.r3, RING_STATUS_ENTRY_R3);
+    store<u32>(st, statusGuard(slot, own.seq, own.status, own.r0, own.r1, own.r2, own.r3), RING_STATUS_ENTRY_GUARD);
     barrier();
     store<u32>(st, RING_STATE_DONE, RING_STATUS_ENTRY_STATE);
     this.done++;
     barrier();
     store<u32>(this.statusHalf, this.done, RING_STATUS_HEADER_DONE);
     barrier();
-    mark(MARKS_REQUEST_DONE, slot | this.number << 8, <u32>status, 0);
-    if (!served) firstServed();
   }
   /** `complete` and `knock`. */
   answer(slot: u32, status: i32, r0: u32, r1: u32, r2: u32, r3: u32): void { this.complete(slot, status, r0, r1, r2, r3); this.knock(); }
@@ -486,6 +662,9 @@ export function ringWorkerAt(n: u32, request: usize, status: usize, data: usize,
   w.doorbell = doorbell; w.doorbellBits = bits; w.epoch = epoch;
   w.arrivals = changetype<WaitQueue>(mustAlloc(8));
   queueInit(w.arrivals);
+  w.slots = mustAlloc(RING_SLOTS * <u32>WORKER_SLOT);
+  w.tolerant = true;
+  w.again = load<u32>(request, RING_REQUEST_HEADER_AGAIN);
   const head = load<u32>(request, RING_REQUEST_HEADER_HEAD);
   barrier();
   w.taken = head - w.inherit();
@@ -502,8 +681,31 @@ export function ringWorkerAt(n: u32, request: usize, status: usize, data: usize,
   return w;
 }
 
+// ---- patience -------------------------------------------------------------------------------------------------------------------------
+
+const ALARM_BIT: u32 = 1 << NOTIFY_BITS_ALARM;
+/** How long an entry may be in flight before its owner looks after it; each look is followed by a wait four times as long, until something new is posted. */
+const FIRST_PATIENCE: u64 = 10_000_000; // ns
+const LAST_PATIENCE: u64 = 3600_000_000_000;
+let patience: u64 = 0; // what the alarm is set to; 0 = it is not
+function arm(): void { sys.alarm(ownNotify, ALARM_BIT, sys.clock() + patience); }
+/** The alarm came. */
+export function ringWatch(): void {
+  let left: u32 = 0;
+  for (let n: usize = 0; n < 16; n++) {
+    const o = load<usize>(OWNERS + (n << 2));
+    if (o == 0) continue;
+    changetype<RingOwner>(o).lookAfter();
+    left += changetype<RingOwner>(o).inFlight;
+  }
+  if (left == 0) { patience = 0; return; }
+  patience = patience == 0 ? FIRST_PATIENCE : patience >= LAST_PATIENCE >> 2 ? LAST_PATIENCE : patience << 2;
+  arm();
+}
+
 /** What the event loop does with doorbell bits: owners reap, workers' waiting fibers wake. */
 export function ringDispatch(bits: u32): void {
+  if ((bits & ALARM_BIT) != 0) ringWatch();
   let left = bits & 0xffff;
   while (left != 0) {
     const n = <usize>ctz<u32>(left);

@@ -15,21 +15,31 @@
  * everything with `gone`. `poison` is the supervisor's answer to a request that killed its worker twice, `restart` (r0 = the new epoch) to one that a worker without journal may have
  * done halfway. All three are i32 below every errno.
  * After posting, the owner signals the worker's Notify (doorbell bit); after completing, the worker signals the owner's.
+ *
+ * Messages that get lost, doubled or damaged on the way: `guard` is a check word over the entry, its seq and its slot (servers/lib/guard.ts). The worker answers an
+ * entry whose guard is wrong with `damaged`, the owner reads no answer whose guard is wrong; in both cases the owner posts its private copy of the request again
+ * (same id, next seq), three times at most, and then gives it up with `damaged`. An id that the worker has had in this slot is not done again: an answer that
+ * was given is given again. The owner looks after what is in flight when it has been so for a while (ringWatch): it restores entries that are not what it posted,
+ * raises `again` and rings; a worker that finds `again` raised restores answers that are not what it gave and looks at every slot.
+ * `order` numbers the entries as they were posted first: a worker that finds one ahead of its turn takes nothing, raises `missing` and rings; the owner looks after
+ * its entries at once. Then it takes what there is.
+ * Counters: `repaired` entries posted or restored again, `damaged` entries refused, `doubled` entries that came again and were not done again.
  */
 export const RING = {
   magic: 0x52494e47,
   slots: 64, // entries of every ring (power of two)
   request: {
-    header: { magic: 0, version: 4, slots: 8, head: 12, epoch: 16, ownerState: 20, dataBytes: 24, reposted: 28, size: 64 },
-    entry: { seq: 0, id: 4, op: 8, flags: 12, keyBadge: 16, keySerial: 20, keySeq: 24, keySub: 28, a0: 32, a1: 36, a2: 40, a3: 44, a4: 48, a5: 52, a6: 56, a7: 60, size: 64 },
+    header: { magic: 0, version: 4, slots: 8, head: 12, epoch: 16, ownerState: 20, dataBytes: 24, reposted: 28, again: 32, repaired: 36, size: 64 },
+    entry: { seq: 0, id: 4, op: 8, flags: 12, keyBadge: 16, keySerial: 20, keySeq: 24, keySub: 28, a0: 32, a1: 36, a2: 40, a3: 44, a4: 48, a5: 52, order: 56, guard: 60, size: 64 },
   },
   status: {
-    header: { magic: 0, version: 4, epoch: 8, running: 12, taken: 16, done: 20, failed: 24, size: 64 },
-    entry: { seq: 0, state: 4, epoch: 8, status: 12, r0: 16, r1: 20, r2: 24, r3: 28, size: 32 },
+    header: { magic: 0, version: 4, epoch: 8, running: 12, taken: 16, done: 20, failed: 24, damaged: 28, doubled: 32, missing: 36, size: 64 },
+    entry: { seq: 0, state: 4, epoch: 8, status: 12, r0: 16, r1: 20, r2: 24, r3: 28, guard: 32, size: 40 },
   },
   state: { idle: 0, taken: 1, done: 2 },
   flags: { readonly: 1 },
   poison: 0xffffeffe, // -4098
   gone: 0xffffeffd, // -4099
   restart: 0xffffeffc, // -4100
+  damaged: 0xffffeffb, // -4101
 } as const;

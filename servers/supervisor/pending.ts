@@ -21,11 +21,12 @@ import { ERR_OK } from 'kintsugi/abi';
 import {
   RING_SLOTS, RING_REQUEST_HEADER_SIZE, RING_REQUEST_HEADER_HEAD, RING_REQUEST_HEADER_REPOSTED, RING_REQUEST_ENTRY_SEQ, RING_REQUEST_ENTRY_ID, RING_REQUEST_ENTRY_OP, RING_REQUEST_ENTRY_FLAGS, RING_REQUEST_ENTRY_SIZE,
   RING_STATUS_HEADER_SIZE, RING_STATUS_HEADER_TAKEN, RING_STATUS_HEADER_DONE, RING_STATUS_HEADER_RUNNING, RING_STATUS_HEADER_FAILED, RING_STATUS_ENTRY_SEQ, RING_STATUS_ENTRY_STATE,
-  RING_STATUS_ENTRY_EPOCH, RING_STATUS_ENTRY_STATUS, RING_STATUS_ENTRY_R0, RING_STATUS_ENTRY_R1, RING_STATUS_ENTRY_R2, RING_STATUS_ENTRY_R3,
+  RING_STATUS_ENTRY_EPOCH, RING_STATUS_ENTRY_STATUS, RING_STATUS_ENTRY_R0, RING_STATUS_ENTRY_R1, RING_STATUS_ENTRY_R2, RING_STATUS_ENTRY_R3, RING_STATUS_ENTRY_GUARD,
   RING_STATUS_ENTRY_SIZE, RING_STATE_TAKEN, RING_STATE_DONE, RING_POISON, RING_RESTART, RING_FLAGS_READONLY,
 } from 'kintsugi/protocols';
 import * as sys from '../lib/sys';
 import { line } from '../lib/fmt';
+import { statusGuard } from '../lib/guard';
 import { print } from '../lib/console';
 import { ownSpace } from '../lib/startup';
 import { Server, ringAt, ringCount, MAX_RINGS, NO_JOURNAL, STATE_UP, STRIKES_AT } from './tables';
@@ -151,6 +152,7 @@ function answerFor(ring: u32, slot: u32, answer: u32, r0: u32): void {
   const a = answerOf(ring, slot), status = statusOf(ring);
   store<u32>(a, answer, RING_STATUS_ENTRY_STATUS);
   store<u32>(a, r0, RING_STATUS_ENTRY_R0); store<u32>(a, 0, RING_STATUS_ENTRY_R1); store<u32>(a, 0, RING_STATUS_ENTRY_R2); store<u32>(a, 0, RING_STATUS_ENTRY_R3);
+  store<u32>(a, statusGuard(slot, load<u32>(a, RING_STATUS_ENTRY_SEQ), <i32>answer, r0, 0, 0, 0), RING_STATUS_ENTRY_GUARD);
   barrier();
   store<u32>(a, RING_STATE_DONE, RING_STATUS_ENTRY_STATE);
   barrier();

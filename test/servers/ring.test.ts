@@ -145,9 +145,8 @@ describe('ring', () => {
     g.u32[statusWord(g, slot, e.state)] = 7;
     g.u32[doneCount]!++;
     expect(g.fn['reap']!(o)).toBe(0);
-    g.u32[statusWord(g, slot, e.state)] = RING.state.done;
+    g.fn['complete']!(w, slot, 0, 0);
     g.u32[statusWord(g, slot, e.epoch)] = 2;
-    g.u32[doneCount]!++;
     expect(g.fn['reap']!(o)).toBe(0);
     expect(g.fn['refused']!(o)).toBe(2);
     g.u32[statusWord(g, slot, e.epoch)] = 1;
@@ -327,5 +326,146 @@ describe('ring', () => {
     for (const slot of [a, b, c]) expect(g.fn['slotStatus']!(o, slot) >>> 0).toBe(RING.gone);
     for (let n = g.fn['poll']!(o); n >= 0; n = g.fn['poll']!(o)) g.fn['slotRelease']!(o, n);
     expect(g.fn['freeSlots']!(o)).toBe(RING.slots);
+  });
+
+  // Messages that get lost, doubled or damaged. ALARM is the bit of the owner's own alarm: its patience is over.
+  const ALARM = 1 << 24, INVOKE = 6;
+  const wordOf = (slot: number, field: number): number => (REQUEST + RING.request.header.size + slot * RING.request.entry.size + field) >>> 2;
+  const entryWords = (g: Guest, slot: number): Uint32Array => g.u32.subarray(wordOf(slot, 0), wordOf(slot + 1, 0));
+  const takeAll = (g: Guest, w: number): number[] => { const ops: number[] = []; for (let slot = g.fn['take']!(w); slot >= 0; slot = g.fn['take']!(w)) { ops.push(g.fn['takenOp']!()); g.fn['complete']!(w, slot, 0, g.fn['takenOp']!() * 3); } return ops; };
+  const answers = (g: Guest, o: number): number[] => { const got: number[] = []; for (let n = g.fn['poll']!(o); n >= 0; n = g.fn['poll']!(o)) { expect(g.fn['slotResult']!(o, n)).toBe(g.fn['slotCookie']!(o, n) * 3); got.push(g.fn['slotCookie']!(o, n)); g.fn['slotRelease']!(o, n); } return got; };
+
+  it('sets its alarm once when something was posted, ever later while nothing happens, and not at all when nothing is in flight', async () => {
+    const g = await start();
+    const o = g.fn['owner']!(0, REQUEST, STATUS, 1), w = g.fn['worker']!(1, REQUEST, STATUS, 1);
+    const alarms = (): number => g.calls[INVOKE]!, before = alarms();
+    for (let k = 1; k <= 10; k++) { post(g, o, k); g.fn['knock']!(o); }
+    expect(alarms()).toBe(before + 1);
+    g.fn['dispatch']!(ALARM);
+    g.fn['dispatch']!(ALARM);
+    expect(alarms()).toBe(before + 3);
+    takeAll(g, w);
+    g.fn['reap']!(o);
+    answers(g, o);
+    g.fn['dispatch']!(ALARM);
+    expect(alarms()).toBe(before + 3); // idle: no further alarm
+    post(g, o, 11); g.fn['knock']!(o);
+    expect(alarms()).toBe(before + 4);
+  });
+  it('a lost doorbell is rung again, and a lost entry is restored, when the patience of the owner is over', async () => {
+    for (const lost of ['doorbell', 'entry'] as const) {
+      const g = await start();
+      const o = g.fn['owner']!(0, REQUEST, STATUS, 1), w = g.fn['worker']!(1, REQUEST, STATUS, 1);
+      const n = post(g, o, 7);
+      if (lost === 'entry') { g.u32[wordOf(n, RING.request.entry.seq)]!--; g.u32[(REQUEST + RING.request.header.head) >>> 2]!--; expect(g.fn['take']!(w)).toBe(-1); }
+      const knocks = g.calls[4]!;
+      g.fn['dispatch']!(ALARM);
+      expect(g.calls[4]).toBe(knocks + 1);
+      expect(g.fn['repaired']!(o)).toBe(lost === 'entry' ? 1 : 0);
+      expect(takeAll(g, w)).toEqual([7]);
+      g.fn['reap']!(o);
+      expect(answers(g, o)).toEqual([7]);
+    }
+  });
+  it('an entry behind a lost one waits for it: the order of posting stays', async () => {
+    const g = await start();
+    const o = g.fn['owner']!(0, REQUEST, STATUS, 1), w = g.fn['worker']!(1, REQUEST, STATUS, 1);
+    post(g, o, 1);
+    expect(takeAll(g, w)).toEqual([1]);
+    const n = post(g, o, 2);
+    g.u32[wordOf(n, RING.request.entry.seq)]!--;
+    post(g, o, 3); post(g, o, 4);
+    expect(takeAll(g, w)).toEqual([]);
+    g.fn['reap']!(o); // the worker rang
+    expect(takeAll(g, w)).toEqual([2, 3, 4]);
+  });
+  it('a lost answer is given again, not worked out again', async () => {
+    const g = await start();
+    const o = g.fn['owner']!(0, REQUEST, STATUS, 1), w = g.fn['worker']!(1, REQUEST, STATUS, 1);
+    const n = post(g, o, 7);
+    expect(takeAll(g, w)).toEqual([7]);
+    g.u32[statusWord(g, n, RING.status.entry.state)] = RING.state.taken;
+    g.u32[(STATUS + RING.status.header.done) >>> 2]!--;
+    expect(g.fn['reap']!(o)).toBe(0);
+    g.fn['dispatch']!(ALARM);
+    expect(takeAll(g, w)).toEqual([]);
+    expect(g.fn['reap']!(o)).toBe(1);
+    expect(answers(g, o)).toEqual([7]);
+  });
+  it('a doubled entry is not done twice: neither in its own slot nor in another one', async () => {
+    const g = await start();
+    const o = g.fn['owner']!(0, REQUEST, STATUS, 1), w = g.fn['worker']!(1, REQUEST, STATUS, 1);
+    const n = post(g, o, 7), next = n + 1, e = RING.request.entry;
+    entryWords(g, next).set(entryWords(g, n)); // as `ipc.dup` does it
+    g.u32[wordOf(next, e.seq)] = 1;
+    g.u32[(REQUEST + RING.request.header.head) >>> 2]!++;
+    expect(takeAll(g, w)).toEqual([7]);
+    expect(g.fn['damaged']!(w)).toBe(1);
+    g.fn['reap']!(o);
+    expect(answers(g, o)).toEqual([7]);
+    for (let k = 8; k < 8 + 2 * RING.slots; k++) { // and that slot goes on
+      post(g, o, k);
+      const taken = takeAll(g, w);
+      if (taken.length === 0) { g.fn['dispatch']!(ALARM); taken.push(...takeAll(g, w)); } // the count of posts ran apart
+      expect(taken).toEqual([k]);
+      g.fn['reap']!(o);
+      expect(answers(g, o)).toEqual([k]);
+    }
+    // In its own slot: the same entry under the next seq, with a guard that is right.
+    const again = post(g, o, 500);
+    expect(takeAll(g, w)).toEqual([500]);
+    const words = entryWords(g, again);
+    words[0]!++;
+    words[e.guard >>> 2] = (words[e.guard >>> 2]! + 0x9e3779b1) | 0;
+    g.u32[(REQUEST + RING.request.header.head) >>> 2]!++;
+    expect(takeAll(g, w)).toEqual([]);
+    expect(g.fn['doubled']!(w)).toBe(1);
+  });
+  it('a request with one wrong bit, wherever it is, is refused, posted again from the owner\'s copy, and done once', async () => {
+    for (let word = 1; word < 16; word++) {
+      const g = await start();
+      const o = g.fn['owner']!(0, REQUEST, STATUS, 1), w = g.fn['worker']!(1, REQUEST, STATUS, 1);
+      const n = g.fn['claim']!(o, 7, 7);
+      g.fn['argument']!(o, n, 0, 0x1234); g.fn['argument']!(o, n, 5, 0x5678);
+      g.fn['post']!(o, n);
+      entryWords(g, n)[word]! ^= 1 << (word * 7 % 32);
+      expect(takeAll(g, w), `word ${word}`).toEqual([]);
+      expect(g.fn['damaged']!(w)).toBe(1);
+      expect(g.fn['reap']!(o)).toBe(0);
+      expect(g.fn['repaired']!(o)).toBe(1);
+      expect(takeAll(g, w)).toEqual([7]);
+      g.fn['reap']!(o);
+      expect(answers(g, o)).toEqual([7]);
+    }
+  });
+  it('an answer with one wrong bit is not believed: it is given again, and the request is not done again', async () => {
+    const e = RING.status.entry;
+    for (const field of [e.status, e.r0, e.r1, e.r2, e.r3, e.guard]) {
+      const g = await start();
+      const o = g.fn['owner']!(0, REQUEST, STATUS, 1), w = g.fn['worker']!(1, REQUEST, STATUS, 1);
+      const n = post(g, o, 7);
+      expect(takeAll(g, w)).toEqual([7]);
+      g.u32[statusWord(g, n, field)]! ^= 0x400;
+      expect(g.fn['reap']!(o), `field ${field}`).toBe(0);
+      expect(takeAll(g, w)).toEqual([]);
+      expect(g.fn['doubled']!(w)).toBe(1);
+      expect(g.fn['reap']!(o)).toBe(1);
+      expect(answers(g, o)).toEqual([7]);
+    }
+  });
+  it('what comes damaged each time is given up with DAMAGED after three repairs', async () => {
+    const g = await start();
+    const o = g.fn['owner']!(0, REQUEST, STATUS, 1), w = g.fn['worker']!(1, REQUEST, STATUS, 1);
+    const n = post(g, o, 7);
+    for (let k = 0; k < 4; k++) {
+      entryWords(g, n)[RING.request.entry.a0 >>> 2]! ^= 1;
+      expect(takeAll(g, w)).toEqual([]);
+      g.fn['reap']!(o);
+    }
+    expect(g.fn['poll']!(o)).toBe(n);
+    expect(g.fn['slotStatus']!(o, n) >>> 0).toBe(RING.damaged);
+    g.fn['slotRelease']!(o, n);
+    post(g, o, 8); // the slot goes on
+    expect(takeAll(g, w)).toEqual([8]);
   });
 });

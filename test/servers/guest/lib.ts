@@ -2,7 +2,7 @@
 import { heapInit, alloc, free, pages, Pool, poolInit } from '../../../servers/lib/alloc';
 import { CommitLog, Transaction, commitAttach } from '../../../servers/lib/commit';
 import { elfParse, elfImage } from '../../../servers/lib/elf';
-import { ringOwnerAt, ringWorkerAt, RingOwner, RingWorker, Request } from '../../../servers/lib/ring';
+import { ringDispatch, ringOwnerAt, ringWorkerAt, RingOwner, RingWorker, Request } from '../../../servers/lib/ring';
 import { fibersInitEmpty } from '../../../servers/lib/fiber';
 import { textInit, Text } from '../../../servers/lib/fmt';
 import * as crc from '../../../servers/lib/crc32';
@@ -67,6 +67,12 @@ export function abandon(o: usize, n: u32): void { changetype<RingOwner>(o).aband
 export function freeSlots(o: usize): u32 { return changetype<RingOwner>(o).free; }
 export function orphans(o: usize): u32 { return changetype<RingOwner>(o).orphans; }
 export function reposted(o: usize): u32 { return changetype<RingOwner>(o).reposted; }
+export function repaired(o: usize): u32 { return changetype<RingOwner>(o).repaired; }
+export function damaged(w: usize): u32 { return changetype<RingWorker>(w).damaged; }
+export function doubled(w: usize): u32 { return changetype<RingWorker>(w).doubled; }
+export function argument(o: usize, n: u32, index: u32, value: u32): void { changetype<RingOwner>(o).arg(n, index, value); }
+export function knock(o: usize): void { changetype<RingOwner>(o).knock(); }
+export function dispatch(bits: u32): void { ringDispatch(bits); }
 export function refused(o: usize): u32 { return changetype<RingOwner>(o).refused; }
 const REQUEST: Request = changetype<Request>(memory.data(128, 4));
 /** Slot taken, -1 when there is nothing; the request's op is `takenOp()`, its id `takenId()`. */

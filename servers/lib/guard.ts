@@ -1,0 +1,23 @@
+/**
+ * Check words of ring entries: sum over the words of word[i] * key[i] mod 2^32, keys odd and different ("multilinear" hashing, as in servers/fs/checksum.ts).
+ * Sees every change of one word, and tells an entry that stands in another slot or has another seq; others escape with 2^-31 or so. Linear in the seq:
+ * an entry that is posted again keeps the guard of what it was when it was made.
+ */
+import { RING_REQUEST_ENTRY_SEQ } from 'kintsugi/protocols';
+
+const SEQ_KEY: u32 = 0x9e3779b1;
+
+/** Of a request entry at `p` (words 0-14, seq included) in slot `slot`. */
+export function requestGuard(p: usize, slot: u32): u32 {
+  return slot * 0x5bd1e995 + 0x52494e47
+    + load<u32>(p, RING_REQUEST_ENTRY_SEQ) * SEQ_KEY + load<u32>(p, 4) * 0x85ebca6b + load<u32>(p, 8) * 0xc2b2ae35 + load<u32>(p, 12) * 0x27d4eb2f
+    + load<u32>(p, 16) * 0x165667b1 + load<u32>(p, 20) * 0xd3a2646d + load<u32>(p, 24) * 0xfd7046c5 + load<u32>(p, 28) * 0xb55a4f09
+    + load<u32>(p, 32) * 0x8da6b343 + load<u32>(p, 36) * 0xd8163841 + load<u32>(p, 40) * 0xcb1ab31f + load<u32>(p, 44) * 0xa54ff53b
+    + load<u32>(p, 48) * 0x6c8e9cf5 + load<u32>(p, 52) * 0x7feb352d + load<u32>(p, 56) * 0x846ca68b;
+}
+/** What the guard of a request changes by when its seq does. */
+export function guardStep(from: u32, to: u32): u32 { return (to - from) * SEQ_KEY; }
+/** Of an answer. */
+export function statusGuard(slot: u32, seq: u32, status: i32, r0: u32, r1: u32, r2: u32, r3: u32): u32 {
+  return slot * 0x5bd1e995 + 0x53544154 + seq * SEQ_KEY + <u32>status * 0x85ebca6b + r0 * 0xc2b2ae35 + r1 * 0x27d4eb2f + r2 * 0x165667b1 + r3 * 0xd3a2646d;
+}
