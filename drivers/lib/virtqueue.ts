@@ -105,8 +105,8 @@ function describe(n: u32, address: u32, bytes: u32, flags: u16, next: u32): void
   const d = memory_ + (<usize>n << 4);
   store<u64>(d, <u64>address); store<u32>(d, bytes, 8); store<u16>(d, flags, 12); store<u16>(d, <u16>next, 14);
 }
-/** Queues request n: its header, `bytes` at physical address `data` (none if 0), its status. The device learns of it by `kick`. */
-export function queueRequest(n: u32, data: u32, bytes: u32, deviceWrites: bool): void {
+/** Describes request n: its header, `bytes` at physical address `data` (none if 0), its status. */
+export function describeRequest(n: u32, data: u32, bytes: u32, deviceWrites: bool): void {
   const header = physical + <u32>HEADERS + (n << 5), first = n * 3;
   store<u8>(requestHeader(n), 0xff, 16);
   if (bytes != 0) {
@@ -114,6 +114,21 @@ export function queueRequest(n: u32, data: u32, bytes: u32, deviceWrites: bool):
     describe(first + 1, data, bytes, deviceWrites ? DESC_NEXT | DESC_WRITE : DESC_NEXT, first + 2);
   } else describe(first, header, 16, DESC_NEXT, first + 2);
   describe(first + 2, header + 16, 1, DESC_WRITE, 0);
+}
+/** What `describeRequest` wrote, read back from the descriptors: request n moves `bytes` bytes at `data` that way. */
+export function describes(n: u32, data: u32, bytes: u32, deviceWrites: bool): bool {
+  const d = memory_ + (<usize>n * 48), own = physical + <u32>HEADERS + (n << 5), last = d + 32;
+  if (load<u32>(d) != own || load<u32>(d, 4) != 0 || load<u32>(d, 8) != <u32>16 || load<u16>(d, 12) != DESC_NEXT) return false;
+  if (load<u16>(d, 14) != <u16>(n * 3 + (bytes == 0 ? 2 : 1))) return false;
+  if (bytes != 0) {
+    const m = d + 16;
+    if (load<u32>(m) != data || load<u32>(m, 4) != 0 || load<u32>(m, 8) != bytes || load<u16>(m, 12) != (deviceWrites ? DESC_NEXT | DESC_WRITE : DESC_NEXT) || load<u16>(m, 14) != <u16>(n * 3 + 2)) return false;
+  }
+  return load<u32>(last) == own + 16 && load<u32>(last, 4) == 0 && load<u32>(last, 8) == <u32>1 && load<u16>(last, 12) == DESC_WRITE;
+}
+/** Queues request n, which is described. The device learns of it by `kick`. */
+export function queueRequest(n: u32): void {
+  const first = n * 3;
   store<u8>(inFlight + n, 1);
   outstanding++;
   store<u16>(memory_ + 4096 + 4 + (<usize>(available & (size - 1)) << 1), <u16>first);

@@ -19,7 +19,7 @@ import { serverInit, serverLoop } from '../../servers/lib/server';
 import { needHandle, needRegion, ownNotify, ready } from '../../servers/lib/startup';
 import * as sys from '../../servers/lib/sys';
 import { Structure, VIRTIO_COMMON, VIRTIO_DEVICE, VIRTIO_ISR, VIRTIO_NOTIFY, virtioStructure } from '../lib/pci';
-import { COMMON_BYTES, collect, configGeneration, freeRequest, kick, outstanding, queueRequest, requestHeader, requestSlots, requestStatus, virtioAccept, virtioGiveUp, virtioOffered, virtioReset, virtioStart } from '../lib/virtqueue';
+import { COMMON_BYTES, collect, configGeneration, describeRequest, describes, freeRequest, kick, outstanding, queueRequest, requestHeader, requestSlots, requestStatus, virtioAccept, virtioGiveUp, virtioOffered, virtioReset, virtioStart } from '../lib/virtqueue';
 
 const FEATURE_READONLY: u32 = 1 << 5;
 const FEATURE_FLUSH: u32 = 1 << 9;
@@ -109,9 +109,21 @@ function begin(r: Request): bool {
   store<u32>(header, flush ? TYPE_FLUSH : r.op == BLOCK_READ ? TYPE_IN : TYPE_OUT);
   store<u32>(header, 0, 4);
   store<u64>(header, flush ? 0 : j.first, 8);
-  queueRequest(n, cachePhysical + r.a3, flush ? 0 : r.a2 << SECTOR_SHIFT, r.op == BLOCK_READ);
+  describeRequest(n, cachePhysical + r.a3, flush ? 0 : r.a2 << SECTOR_SHIFT, r.op == BLOCK_READ);
+  if (!asAsked(n, r)) sys.fault(FAULT_NOT_ASKED, r.op, r.a0);
+  queueRequest(n);
   queued = true;
   return true;
+}
+/** Code of the deliberate fault when the device was about to be asked for something else than fs asked. */
+const FAULT_NOT_ASKED: u32 = 0x424c4c;
+/** The header and the descriptors of request n say what the (guarded) ring entry says: the last look before data moves. */
+function asAsked(n: u32, r: Request): bool {
+  const header = requestHeader(n), type = load<u32>(header), j = job(n);
+  if (j.ringSlot != r.slot) return false;
+  if (r.op == BLOCK_FLUSH) return type == TYPE_FLUSH && describes(n, 0, 0, false);
+  if (type != (r.op == BLOCK_WRITE ? TYPE_OUT : TYPE_IN) || load<u32>(header, 8) != r.a0 || load<u32>(header, 12) != r.a1) return false;
+  return describes(n, r.a3 + cachePhysical, r.a2 * 512, r.op != BLOCK_WRITE);
 }
 /** Everything there is to do: answers of the device, then requests of fs. */
 function pump(): void {

@@ -54,6 +54,8 @@ export let checksumFailures: u32 = 0;
 export let droppedSlots: u32 = 0;
 /** Writes that the device refused: the data stays dirty; sync reports EIO. */
 export let writeErrors: u32 = 0;
+/** Reads that the device refused. */
+export let readErrors: u32 = 0;
 
 /** Transfers under way at most, give or take one for each fiber: bounds the device layer's queue. */
 export const MAX_TRANSFERS: u32 = 1024;
@@ -383,7 +385,7 @@ export function writeNow(slot: u32): i32 {
   return writeErrors != errors ? -EIO : 0;
 }
 
-let probing: bool = false;
+export let probing: bool = false;
 export let probeStatus: i32 = 0;
 /** (pauses) Before the cache exists: reads one block to a place of the cache Frames, in units of host.deviceShift. True (probeStatus counts). */
 export function probe(block: u32, slot: u32): bool {
@@ -409,6 +411,7 @@ export function completed(first: u32, count: u32, operation: u32, status: i32): 
   if (probing) { probing = false; probeStatus = status; return; }
   if (operation == DEVICE_FLUSH) { flushing = false; flushStatus = status; return; }
   if (operation == DEVICE_READ && status != 0) {
+    readErrors++;
     for (let i: u32 = 0; i < count; i++) { const p = slotOf(first + i); p.io = 0; if (p.pins == 0) drop(first + i); }
     return;
   }

@@ -8,7 +8,7 @@
 import { BLOCK_FLUSH, BLOCK_INFO, BLOCK_READ, BLOCK_STATUS_IO_ERROR, BLOCK_WRITE, RING_FLAGS_READONLY, RING_SLOTS } from 'kintsugi/protocols';
 import { RING_CANCELLED, RING_TIMEOUT, RingOwner } from '../lib/ring';
 import * as sys from '../lib/sys';
-import { MAX_TRANSFERS, completed, setMaxRun } from './cache';
+import { MAX_TRANSFERS, completed, probing, setMaxRun, slotBlock } from './cache';
 import { DEVICE_FLUSH, DEVICE_READ, deviceShift, reserve } from './host';
 
 /** A transfer: waiting in the queue, or in flight under its ring slot. */
@@ -72,12 +72,19 @@ function pump(): void {
     head++;
     const sector = <u64>t.block << (deviceShift - 9);
     ring.arg(n, 0, <u32>sector); ring.arg(n, 1, <u32>(sector >> 32)); ring.arg(n, 2, t.count << (deviceShift - 9)); ring.arg(n, 3, t.slot << deviceShift);
+    if (t.operation != DEVICE_FLUSH && !asked(t, n)) unreachable(); // wrong sectors would be somebody else's data
     ring.slot(n).cookie = 1;
     const f = inFlight(n);
     f.operation = t.operation; f.block = t.block; f.count = t.count; f.slot = t.slot;
     ring.post(n);
     posted = true;
   }
+}
+/** The request in slot n moves the blocks whose cache slots these are, no others: by the slot table, which the transfer was not made from. */
+function asked(t: Transfer, n: u32): bool {
+  const shift = deviceShift - 9, first = <u32>((<u64>ring.argOf(n, 0) | <u64>ring.argOf(n, 1) << 32) >> shift), count = ring.argOf(n, 2) >> shift, slot = ring.argOf(n, 3) >> deviceShift;
+  if (first != t.block || count != t.count || slot != t.slot) return false;
+  return probing || (slotBlock(slot) == first && slotBlock(slot + count - 1) == first + count - 1);
 }
 /** Rings the driver if something was posted since the last time. Before every wait. */
 export function diskKnock(): void {

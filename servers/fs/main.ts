@@ -16,12 +16,13 @@ import { Request, RingOwner, RingWorker, ringOwner, ringWorker, serve as serveRi
 import { serverInit, serverLoop } from '../lib/server';
 import { handle, needRegion, ready } from '../lib/startup';
 import * as sys from '../lib/sys';
-import { cacheSlots, dirtySlots, droppedSlots, transfers, writeBack } from './cache';
+import { cacheSlots, dirtySlots, droppedSlots, readErrors, transfers, writeBack, writeErrors } from './cache';
 import { DISK_MEMORY, deviceBytes, deviceReadOnly, diskAnswers, diskInfo, diskInit, diskKnock, diskSubmit, diskTune } from './disk';
 import { privateMemory, setCurrent, setHost } from './host';
 import { attached, mount, orphansFreed } from './mount';
 import { OP_MEMORY, Op, newOp } from './op';
 import { serve, serviceInit } from './service';
+import { HEADER_DOUBT, state } from './state';
 import { SHADOWS, replayed } from './transaction';
 import { REFUSED_BLOCK_SIZE, REFUSED_DESCRIPTOR, REFUSED_DEVICE, REFUSED_FEATURE, REFUSED_GEOMETRY, REFUSED_INODE_SIZE, REFUSED_MAGIC, REFUSED_MEMORY, blockSize, blocks, lastWritten, readOnly, unclean, unknownFeatures } from './volume';
 
@@ -56,6 +57,7 @@ function answer(worker: RingWorker, request: Request): void {
   op.r0 = 0; op.r1 = 0; op.r2 = 0; op.r3 = 0;
   setCurrent(changetype<usize>(op));
   const status = mounted ? serve(op) : -ENODEV;
+  if (status == -EIO) doubt();
   if (status == -EIO && !toldDamage) { // once: what it is about, the caller knows by its path
     toldDamage = true;
     log.error(line().lit("input/output error: the file system is damaged (e2fsck says where) or the device fails; operation ").dec(op.code));
@@ -67,6 +69,24 @@ function answer(worker: RingWorker, request: Request): void {
 }
 
 let toldDamage: bool = false;
+
+const DOUBT_SECONDS: u32 = 60;
+/**
+ * A request is about to fail with an input/output error, and no device told of one: either the volume is damaged, or this incarnation is. It dies, once
+ * in DOUBT_SECONDS; its successor has a fresh text, does the request again, and is believed.
+ */
+function doubt(): void {
+  if (!mounted || readErrors != 0 || writeErrors != 0) return;
+  const at = seconds(), last = load<u32>(state, HEADER_DOUBT);
+  if (last != 0 && at - last < DOUBT_SECONDS) return;
+  openWindow();
+  store<u32>(state, at, HEADER_DOUBT);
+  closeWindow();
+  log.error(line().lit("metadata looks damaged: starting again before that is believed"));
+  sys.fault(FAULT_DOUBT, 0, 0);
+}
+/** Code of the deliberate fault. */
+const FAULT_DOUBT: u32 = 0x44425400;
 
 function refusal(status: i32): string {
   switch (status) {
@@ -86,12 +106,12 @@ function refusal(status: i32): string {
 function mountFiber(argument: usize): void {
   device.waitOrphans(); // transfers of a dead predecessor may still reach the cache
   let status: i32 = NO_DEVICE;
-  const cache = needRegion(REGION_DMA), state = needRegion(REGION_STATE);
+  const cache = needRegion(REGION_DMA), kept = needRegion(REGION_STATE);
   const op = newOp();
   setCurrent(changetype<usize>(op));
   if (diskInfo()) {
     setCurrent(changetype<usize>(op));
-    status = mount(deviceBytes, deviceReadOnly, state.va, state.pages << 12, cache.va, cache.pages << 12);
+    status = mount(deviceBytes, deviceReadOnly, kept.va, kept.pages << 12, cache.va, cache.pages << 12);
   }
   if (status == 0) {
     diskTune();

@@ -17,6 +17,7 @@ import { sync } from './mount';
 import { chmod, close, link, mkdir, open, readlink, rename, rmdir, stat, symlink, unlink } from './names';
 import { Op, PATH_BYTES } from './op';
 import { FILES } from './state';
+import { proveTools } from './sound';
 import { begin, commit, storedReply, storedStatus } from './transaction';
 import { blockSize, blocks, readOnly, superblock } from './volume';
 
@@ -54,7 +55,9 @@ export function serve(op: Op): i32 {
     if (seen == -2) return -EIO; // done, but how it went is lost
     if (seen < 0) return -EINVAL; // the client uses one key for two different requests
   }
-  return dispatch(op);
+  const status = dispatch(op);
+  proveTools();
+  return status;
 }
 function dispatch(op: Op): i32 {
   switch (op.code) {

@@ -29,6 +29,7 @@ export const HEADER_APPLIED: u32 = 24;
 export const HEADER_KEEP_DIRTY: u32 = 28; // 1: the volume was not clean when it was mounted; sync must not call it clean
 export const HEADER_RESTARTS: u32 = 32;
 export const HEADER_READONLY: u32 = 36;
+export const HEADER_DOUBT: u32 = 40; // seconds since 1970 when an incarnation last died because it did not believe an error of its own (main.ts); 0 = never
 export const HEADER_FIRST_FILE: u32 = 4096;
 
 export let state: usize = 0;

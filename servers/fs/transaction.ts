@@ -6,6 +6,9 @@
  * then the record is applied to the cache and `applied` follows. Up to that store nothing outside private memory has changed, so an abort,
  * or the death of the server, is simply forgetting. After it, the next incarnation applies the same record again (`replay`).
  *
+ * Before that store the record gets a second opinion (verify.ts), and the tools that made it prove themselves (checksum.ts, sound.ts): an incarnation whose text is
+ * damaged dies instead of committing.
+ *
  * File data does not pass through here: it is copied into the cache before the commit that makes it reachable.
  *
  *   redo record: {lsn, bytes, blocks, check} · Head x blocks {block, slot, sum, runs} each followed by its runs {offset u16, bytes u16, data}
@@ -20,13 +23,15 @@ import { current, pause, reserve, windowClose, windowOpen } from './host';
 import { VALID, adoptSlot, forget, forgetBlock, markDirty, pin, prepare, readMeta, settle, slotAddress, slotBlock, slotFlags, slotSum, take, unpin } from './cache';
 import { HEADER_APPLIED, HEADER_LSN, REPLIES, REPLY_BYTES, redo, redoBytes, replies, state } from './state';
 import { Op } from './op';
+import { proveTools } from './sound';
+import { Shadow, meaning, verifyRecord } from './verify';
+import { differ } from 'kintsugi/x86';
 
 /** Most blocks one transaction may change. Long operations commit in steps while `room()` says so. */
 export const SHADOWS: u32 = 64;
 const STATE_EDITS: u32 = 4096; // bytes
 const FORGETS: u32 = 512; // ranges of freed blocks
 
-@unmanaged @final class Shadow { block: u32; slot: u32; at: usize; fresh: u32 }
 const SHADOW_BYTES: usize = 16;
 
 let shadows: usize = 0;
@@ -160,6 +165,8 @@ export function commitStep(op: Op | null, status: i32): void {
   store<u32>(redo, count, RECORD_BLOCKS);
   store<u32>(redo, checksum(redo + RECORD_HEAD, bytes - RECORD_HEAD) ^ lsn, RECORD_CHECK);
   proveSound();
+  proveTools();
+  if (verifyRecord(redo + RECORD_HEAD, shadows, count, stateEdits, stateEditBytes, forgets, forgetCount) != redo + bytes || !meaning(shadows, count)) unreachable();
   store<u32>(state, lsn, HEADER_LSN); // the commit
   applyRecord(false);
   store<u32>(state, lsn, HEADER_APPLIED);
@@ -187,20 +194,21 @@ function writeRecord(): u32 {
       sum = checksum(p.at, blockBytes);
     } else {
       const old = slotAddress(p.slot);
+      const words = blockBytes >> 2;
       let i: u32 = 0, change: u32 = 0;
       while (true) {
-        while (i < blockBytes && equal16(old + i, p.at + i)) i += 16;
-        if (i >= blockBytes) break;
-        let to = i, same: u32 = 0; // a gap of 16 equal bytes ends a run
-        while (to + same < blockBytes && same < 16) {
-          const k = to + same, a = load<u64>(old + k), b = load<u64>(p.at + k);
-          if (a == b) { same += 8; continue; }
-          change += wordChange(k >> 2, <u32>a, <u32>b) + wordChange((k >> 2) + 1, <u32>(a >> 32), <u32>(b >> 32));
-          to = k + 8; same = 0;
+        i += differ(old + (i << 2), p.at + (i << 2), words - i);
+        if (i >= words) break;
+        let to = i, same: u32 = 0; // a gap of 4 equal words ends a run
+        while (to + same < words && same < 4) {
+          const k = to + same, a = load<u32>(old + (k << 2)), b = load<u32>(p.at + (k << 2));
+          if (a == b) { same++; continue; }
+          change += wordChange(k, a, b);
+          to = k + 1; same = 0;
         }
-        at = writeRun(at, end, p.at, i, to - i);
+        at = writeRun(at, end, p.at, i << 2, (to - i) << 2);
         runs++;
-        i = (to + same) & ~15;
+        i = to + same;
       }
       sum = changed(slotSum(p.slot), blockBytes, change);
     }
@@ -216,9 +224,6 @@ function writeRecord(): u32 {
   store<u32>(at, forgetCount);
   memory.copy(at + 4, forgets, forgetCount * 8);
   return <u32>(at + 4 + forgetCount * 8 - redo);
-}
-function equal16(a: usize, b: usize): bool {
-  return ((load<u32>(a) ^ load<u32>(b)) | (load<u32>(a, 4) ^ load<u32>(b, 4)) | (load<u32>(a, 8) ^ load<u32>(b, 8)) | (load<u32>(a, 12) ^ load<u32>(b, 12))) == 0;
 }
 function writeRun(at: usize, end: usize, from: usize, offset: u32, bytes: u32): usize {
   assert(at + 4 + bytes <= end);

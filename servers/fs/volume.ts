@@ -50,7 +50,7 @@ export let unknownFeatures: u32 = 0;
 
 let layout: usize = 0; // groups x {block bitmap, inode bitmap, inode table}
 let descriptorBlocks: u32 = 0;
-let tableBlocks: u32 = 0; // blocks of one inode table
+export let tableBlocks: u32 = 0; // blocks of one inode table
 
 /**
  * Judges a raw superblock (1024 bytes at `sb`) against a device of `deviceBytes`. 0 or REFUSED_*. Fills the exported variables.
@@ -146,7 +146,7 @@ function superblockShift(): u32 { return blockSize == 1024 ? 0 : EXT2_SUPERBLOCK
 export function superblock(): usize { const p = view(superblockBlock()); return p == 0 ? 0 : p + superblockShift(); }
 /** (pauses) Its shadow. */
 export function editSuperblock(): usize { const p = edit(superblockBlock()); return p == 0 ? 0 : p + superblockShift(); }
-function descriptorBlock(group: u32): u32 { return firstDataBlock + 1 + (group * EXT2_GROUP_DESCRIPTOR_BYTES >> blockShift); }
+export function descriptorBlock(group: u32): u32 { return firstDataBlock + 1 + (group * EXT2_GROUP_DESCRIPTOR_BYTES >> blockShift); }
 export function descriptor(group: u32): usize {
   const p = view(descriptorBlock(group));
   return p == 0 ? 0 : p + (group * EXT2_GROUP_DESCRIPTOR_BYTES & (blockSize - 1));

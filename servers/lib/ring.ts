@@ -33,7 +33,7 @@ import { needRegion, regionVa, regionBytes, needHandle, ownTable, ownEpoch, ownN
 import { mustAlloc } from './alloc';
 import { line } from './fmt';
 import * as log from './log';
-import { guardStep, requestGuard, statusGuard } from './guard';
+import { guardStep, proveGuard, requestGuard, statusGuard } from './guard';
 import { Fiber, WaitQueue, queueInit, current, blockUntil, wake, wakeAll, waitOn, spawn, showRunningAt, TIMED_OUT, CANCELLED } from './fiber';
 
 /** Result of fiber calls that end without an answer of the worker. Below every Linux errno. */
@@ -103,6 +103,8 @@ const MOST_REPAIRS: u32 = 3;
     return <i32>n;
   }
   arg(n: u32, index: u32, value: u32): void { store<u32>(this.own(n) + (<usize>index << 2), value, RING_REQUEST_ENTRY_A0); }
+  /** What `arg` put there. */
+  argOf(n: u32, index: u32): u32 { return load<u32>(this.own(n) + (<usize>index << 2), RING_REQUEST_ENTRY_A0); }
   /** The key of the original caller, and which sub-request of it this is. */
   key(n: u32, keyBadge: u32, keySerial: u32, keySeq: u32, sub: u32): void {
     const e = this.own(n);
@@ -235,6 +237,7 @@ const MOST_REPAIRS: u32 = 3;
   }
   /** The request of slot n, or its answer, came damaged: posts it again, or gives it up. Returns 1 when it is answered by that. */
   private repair(n: u32): u32 {
+    proveGuard();
     const s = this.slot(n);
     if (s.state == SLOT_ORPHAN || s.repairs == MOST_REPAIRS) {
       if (s.state != SLOT_ORPHAN) log.error(line().lit('ring ').dec(this.number).lit(': operation ').dec(this.op(n)).lit(' comes damaged each time, given up'));
@@ -552,6 +555,7 @@ const PHASE_ANSWERED: u32 = 2;
   }
   /** Entry n is not what its owner posted. What is in work in that slot goes on; its owner finds out by itself. */
   private refuse(n: u32, seq: u32): void {
+    proveGuard();
     this.damaged++;
     store<u32>(this.statusHalf, this.damaged, RING_STATUS_HEADER_DAMAGED);
     const own = this.own(n);

@@ -8,7 +8,7 @@ import { setFlagsFromString } from 'node:v8';
 import { FS } from '../../servers/protocols/fs.ts';
 import { Ext2Reader } from '../../tools/image/reader.ts';
 import { buildExt2 } from '../../tools/image/writer.ts';
-import { compileGuest } from './compile.ts';
+import { compileGuest, withIntrinsics } from './compile.ts';
 import { pattern } from './helpers.ts';
 
 setFlagsFromString('--experimental-wasm-jspi');
@@ -55,7 +55,7 @@ class Machine {
         return -1;
       },
     };
-    const instance = new WebAssembly.Instance(module, { env: { memory: this.memory }, device });
+    const instance = new WebAssembly.Instance(module, withIntrinsics(module, this.memory, { env: { memory: this.memory }, device }));
     this.#exports = instance.exports as unknown as Record<string, Export>;
     this.#requestOn = promising(instance.exports['requestOn']);
     const mounted = this.drive(promising(instance.exports['start'])(this.disk.length, 0, HEAP, STATE - HEAP, STATE, MiB, CACHE, cacheBytes, SHARED, MiB));

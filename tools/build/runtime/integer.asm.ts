@@ -268,6 +268,25 @@ export function memmove(asm: Assembler): void {
   asm.jcc('ne', '.bytes');
   asm.jmp('.done');
 }
+/** Index of the first word that differs; the number of words when none does. */
+export function differ(asm: Assembler): void {
+  asm.label('__differ'); // EAX a, EDX b, ECX words
+  asm.push(esi);
+  asm.push(edi);
+  asm.mov(esi, eax);
+  asm.mov(edi, edx);
+  asm.mov(eax, ecx);
+  asm.cmp(ecx, ecx); // no words: equal
+  asm.rep();
+  asm.cmpsd_();
+  asm.jcc('e', '.equal');
+  asm.sub(eax, ecx);
+  asm.dec(eax);
+  asm.label('.equal');
+  asm.pop(edi);
+  asm.pop(esi);
+  asm.ret();
+}
 export function memset(asm: Assembler): void {
   asm.label('__memset'); // EAX to, EDX value, ECX bytes
   asm.push(edi);

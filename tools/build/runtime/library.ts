@@ -1,11 +1,11 @@
 /** The helpers by the symbol that pulls them in. */
 import { assemble, type Assembled, type StubModule } from '../asm/assembler.ts';
-import { clz64, ctz64, division, fetch, memmove, memset, popcnt32, popcnt64, shift64, switchStack, trap } from './integer.asm.ts';
+import { clz64, ctz64, differ, division, fetch, memmove, memset, popcnt32, popcnt64, shift64, switchStack, trap } from './integer.asm.ts';
 import { extreme, round, round32, toFloat, toPair, toWord } from './float.asm.ts';
 import { nothing } from './start.asm.ts';
 
 const modules: Record<string, StubModule> = {
-  __clz64: clz64, __ctz64: ctz64, __popcnt32: popcnt32, __popcnt64: popcnt64, __memmove: memmove, __memset: memset, __switch_stack: switchStack,
+  __clz64: clz64, __ctz64: ctz64, __popcnt32: popcnt32, __popcnt64: popcnt64, __memmove: memmove, __differ: differ, __memset: memset, __switch_stack: switchStack,
   __fetch_or: fetch('or'), __fetch_and: fetch('and'), __bad_function_pointer: trap('__bad_function_pointer'), abort: trap('abort'), __nothing: nothing,
 };
 for (const n of ['__udivdi3', '__umoddi3', '__divdi3', '__moddi3'] as const) modules[n] = division(n);

@@ -206,6 +206,10 @@ for (let n = 0; n <= 3; n++)
     s.mov(d, R(EAX));
   });
 define('switchStack', 'saveEsp: usize, newEsp: usize', 'void', 'Pushes EBP EBX ESI EDI, stores ESP at saveEsp, loads newEsp, pops EDI ESI EBX EBP and returns there.', (s, a) => emitCall(s, '__switch_stack', [s.regOrImm(arg(a, 0)), s.regOrImm(arg(a, 1))], []));
+define('differ', 'a: usize, b: usize, words: u32', 'u32', 'Index of the first 32-bit word that differs, `words` when none does (REPE CMPSD: one instruction a word).', (s, a, d) => {
+  emitCall(s, '__differ', [0, 1, 2].map((n) => s.regOrImm(arg(a, n))), []);
+  s.mov(d, R(EAX));
+});
 define('sys_enter', 'regs: usize', 'u32', 'The system call: regs -> {handle, tag, w0, w1, w2}, u32 each; stores tag and words back, returns the status.', (s, a, d) => {
   emitCall(s, 'sys_enter', [s.regOrImm(arg(a, 0))], []);
   s.mov(d, R(EAX));

@@ -55,7 +55,7 @@ const SPEC = {
   lgdt: 'm:0f 01 /2', lidt: 'm:0f 01 /3', sgdt: 'm:0f 01 /0', sidt: 'm:0f 01 /1', lldt: 'rm:0f 00 /2', ltr: 'rm:0f 00 /3', str: 'rmv:0f 00 /1', lmsw: 'rm:0f 01 /6', smsw: 'rmv:0f 01 /4',
   in: 'al,i8:e4 ib | eav,i8:e5 ib | al,dx:ec | eav,dx:ed',
   out: 'i8,al:e6 ib | i8,eav:e7 ib | dx,al:ee | dx,eav:ef',
-  movsb: ':a4', movsw: ':66 a5', movsd_: ':a5', stosb: ':aa', stosw: ':66 ab', stosd: ':ab', lodsb: ':ac', lodsd: ':ad', scasb: ':ae', cmpsb: ':a6', insb: ':6c', insw: ':66 6d', insd: ':6d', outsb: ':6e', outsw: ':66 6f', outsd: ':6f',
+  movsb: ':a4', movsw: ':66 a5', movsd_: ':a5', stosb: ':aa', stosw: ':66 ab', stosd: ':ab', lodsb: ':ac', lodsd: ':ad', scasb: ':ae', cmpsb: ':a6', cmpsd_: ':a7', insb: ':6c', insw: ':66 6d', insd: ':6d', outsb: ':6e', outsw: ':66 6f', outsd: ':6f',
   rep: ':f3', repne: ':f2', lock: ':f0',
   mfence: ':0f ae f0', lfence: ':0f ae e8', sfence: ':0f ae f8', fxsave: 'm:0f ae /0', fxrstor: 'm:0f ae /1', ldmxcsr: 'm:0f ae /2', stmxcsr: 'm:0f ae /3', fninit: ':db e3', fwait: ':9b', emms: ':0f 77',
   jmp: 'rm32:ff /4', call: 'rm32:ff /2', ljmp: 'm:ff /5', lcall: 'm:ff /3',
