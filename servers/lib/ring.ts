@@ -13,8 +13,8 @@
  * Death of the owner: the successor adopts what is in flight as orphans, whose results are dropped; `waitOrphans` before memory that they
  * may still write to is used again.
  *
- * Lost, doubled and damaged messages (servers/protocols/ring.ts): the owner keeps a private copy of every request (`OwnerSlot`), the worker one of
- * every answer (`WorkerSlot`), and both say again what the other did not get. `ringWatch` is the owner's patience: 10 ms after an entry was posted, then four times
+ * Lost, doubled and damaged messages (servers/protocols/ring.ts): the owner keeps a private copy of every request (`copies`), the worker one of
+ * every answer (`WorkerSlot`), and both say again what the other did not get. `ringWatch` is the owner's patience: 2 ms after an entry was posted, then four times
  * as long each time, by the alarm of its own Notify, so that waits carry no deadline and an idle system sleeps ever longer.
  */
 import {
@@ -62,16 +62,13 @@ const SLOT_DONE: u32 = 4; // answered, result copied, not released
   state: u32; waiter: Fiber; cookie: u32; // cookie: for users of `poll`
   status: i32; r0: u32; r1: u32; r2: u32; r3: u32; // the private copy of the answer
   repairs: u32; // times it was posted again because it, or its answer, was damaged
-  free0: u32; free1: u32; free2: u32; free3: u32; free4: u32; free5: u32; free6: u32;
-  // the private copy of the request follows: RING_REQUEST_ENTRY_SIZE bytes
 }
-const OWNER_SLOT: usize = 128;
-const OWN_COPY: usize = 64;
+const OWNER_SLOT: usize = 36;
 const MOST_REPAIRS: u32 = 3;
 
 @unmanaged @final export class RingOwner {
   number: u32; request: usize; statusHalf: usize; data: usize; dataBytes: u32;
-  doorbell: u32; doorbellBits: u32; slots: usize;
+  doorbell: u32; doorbellBits: u32; slots: usize; copies: usize; // copies: private, of all entries
   cursor: u32; nextId: u32; order: u32; head: u32; inFlight: u32; seenDone: u32; seenMissing: u32; workerEpoch: u32;
   reposted: u32; refused: u32; repaired: u32; // counters: posted again after a death; statuses that failed validation; posted or restored again without a death
   orphans: u32; free: u32; failed: bool; mended: bool; // mended: something was posted again and the worker is to be rung
@@ -80,7 +77,7 @@ const MOST_REPAIRS: u32 = 3;
 
   slot(n: u32): OwnerSlot { return changetype<OwnerSlot>(this.slots + <usize>n * OWNER_SLOT); }
   /** The private copy of entry n, as it is or will be posted. */
-  private own(n: u32): usize { return this.slots + <usize>n * OWNER_SLOT + OWN_COPY; }
+  private own(n: u32): usize { return this.copies + <usize>n * RING_REQUEST_ENTRY_SIZE; }
   entry(n: u32): usize { return this.request + RING_REQUEST_HEADER_SIZE + <usize>n * RING_REQUEST_ENTRY_SIZE; }
   statusEntry(n: u32): usize { return this.statusHalf + RING_STATUS_HEADER_SIZE + <usize>n * RING_STATUS_ENTRY_SIZE; }
 
@@ -413,6 +410,7 @@ export function ringOwnerAt(n: u32, request: usize, status: usize, data: usize, 
   o.number = n; o.request = request; o.statusHalf = status; o.data = data; o.dataBytes = dataBytes;
   o.doorbell = doorbell; o.doorbellBits = bits;
   o.slots = mustAlloc(RING_SLOTS * <u32>OWNER_SLOT);
+  o.copies = mustAlloc(RING_SLOTS * RING_REQUEST_ENTRY_SIZE);
   o.room = changetype<WaitQueue>(mustAlloc(8));
   queueInit(o.room);
   o.free = RING_SLOTS;
@@ -439,9 +437,9 @@ export function ringOwnerAt(n: u32, request: usize, status: usize, data: usize, 
 /** A predecessor died: what it left in flight becomes orphans. Its head and ids go on; which worker it knew is forgotten. */
 function adopt(o: RingOwner): void {
   o.head = load<u32>(o.request, RING_REQUEST_HEADER_HEAD);
+  memory.copy(o.copies, o.request + RING_REQUEST_HEADER_SIZE, RING_SLOTS * RING_REQUEST_ENTRY_SIZE);
   for (let n: u32 = 0; n < RING_SLOTS; n++) {
     const e = o.entry(n), st = o.statusEntry(n);
-    memory.copy(changetype<usize>(o.slot(n)) + OWN_COPY, e, RING_REQUEST_ENTRY_SIZE);
     const id = load<u32>(e, RING_REQUEST_ENTRY_ID);
     if (<i32>(id - o.nextId) > 0) { o.nextId = id; o.cursor = (n + 1) & MASK; } // new entries behind the last one: the worker goes round
     const seq = load<u32>(e, RING_REQUEST_ENTRY_SEQ), order = load<u32>(e, RING_REQUEST_ENTRY_ORDER);
@@ -689,7 +687,7 @@ export function ringWorkerAt(n: u32, request: usize, status: usize, data: usize,
 
 const ALARM_BIT: u32 = 1 << NOTIFY_BITS_ALARM;
 /** How long an entry may be in flight before its owner looks after it; each look is followed by a wait four times as long, until something new is posted. */
-const FIRST_PATIENCE: u64 = 10_000_000; // ns
+const FIRST_PATIENCE: u64 = 2_000_000; // ns
 const LAST_PATIENCE: u64 = 3600_000_000_000;
 let patience: u64 = 0; // what the alarm is set to; 0 = it is not
 function arm(): void { sys.alarm(ownNotify, ALARM_BIT, sys.clock() + patience); }

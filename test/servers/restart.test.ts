@@ -32,7 +32,7 @@ describe('hot restart on the VM', () => {
     expect(log).toContain('supervisor restarted, generation 2');
     expect(log).not.toMatch(/given up|cannot/);
     // One instruction is 1 ns of virtual time: with a twin waiting, death to ready costs so much guest work.
-    for (const [s, limitUs] of [['tty', 250], ['virtio-blk', 250], ['uart1', 250], ['fs', 600]] as const) {
+    for (const [s, limitUs] of [['tty', 280], ['virtio-blk', 250], ['uart1', 250], ['fs', 600]] as const) {
       const us = Number(new RegExp(`${s} phases, us: .* ready ([0-9]+)`).exec(log)?.[1]);
       expect(us, log).toBeGreaterThan(0);
       expect(us, s).toBeLessThan(limitUs);
