@@ -9,7 +9,7 @@ import { benchIpc, formatBenchIpc, HOT_SHARE, IpcBenchError, SIZES } from '../..
 import { checkStability, othersSince, processorTimes, stabilityOf, type Stability } from '../../tools/bench/ipc/environment.ts';
 import { figure, nsText } from '../../tools/bench/ipc/figure.ts';
 import { readMarks, type Launch, type LaunchPlan } from '../../tools/bench/ipc/launch.ts';
-import { exactCounts, PHASES } from '../../tools/bench/ipc/phases.ts';
+import { exactCounts, PHASES, type PhaseCounts } from '../../tools/bench/ipc/phases.ts';
 import { stabilityOfLaunches } from '../../tools/bench/ipc/stability.ts';
 import { Latencies } from '../../tools/bench/ipc/statistics.ts';
 import { buildGuests } from '../../tools/build/guests.ts';
@@ -26,7 +26,7 @@ describe('instructions of a round trip on one CPU', () => {
     for (const [space, extra] of [['same', 0], ['other', SPACE_SWITCH]] as const) {
       const exact = await exactCounts(space, 'same', Number(count));
       expect([exact.call, exact.replyRecv, exact.trip], `${space} Space`).toEqual([call + extra, replyRecv + extra, trip + 2 * extra]);
-      const { stub, call: there, replyRecv: back } = exact.phases!;
+      const { stub, call: there, replyRecv: back } = exact.phases;
       for (const phase of PHASES) { expect(there[phase]).toBeGreaterThan(0); expect(back[phase]).toBeGreaterThan(0); }
       expect(PHASES.reduce((sum, phase) => sum + there[phase] + back[phase], stub)).toBe(exact.trip);
     }
@@ -38,7 +38,12 @@ describe('instructions of a round trip on one CPU', () => {
   it('are the same for a server that follows its caller, and known for a lease', async () => {
     const [follow, same, lease] = [await exactCounts('other', 'follow', 3), await exactCounts('other', 'same', 3), await exactCounts('other', 'same', 0, true)];
     expect([follow.call, follow.replyRecv, follow.trip]).toEqual([same.call, same.replyRecv, same.trip]);
-    expect(lease.phases).toBeNull();
+    const { stub, call, replyCopy, replyRecv } = lease.phases, of = (p: PhaseCounts): number => PHASES.reduce((sum, phase) => sum + p[phase], 0);
+    expect(stub + of(call) + of(replyCopy!) + of(replyRecv)).toBe(lease.trip);
+    expect([of(call), of(replyRecv), replyRecv]).toEqual([lease.call, lease.replyRecv, same.phases.replyRecv]);
+    for (const p of [call, replyCopy!]) for (const phase of PHASES) expect(p[phase], phase).toBeGreaterThan(0);
+    expect([lease.call, of(replyCopy!), lease.replyRecv, lease.trip]).toEqual([603, 1669, 98, 2494]);
+    expect(replyCopy!.copy).toBeGreaterThan(1024);
     expect(lease.trip).toBeGreaterThan(1024); // REP MOVSD of 4 KiB counts its iterations
   });
 });

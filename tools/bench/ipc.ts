@@ -41,7 +41,7 @@ export interface BenchIpcRow {
   readonly kernelInstructions: { readonly call: number; readonly replyRecv: number } | null;
   /** Caller's stamp to caller's stamp, both stubs included; exact, null across CPUs. */
   readonly roundTripInstructions: number | null;
-  /** Sums to roundTripInstructions; null where the fast path is not taken. */
+  /** Sums to roundTripInstructions; null across CPUs. */
   readonly phases: PhaseBreakdown | null;
   /** Of the `hot` tier. */
   readonly hostNs: Timing | null;
@@ -166,7 +166,7 @@ function draw(result: BenchIpcResult, samples: ReadonlyMap<string, Record<Tier, 
     name: `${space === 'same' ? 'the same Space' : 'another Space'}, ${tier === 'hot' ? 'hot' : 'tier 0'}`, secondary: tier === 'tier0',
     points: result.rows.filter((row) => row.space === space && row.cpu === 'same').flatMap((row) => { const timing = row.tiers[tier]; return timing === null ? [] : [{ bytes: row.leaseBytes || row.words * 4, median: timing.median, p99: timing.p99 }]; }),
   }))).filter(({ points }) => points.length > 0);
-  const e = result.environment, typical = result.rows.find((r) => r.phases && r.space === 'other' && r.cpu === 'same' && r.words === 3) ?? result.rows.find((r) => r.phases);
+  const e = result.environment, typical = result.rows.find((r) => r.phases && r.space === 'other' && r.cpu === 'same' && r.words === 3) ?? result.rows.find((r) => r.phases && r.leaseBytes === 0);
   const notes = new Map(result.rows.filter((r) => r.space === 'other' && r.cpu === 'same' && r.roundTripInstructions !== null).map((r) => [r.leaseBytes || r.words * 4, `${r.roundTripInstructions} instr.`]));
   const parts = (group: string, counts: PhaseCounts): Bar['parts'] => PHASES.map((name) => ({ group, name, count: counts[name] }));
   return figure({
@@ -192,11 +192,12 @@ export function formatBenchIpc(result: BenchIpcResult): string {
   }
   for (const p of result.peers) lines.push(`${`${p.name}${p.placement === 'one' ? ', one CPU' : ''}`.padEnd(46)}   ${ns(p.hostNs.median).padStart(10)} ${ns(p.hostNs.p99).padStart(8)} ${''.padStart(30)} ${String(p.hostNs.n).padStart(7)}`);
   for (const why of result.skipped) lines.push(`not measured: ${why}`);
-  const phased = result.rows.find((r) => r.phases && r.space === 'other' && r.words === 3);
-  if (phased?.phases) {
-    const { stub, call, replyRecv } = phased.phases;
-    const line = (name: string, p: typeof call): string => `  ${name.padEnd(11)} entry ${p.entry}  validate ${p.validate}  copy ${p.copy}  switch ${p.switch}  exit ${p.exit}`;
-    lines.push('', `where the ${phased.roundTripInstructions} instructions of 3 words to another Space go:`, line('call', call), line('reply_recv', replyRecv), `  in ring 3   ${stub}`);
+  for (const [words, lease] of [[3, 0], [0, 4096]] as const) {
+    const phased = result.rows.find((r) => r.phases && r.space === 'other' && r.words === words && r.leaseBytes === lease);
+    if (!phased?.phases) continue;
+    const { stub, call, replyCopy, replyRecv } = phased.phases;
+    const line = (name: string, p: PhaseCounts): string => `  ${name.padEnd(11)} ${PHASES.map((phase) => `${phase} ${p[phase]}`).join('  ')}`;
+    lines.push('', `where the ${phased.roundTripInstructions} instructions of ${sizeText(phased)} to another Space go:`, line('call', call), ...(replyCopy ? [line('Reply.copy', replyCopy)] : []), line('reply_recv', replyRecv), `  in ring 3   ${stub}`);
   }
   return lines.join('\n');
 }
