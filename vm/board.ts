@@ -19,7 +19,8 @@
  *      ...          soft-MMU views: 16 MiB each, `viewsPerCpu` per vCPU
  *
  * What must stay true: architectural state is in the header (fields not marked derived), machine blocks, vCPU blocks, LAPIC
- * blocks, device blocks and guest RAM, and nowhere else, except disk overlays, which are shared memory of their own.
+ * blocks, device blocks and guest RAM, and nowhere else, except disk overlays, which are shared memory of their own, and the network's
+ * deterministic peer (vm/net/virtual.ts), which is saved as a string of bytes.
  */
 import { FieldList, derived, f64, u32, u8s } from './fields.ts';
 

@@ -14,6 +14,7 @@ import { S } from './cpu/state.ts';
 import type { StateBlock } from './devices/device.ts';
 import type { FieldList, FieldMap } from './fields.ts';
 import { OVERLAY_CHANGED, OVERLAY_PRESENT, type Disk } from './io/disk.ts';
+import type { OutsideState } from './net/state.ts';
 import { SnapshotError } from './snapshot.ts';
 
 const VCPU_STATE_BYTES = S.countBlocks;
@@ -32,11 +33,14 @@ export class Checkpoint {
   readonly #ram: Uint8Array;
   readonly #dirtyWords: Int32Array;
   readonly #overlays: { readonly disk: Disk; readonly present: Uint8Array; readonly data: Uint8Array }[];
+  readonly #outside: { readonly state: OutsideState; saved: Uint8Array; version: number }[];
   #taken = false;
   /** RAM pages copied by the last take or restore. */
   copiedPages = 0;
 
-  constructor(board: Board, blocks: readonly StateBlock[], disks: readonly Disk[]) {
+  constructor(board: Board, blocks: readonly StateBlock[], disks: readonly Disk[], outside: readonly OutsideState[] = []) {
+    for (const { obstacle } of outside) if (obstacle !== undefined) throw new SnapshotError(obstacle);
+    this.#outside = outside.map((state) => ({ state, saved: new Uint8Array(0), version: -1 }));
     for (const disk of disks) if (!disk.restorable) throw new SnapshotError(`disk ${disk.descriptor.name} is written directly; attach it with an overlay`);
     this.#board = board;
     this.#disks = disks;
@@ -95,6 +99,7 @@ export class Checkpoint {
       present[block] = flags & OVERLAY_PRESENT;
       if (flags & OVERLAY_PRESENT) data.set(disk.overlayBlock(block), block * PAGE_BYTES);
     });
+    for (const copy of this.#outside) if (copy.version !== copy.state.version) { copy.saved = copy.state.save(); copy.version = copy.state.version; }
     this.copiedPages = copied;
     this.#taken = true;
   }
@@ -113,6 +118,7 @@ export class Checkpoint {
     for (const { disk, present, data } of this.#overlays) disk.visitBlocks(OVERLAY_CHANGED, (block) => {
       disk.restoreBlock(block, present[block] ? data.subarray(block * PAGE_BYTES, (block + 1) * PAGE_BYTES) : undefined);
     });
+    for (const copy of this.#outside) if (copy.version !== copy.state.version) { copy.state.load(copy.saved); copy.version = copy.state.version; }
     this.copiedPages = pages.length;
     return pages;
   }

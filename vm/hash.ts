@@ -2,7 +2,7 @@
  * The state hash: 64 bits over the architectural state of the whole machine, and nothing else.
  *
  * Covered: vCPU registers (flags materialised), header fields of the schedule and time, every device's declared fields, guest RAM,
- * disk overlays. Not covered: translations, caches, counters, trace rings, host cursors.
+ * disk overlays, the network's peer. Not covered: translations, caches, counters, trace rings, host cursors.
  *
  * RAM is incremental. Each page has its own hash; the RAM part is the sum over pages of mix(page number, page hash), so a changed
  * page is subtracted and added again. Pages come from the dirty map (DIRTY_HASH); a page of zeros counts 0, hence untouched memory
@@ -18,6 +18,7 @@ import type { StateBlock } from './devices/device.ts';
 import type { FieldList, FieldMap } from './fields.ts';
 import { pageHash, type PageHash } from './hash-page.ts';
 import { OVERLAY_PRESENT, OVERLAY_UNHASHED, type Disk } from './io/disk.ts';
+import type { OutsideState } from './net/state.ts';
 
 const HASH_OF_FOUR = DIRTY_HASH * 0x01010101;
 const finalise = (h: number): number => {
@@ -83,8 +84,10 @@ export class StateHasher {
   readonly #page: PageHash;
   /** Hash of a page of zeros. */
   readonly #zero: { readonly a: number; readonly b: number };
+  readonly #outside: { readonly state: OutsideState; version: number; a: number; b: number }[];
 
-  constructor(board: Board, blocks: readonly StateBlock[], disks: readonly Disk[]) {
+  constructor(board: Board, blocks: readonly StateBlock[], disks: readonly Disk[], outside: readonly OutsideState[] = []) {
+    this.#outside = outside.map((state) => ({ state, version: -1, a: 0, b: 0 }));
     this.#board = board;
     this.#blocks = blocks;
     this.#disks = disks;
@@ -129,6 +132,14 @@ export class StateHasher {
       });
       lanes.number(sum.a); lanes.number(sum.b);
     });
+    for (const part of this.#outside) {
+      if (part.version !== part.state.version) {
+        const own = new Lanes();
+        own.bytes(part.state.save());
+        part.a = own.a; part.b = own.b; part.version = part.state.version;
+      }
+      lanes.number(part.a); lanes.number(part.b);
+    }
     lanes.number(this.#ram.a); lanes.number(this.#ram.b);
     return hex(finalise(lanes.a)) + hex(finalise(lanes.b));
   }

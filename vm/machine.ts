@@ -21,12 +21,15 @@ import { HALTED_FOR_GOOD, ParallelMachine } from './parallel.ts';
 import { SnapshotError, Snapshots, type Snapshot } from './snapshot.ts';
 import { prepareRings, TraceReader, TraceWriter, type TracePlan } from './trace.ts';
 import { Checkpoint } from './checkpoint.ts';
+import { checkNet, describeNet, type NetConfig } from './net/config.ts';
+import { VirtualNetwork } from './net/virtual.ts';
 import { VCpus } from './vcpu.ts';
 
 export { BoardError } from './board.ts';
 export { DiskError, type DiskConfig } from './io/disk.ts';
 export { LoaderError, type FileSource, type ModuleSource } from './loader.ts';
 export { SnapshotError, type Snapshot } from './snapshot.ts';
+export { NetError, type NetConfig } from './net/config.ts';
 export type { InputRecord, SerialLine } from './inputs.ts';
 export type { JitMode } from './engine.ts';
 export { joinRecords, sortRecords, TraceError, type TracePlan, type TracePoint } from './trace.ts';
@@ -41,6 +44,8 @@ export interface MachineConfig {
   /** 1..8, default 1. */
   readonly cpus?: number;
   readonly disks?: readonly DiskConfig[];
+  /** A NIC and what it is plugged into (vm/net). Default: none. */
+  readonly net?: NetConfig;
   /** Default deterministic. */
   readonly mode?: 'parallel' | 'deterministic';
   /** Deterministic: 0 (default) = fixed quanta, else quanta vary with it. */
@@ -159,12 +164,15 @@ export class DeterministicMachine implements Machine {
   readonly #hasher: StateHasher;
   readonly #snapshots: Snapshots;
   readonly #trace: TraceReader | undefined;
+  /** The wire and the peer, with a NIC. */
+  readonly net: VirtualNetwork | undefined;
   #checkpoint: Checkpoint | undefined;
   #inputArrived: () => void = () => {};
   #hostStartMs = performance.now();
 
   constructor(config: MachineConfig, createEngine: EngineFactory) {
     this.config = config;
+    if (config.net) checkNet(config.net, 'deterministic');
     const board = this.board = createBoard({ cpus: config.cpus ?? 1, memoryMiB: config.memoryMiB ?? 128 });
     const header = board.header;
     header.rtcBaseSeconds = config.rtcSeconds ?? DETERMINISTIC_RTC_SECONDS;
@@ -180,6 +188,7 @@ export class DeterministicMachine implements Machine {
       clock, cpus, parallel: false,
       disks: this.#disks.map(({ descriptor }) => descriptor),
       diskLatencyNs: config.diskLatencyNs ?? DEFAULT_DISK_LATENCY_NS,
+      net: config.net && describeNet(config.net),
       emit: (channel, byte) => sinks.emit(channel, byte),
       onMemoryWrite: (address, bytes) => { for (const engine of engines) engine.memoryWritten(address, bytes); },
     });
@@ -192,14 +201,17 @@ export class DeterministicMachine implements Machine {
       }));
     }
     this.engines = engines;
+    if (config.net && chipset.nic) this.net = new VirtualNetwork(chipset.nic, chipset.events, clock, config.net, () => header.rtcBaseSeconds);
     chipset.powerOn();
+    this.net?.powerOn();
     for (const engine of engines) engine.reset('power');
     applyBootState(board, boot);
     for (const engine of engines) engine.invalidateAll();
     const inputs = this.#inputs = new Inputs(chipset.uarts, config.replay, config.record);
     const disks = chipset.disks.map(({ disk }) => disk);
-    this.#hasher = new StateHasher(board, chipset.blocks.blocks, disks);
-    this.#snapshots = new Snapshots(board, chipset.blocks.blocks, disks);
+    const outside = this.net ? [this.net] : [];
+    this.#hasher = new StateHasher(board, chipset.blocks.blocks, disks, outside);
+    this.#snapshots = new Snapshots(board, chipset.blocks.blocks, disks, outside);
     this.#runner = new DeterministicRunner({
       board, cpus, chipset, engines, clock,
       quantum: config.quantum ?? DEFAULT_QUANTUM,
@@ -318,7 +330,7 @@ export class DeterministicMachine implements Machine {
 
   /** Takes the machine's one rolling checkpoint (vm/checkpoint.ts). Not to be mixed with `snapshot`. */
   checkpoint(): void {
-    this.#checkpoint ??= new Checkpoint(this.board, this.chipset.blocks.blocks, this.chipset.disks.map(({ disk }) => disk));
+    this.#checkpoint ??= new Checkpoint(this.board, this.chipset.blocks.blocks, this.chipset.disks.map(({ disk }) => disk), this.net ? [this.net] : []);
     this.#checkpoint.take();
     for (const engine of this.engines) engine.dropWriteTranslations();
   }
@@ -336,7 +348,7 @@ export class DeterministicMachine implements Machine {
     return pages.length;
   }
 
-  close(): void { for (const disk of this.#disks.splice(0)) disk.close(); }
+  close(): void { for (const disk of this.#disks.splice(0)) disk.close(); this.net?.close(); }
 }
 
 /** A deterministic machine with everything that fault injection, replay and debuggers need. */

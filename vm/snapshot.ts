@@ -11,6 +11,7 @@ import { loadCpu, saveCpu } from './cpu-fields.ts';
 import type { StateBlock } from './devices/device.ts';
 import type { FieldList, FieldMap } from './fields.ts';
 import { OVERLAY_CHANGED, OVERLAY_PRESENT, type Disk } from './io/disk.ts';
+import type { OutsideState } from './net/state.ts';
 
 export const SNAPSHOT_VERSION = 1;
 
@@ -27,6 +28,8 @@ export interface Snapshot {
   readonly pages: Pages;
   /** Overlay blocks of each disk. */
   readonly overlays: readonly Pages[];
+  /** State outside the board, by name. */
+  readonly outside: ReadonlyMap<string, Uint8Array>;
 }
 
 export class SnapshotError extends Error { override readonly name = 'SnapshotError'; }
@@ -52,12 +55,14 @@ export class Snapshots {
   readonly #board: Board;
   readonly #blocks: readonly StateBlock[];
   readonly #disks: readonly Disk[];
+  readonly #outside: readonly OutsideState[];
   /** What clean pages and blocks are equal to. */
   #base: Snapshot | undefined;
 
-  constructor(board: Board, blocks: readonly StateBlock[], disks: readonly Disk[]) {
+  constructor(board: Board, blocks: readonly StateBlock[], disks: readonly Disk[], outside: readonly OutsideState[] = []) {
     this.#board = board;
     this.#disks = disks;
+    this.#outside = outside;
     this.#blocks = [
       { name: 'header', list: HEADER as unknown as FieldList<FieldMap>, base: HEADER_BASE },
       ...Array.from({ length: board.cpus }, (_, cpu) => ({ name: `machine ${cpu}`, list: MACHINE_BLOCK as unknown as FieldList<FieldMap>, base: board.machineBlockBase(cpu) })),
@@ -69,6 +74,7 @@ export class Snapshots {
   take(): Snapshot {
     const board = this.#board;
     for (const disk of this.#disks) if (!disk.restorable) throw new SnapshotError(`disk ${disk.descriptor.name} is written directly; attach it with an overlay to take snapshots`);
+    for (const { obstacle } of this.#outside) if (obstacle !== undefined) throw new SnapshotError(obstacle);
     const pages = new Map(this.#base?.pages);
     const count = board.ramBytes / PAGE_BYTES;
     for (let page = 0; page < count; page++) {
@@ -94,6 +100,7 @@ export class Snapshots {
       cpuStates: Array.from({ length: board.cpus }, (_, cpu) => saveCpu(board, cpu)),
       blocks: new Map(this.#blocks.map(({ name, list, base }) => [name, saveFields(board.buffer, list, base)])),
       pages, overlays,
+      outside: new Map(this.#outside.map((state) => [state.name, state.save()])),
     };
     this.#base = snapshot;
     return snapshot;
@@ -103,11 +110,12 @@ export class Snapshots {
   restore(snapshot: Snapshot): number[] {
     const board = this.#board;
     if (snapshot.version !== SNAPSHOT_VERSION) throw new SnapshotError(`snapshot version ${snapshot.version}, this program knows ${SNAPSHOT_VERSION}`);
-    if (snapshot.cpus !== board.cpus || snapshot.ramBytes !== board.ramBytes || snapshot.overlays.length !== this.#disks.length || this.#blocks.some(({ name }) => !snapshot.blocks.has(name))) {
+    if (snapshot.cpus !== board.cpus || snapshot.ramBytes !== board.ramBytes || snapshot.overlays.length !== this.#disks.length || this.#outside.some(({ name }) => !snapshot.outside.has(name)) || this.#blocks.some(({ name }) => !snapshot.blocks.has(name))) {
       throw new SnapshotError('the snapshot is of a machine with other CPUs, memory or devices');
     }
     for (let cpu = 0; cpu < board.cpus; cpu++) loadCpu(board, cpu, snapshot.cpuStates[cpu]);
     for (const { name, list, base } of this.#blocks) loadFields(board.buffer, list, base, snapshot.blocks.get(name) as Uint8Array);
+    for (const state of this.#outside) state.load(snapshot.outside.get(state.name) as Uint8Array);
 
     const changed = new Set<number>();
     const count = board.ramBytes / PAGE_BYTES;

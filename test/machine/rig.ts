@@ -6,14 +6,17 @@ import { createBoard, type Board, type PhysAddr } from '../../vm/board.ts';
 import type { AccessSize } from '../../vm/devices/bus.ts';
 import { Chipset } from '../../vm/devices/chipset.ts';
 import { openDisk, type DiskConfig } from '../../vm/io/disk.ts';
+import { describeNet, type NetConfig } from '../../vm/net/config.ts';
+import { VirtualNetwork } from '../../vm/net/virtual.ts';
 import { VCpus } from '../../vm/vcpu.ts';
 
-export interface RigOptions { cpus?: number; memoryMiB?: number; disks?: DiskConfig[]; diskLatencyNs?: number }
+export interface RigOptions { cpus?: number; memoryMiB?: number; disks?: DiskConfig[]; diskLatencyNs?: number; net?: NetConfig }
 
 export class Rig {
   readonly board: Board;
   readonly cpus: VCpus;
   readonly chipset: Chipset;
+  readonly net: VirtualNetwork | undefined;
   readonly output: number[][] = [[], [], []];
   now = 0;
 
@@ -29,9 +32,12 @@ export class Rig {
       clock: { now: () => this.now }, cpus: this.cpus, parallel: false,
       disks: (options.disks ?? []).map((config, index) => openDisk(config, index).descriptor),
       diskLatencyNs: options.diskLatencyNs ?? 0,
+      net: options.net && describeNet(options.net),
       emit: (channel, byte) => this.output[channel].push(byte),
     });
+    if (options.net && this.chipset.nic) this.net = new VirtualNetwork(this.chipset.nic, this.chipset.events, { now: () => this.now }, options.net, () => this.board.header.rtcBaseSeconds);
     this.chipset.powerOn();
+    this.net?.powerOn();
   }
 
   in8(port: number): number { return this.chipset.portRead(0, port, 1) & 0xff; }

@@ -53,7 +53,7 @@ export class Coherence {
 
   /** Tells the other vCPUs; returns the number to be acknowledged. */
   post(kind: number, page: number): number {
-    if (this.cpus === 1) return 0;
+    if (this.cpus === 1 && this.cpu === 0) return 0;
     const index = Atomics.add(this.header, 0, 1);
     const at = (index & EVENTS - 1) * 2;
     this.events[at] = page | kind << 20 | this.cpu << 24;

@@ -12,6 +12,7 @@
 import { PHYS, type Board, type PhysAddr } from '../board.ts';
 import { FieldList, u32, type FieldView } from '../fields.ts';
 import { Disk, type DiskDescriptor } from '../io/disk.ts';
+import type { NetDescriptor } from '../net/config.ts';
 import { AcpiPm, PM1_EVENT, PM_TIMER, RESET_CONTROL, writeAcpiTables } from './acpi.ts';
 import type { AccessSize, Bus } from './bus.ts';
 import { DeviceBlocks, type Clock, type CpuLines, type InterruptLines, type PortDevice, type StopLine } from './device.ts';
@@ -26,6 +27,7 @@ import { PCI_CONFIG_ADDRESS, PciBus } from './pci.ts';
 import { RTC_INDEX, Rtc } from './rtc.ts';
 import { COM1_LINE, COM1_PORT, COM2_LINE, COM2_PORT, Uart } from './uart.ts';
 import { VirtioBlk } from './virtio-blk.ts';
+import { VirtioNet } from './virtio-net.ts';
 import { VIRTIO_BAR_BYTES } from './virtio-pci.ts';
 
 export const DEBUG_EXIT = 0xf4;
@@ -38,6 +40,8 @@ const KEYBOARD_PULSE_RESET = 0xfe;
 const SYSTEM_CONTROL_A = 0x92;
 export const MAX_DISKS = 4;
 const FIRST_DISK_SLOT = 3;
+/** Behind the disks: who looks for a disk finds it without meeting the NIC. Line 16, which the first disk does not share. */
+export const NIC_SLOT = 8;
 const TIMER_PIN = 2;
 
 /** Output channels to the host. */
@@ -49,6 +53,8 @@ export interface ChipsetOptions {
   readonly cpus: CpuLines & StopLine & { lapicEnabled(cpu: number): boolean };
   readonly disks: readonly DiskDescriptor[];
   readonly diskLatencyNs: number;
+  /** A NIC, if there is to be one. */
+  readonly net?: NetDescriptor | undefined;
   readonly parallel: boolean;
   /** A byte for the host on a channel. */
   readonly emit: (channel: number, byte: number) => void;
@@ -74,6 +80,7 @@ export class Chipset implements Bus {
   readonly uarts: readonly [Uart, Uart];
   readonly pci: PciBus;
   readonly disks: readonly VirtioBlk[];
+  readonly nic: VirtioNet | undefined;
   readonly acpi: AcpiPm;
   /** Accesses nobody claimed, by "port 3f0" or "memory a0000" (page), of this thread. */
   readonly unclaimed = new Map<string, number>();
@@ -120,6 +127,7 @@ export class Chipset implements Bus {
     this.disks = options.disks.map((descriptor, index) => new VirtioBlk(blocks, this.pci, this.memory, lines, clock, events, {
       index, slot: FIRST_DISK_SLOT + index, bar: PHYS.pciMmio + index * VIRTIO_BAR_BYTES, disk: new Disk(descriptor), latencyNs: options.diskLatencyNs,
     }));
+    this.nic = options.net && new VirtioNet(blocks, this.pci, this.memory, lines, { slot: NIC_SLOT, bar: PHYS.pciMmio + MAX_DISKS * VIRTIO_BAR_BYTES, net: options.net });
 
     this.#claim(this.pic, true, PIC_MASTER_COMMAND, 2);
     this.#claim(this.pic, true, PIC_SLAVE_COMMAND, 2);
@@ -155,6 +163,7 @@ export class Chipset implements Bus {
     this.acpi.reset();
     this.pci.reset();
     for (const disk of this.disks) disk.reset();
+    this.nic?.powerOn();
     this.#misc.post = 0;
     writeAcpiTables(this.#board);
   }
@@ -203,6 +212,11 @@ export class Chipset implements Bus {
       const offset = disk.decode(address >>> 0);
       if (offset >= 0) return this.#locked(cpu, () => disk.read(offset, size));
     }
+    const { nic } = this;
+    if (nic) {
+      const offset = nic.decode(address >>> 0);
+      if (offset >= 0) return this.#locked(cpu, () => nic.read(offset, size));
+    }
     this.#nobody('memory', page);
     return 0xffff_ffff;
   }
@@ -214,6 +228,11 @@ export class Chipset implements Bus {
     for (const disk of this.disks) {
       const offset = disk.decode(address >>> 0);
       if (offset >= 0) { this.#locked(cpu, () => disk.write(offset, size, value)); return; }
+    }
+    const { nic } = this;
+    if (nic) {
+      const offset = nic.decode(address >>> 0);
+      if (offset >= 0) { this.#locked(cpu, () => nic.write(offset, size, value)); return; }
     }
     this.#nobody('memory', page);
   }

@@ -11,10 +11,18 @@ export class GuestMemory {
   readonly #view: DataView;
   readonly #onWrite: (address: number, bytes: number) => void;
 
+  /** Bytes, little-endian half words and words; index = physical address, >> 1, >> 2. The caller has checked `ok` and calls `wrote`. */
+  readonly ram: Uint8Array;
+  readonly halves: Uint16Array;
+  readonly words: Uint32Array;
+
   constructor(board: Board, onWrite: (address: number, bytes: number) => void = () => {}) {
     this.#board = board;
     this.#view = new DataView(board.buffer, board.ram.byteOffset, board.ram.byteLength);
     this.#onWrite = onWrite;
+    this.ram = board.ram;
+    this.halves = new Uint16Array(board.buffer, board.ram.byteOffset, board.ramBytes >> 1);
+    this.words = board.ramWords;
   }
 
   /** Whether [address, address + bytes) is RAM throughout. */

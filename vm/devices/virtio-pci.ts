@@ -31,16 +31,16 @@ const COMMON_BYTES = 0x3c;
 const ISR_QUEUE = 1;
 const ISR_CONFIG = 2;
 export const FEATURE_VERSION_1_HIGH = 1; // bit 32
-const DESC_NEXT = 1;
-const DESC_WRITE = 2;
-const DESC_INDIRECT = 4;
-const AVAIL_NO_INTERRUPT = 1;
+export const DESC_NEXT = 1;
+export const DESC_WRITE = 2;
+export const DESC_INDIRECT = 4;
+export const AVAIL_NO_INTERRUPT = 1;
 export const QUEUE_SIZE_MAX = 256;
 const MAX_QUEUES = 4;
 
 export const VIOLATIONS = [
   'none', 'ring outside RAM', 'queue size', 'avail index ran ahead', 'descriptor index', 'descriptor loop', 'buffer outside RAM', 'readable descriptor after writable',
-  'indirect descriptor', 'request too short', 'bus mastering off',
+  'indirect descriptor', 'request too short', 'bus mastering off', 'buffer of the wrong direction',
 ] as const;
 export type Violation = (typeof VIOLATIONS)[number];
 
@@ -164,6 +164,11 @@ export abstract class VirtioPci {
   }
 
   protected interruptQueue(): void { this.s.isr |= ISR_QUEUE; this.#updateLine(); }
+  /** This device's configuration has changed (4.1.4.5.1). */
+  protected interruptConfig(): void {
+    this.s.generation = (this.s.generation + 1) & 0xff;
+    if (this.running) { this.s.isr |= ISR_CONFIG; this.#updateLine(); }
+  }
 
   /** The driver broke the rules: stop serving until reset (2.1.2). */
   protected violate(violation: Violation): void {
@@ -180,19 +185,26 @@ export abstract class VirtioPci {
 
   // ---- queues -------------------------------------------------------------------------------------------------------------------
 
-  #ringsOk(q: number): boolean {
+  /** Whether the three parts of a queue lie in RAM. */
+  protected ringsOk(q: number): boolean {
     const s = this.s;
     const size = s.queueSize[q];
     if (s.descHigh[q] || s.availHigh[q] || s.usedHigh[q] || (s.descLow[q] & 15) || (s.availLow[q] & 1) || (s.usedLow[q] & 3)) return false;
     return this.memory.ok(s.descLow[q], 16 * size) && this.memory.ok(s.availLow[q], 6 + 2 * size) && this.memory.ok(s.usedLow[q], 6 + 8 * size);
   }
 
+  /** Whether a queue may be served now. */
+  protected queueReady(q: number): boolean {
+    if (!this.running || !this.s.queueEnable[q]) return false;
+    if (!(this.fn.view.getUint16(PCI.COMMAND, true) & PCI_COMMAND_MASTER)) { this.violate('bus mastering off'); return false; }
+    if (!this.ringsOk(q)) { this.violate('ring outside RAM'); return false; }
+    return true;
+  }
+
   /** Takes the next available head, or -1. */
   protected takeHead(q: number): number {
     const s = this.s;
-    if (!this.running || !s.queueEnable[q]) return -1;
-    if (!(this.fn.view.getUint16(PCI.COMMAND, true) & PCI_COMMAND_MASTER)) { this.violate('bus mastering off'); return -1; }
-    if (!this.#ringsOk(q)) { this.violate('ring outside RAM'); return -1; }
+    if (!this.queueReady(q)) return -1;
     const size = s.queueSize[q];
     const ahead = (this.memory.readU16(s.availLow[q] + 2) - s.availNext[q]) & 0xffff;
     if (ahead === 0) return -1;
@@ -207,7 +219,7 @@ export abstract class VirtioPci {
   protected chain(q: number, head: number): Chain | undefined {
     const s = this.s;
     const size = s.queueSize[q];
-    if (!this.running || !this.#ringsOk(q)) { if (this.running) this.violate('ring outside RAM'); return undefined; }
+    if (!this.running || !this.ringsOk(q)) { if (this.running) this.violate('ring outside RAM'); return undefined; }
     const readable: Segment[] = [];
     const writable: Segment[] = [];
     let index = head;

@@ -1,0 +1,203 @@
+/**
+ * QEMU's socket wires, so that QEMU, passt, socat or a second machine can be the other end.
+ *
+ *   stream   a TCP connection; every frame is preceded by its length, 32 bits in network order (QEMU: -netdev stream)
+ *   dgram    UDP; every datagram is one frame (QEMU: -netdev dgram)
+ *
+ * Checksums that the guest left to the device are completed before a frame goes out: the other end is a stranger. A peer that goes away pulls
+ * the plug (link down); a client tries again every second, a listener waits for the next.
+ */
+import * as dgram from 'node:dgram';
+import * as net from 'node:net';
+import type { BackendEvents, LiveBackend } from './backend.ts';
+import { NetError } from './config.ts';
+import { FrameBatch, LEAST_FRAME } from './frames.ts';
+
+const OUT_FRAMES = 512;
+const OUT_BYTES = 1024 * 1024;
+/** Written and not yet taken by the other end: above this the guest's frames wait. */
+const WRITE_AHEAD_BYTES = 1024 * 1024;
+/** A length above this is no frame but another protocol. */
+const NONSENSE_BYTES = 256 * 1024;
+const AGAIN_MS = 1000;
+
+export const hostError = (error: NodeJS.ErrnoException, subject: string, address: string): NetError => {
+  switch (error.code) {
+    case 'EADDRINUSE': return new NetError('port-in-use', subject, `${address} is in use by another process`, { cause: error });
+    case 'EACCES': case 'EPERM': return new NetError('forbidden', subject, `${address} may not be opened (ports below 1024 need rights)`, { cause: error });
+    case 'EADDRNOTAVAIL': return new NetError('address', subject, `${address} is no address of this host`, { cause: error });
+    case 'ENOTFOUND': case 'EAI_AGAIN': return new NetError('address', subject, `the name in ${address} cannot be resolved`, { cause: error });
+    case 'ECONNREFUSED': return new NetError('refused', subject, `nobody listens at ${address}`, { cause: error });
+    case 'ENETUNREACH': case 'EHOSTUNREACH': case 'ETIMEDOUT': return new NetError('unreachable', subject, `${address} cannot be reached`, { cause: error });
+    default: return new NetError('address', subject, `${address}: ${error.message}`, { cause: error });
+  }
+};
+
+abstract class Wire {
+  readonly out = new FrameBatch(OUT_FRAMES, OUT_BYTES);
+  readonly counters = new Map<string, number>();
+  readonly wakeNs = Infinity;
+  protected readonly events: BackendEvents;
+  protected readonly mostFrame: number;
+  constructor(events: BackendEvents, mostFrame: number) { this.events = events; this.mostFrame = mostFrame; }
+  protected count(reason: string): void { this.counters.set(reason, (this.counters.get(reason) ?? 0) + 1); }
+  expire(): void { /* no timers */ }
+}
+
+export class StreamWire extends Wire implements LiveBackend {
+  readonly #host: string;
+  readonly #port: number;
+  readonly #listen: boolean;
+  #server: net.Server | undefined;
+  #socket: net.Socket | undefined;
+  #again: NodeJS.Timeout | undefined;
+  #pending: Buffer = Buffer.alloc(0);
+  #paused = false;
+  #closed = false;
+
+  constructor(events: BackendEvents, mostFrame: number, options: { host: string; port: number; listen: boolean }) {
+    super(events, mostFrame);
+    this.#host = options.host; this.#port = options.port; this.#listen = options.listen;
+  }
+  get #name(): string { return `${this.#host}:${this.#port}`; }
+  get #subject(): string { return `--net stream${this.#listen ? '-listen' : ''}:${this.#name}`; }
+  get linkUp(): boolean { return this.#socket !== undefined; }
+  get ready(): boolean { return this.#socket === undefined || this.#socket.writableLength < WRITE_AHEAD_BYTES; }
+
+  async open(): Promise<void> {
+    if (!this.#listen) { this.#attach(await this.#connect()); return; }
+    const server = this.#server = net.createServer({ noDelay: true }, (socket) => {
+      if (this.#socket) { socket.destroy(); this.count('second peer refused'); return; }
+      this.#attach(socket);
+    });
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', (error) => reject(hostError(error, this.#subject, this.#name)));
+      server.listen(this.#port, this.#host, resolve);
+    });
+  }
+  #connect(): Promise<net.Socket> {
+    return new Promise((resolve, reject) => {
+      const socket = net.connect({ host: this.#host, port: this.#port, noDelay: true });
+      socket.once('error', (error) => reject(hostError(error, this.#subject, this.#name)));
+      socket.once('connect', () => { socket.removeAllListeners('error'); resolve(socket); });
+    });
+  }
+  #attach(socket: net.Socket): void {
+    this.#socket = socket;
+    this.#pending = Buffer.alloc(0);
+    this.#paused = false;
+    let cause = 'closed the connection';
+    socket.on('error', (error) => { cause = `is gone (${error.message})`; });
+    socket.on('data', (chunk) => this.#bytes(chunk as Buffer));
+    socket.on('drain', () => this.events.activity());
+    socket.on('close', () => {
+      if (this.#socket !== socket) return;
+      this.#socket = undefined;
+      if (this.#closed) return;
+      this.events.note(`network: the peer at ${this.#name} ${cause}; ${this.#listen ? 'waiting for another' : 'trying again'}`);
+      this.events.activity();
+      if (!this.#listen) this.#tryAgain();
+    });
+    this.events.activity();
+  }
+  #tryAgain(): void {
+    this.#again = setTimeout(() => {
+      this.#connect().then((socket) => { if (this.#closed) socket.destroy(); else { this.events.note(`network: the peer at ${this.#name} is back`); this.#attach(socket); } }, () => { if (!this.#closed) this.#tryAgain(); });
+    }, AGAIN_MS);
+  }
+
+  input(batch: FrameBatch): void {
+    const socket = this.#socket;
+    if (!socket) { this.counters.set('nobody at the other end', (this.counters.get('nobody at the other end') ?? 0) + batch.count); return; }
+    let bytes = 0;
+    for (let k = 0; k < batch.count; k++) { batch.finish(k); bytes += 4 + batch.length(k); }
+    const chunk = Buffer.allocUnsafe(bytes);
+    let at = 0;
+    for (let k = 0; k < batch.count; k++) {
+      const length = batch.length(k);
+      chunk.writeUInt32BE(length, at);
+      chunk.set(batch.frame(k), at + 4);
+      at += 4 + length;
+    }
+    socket.write(chunk);
+  }
+
+  #bytes(chunk: Buffer): void {
+    let data: Buffer = this.#pending.length > 0 ? Buffer.concat([this.#pending, chunk]) : chunk;
+    data = data.subarray(this.#parse(data));
+    this.#pending = data.length === 0 ? Buffer.alloc(0) : data;
+    this.events.activity();
+  }
+  /** Takes whole frames; the bytes used. Stops reading the socket when the batch is full. */
+  #parse(data: Buffer): number {
+    let at = 0;
+    while (data.length - at >= 4) {
+      const length = data.readUInt32BE(at);
+      if (length > NONSENSE_BYTES) {
+        this.events.note(`network: the peer at ${this.#name} does not speak this protocol (a frame of ${length} bytes); connection closed`);
+        this.#socket?.destroy();
+        return data.length;
+      }
+      if (data.length - at - 4 < length) break;
+      if (length < LEAST_FRAME) this.count('frame too short');
+      else if (length > this.mostFrame) this.count('frame too long');
+      else if (!this.out.push(data.subarray(at + 4, at + 4 + length))) {
+        if (!this.#paused) { this.#paused = true; this.#socket?.pause(); }
+        break;
+      }
+      at += 4 + length;
+    }
+    return at;
+  }
+  drained(): void {
+    if (!this.#paused) return;
+    const rest = this.#pending;
+    const used = this.#parse(rest);
+    this.#pending = rest.subarray(used);
+    if (this.out.count < OUT_FRAMES / 2) { this.#paused = false; this.#socket?.resume(); }
+  }
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#again);
+    this.#socket?.destroySoon();
+    this.#server?.close();
+  }
+}
+
+export class DatagramWire extends Wire implements LiveBackend {
+  readonly #host: string;
+  readonly #port: number;
+  readonly #localPort: number;
+  readonly #socket = dgram.createSocket({ type: 'udp4', recvBufferSize: 1024 * 1024 });
+  readonly linkUp = true;
+  readonly ready = true;
+
+  constructor(events: BackendEvents, mostFrame: number, options: { host: string; port: number; localPort: number }) {
+    super(events, mostFrame);
+    this.#host = options.host; this.#port = options.port; this.#localPort = options.localPort;
+  }
+  async open(): Promise<void> {
+    const socket = this.#socket;
+    const local = this.#host.startsWith('127.') || this.#host === 'localhost' ? '127.0.0.1' : '0.0.0.0';
+    const subject = `--net dgram:${this.#host}:${this.#port}:${this.#localPort}`;
+    await new Promise<void>((resolve, reject) => {
+      socket.once('error', (error) => reject(hostError(error, subject, `${local}:${this.#localPort}`)));
+      socket.bind(this.#localPort, local, () => { socket.removeAllListeners('error'); resolve(); });
+    });
+    socket.on('error', () => this.count('datagram not sent'));
+    socket.on('message', (message) => {
+      if (message.length < LEAST_FRAME) this.count('frame too short');
+      else if (message.length > this.mostFrame) this.count('frame too long');
+      else if (!this.out.push(message)) this.count('guest does not keep up');
+      this.events.activity();
+    });
+  }
+  input(batch: FrameBatch): void {
+    for (let k = 0; k < batch.count; k++) {
+      batch.finish(k);
+      this.#socket.send(Buffer.from(batch.frame(k)), this.#port, this.#host, (error) => { if (error) this.count('datagram not sent'); });
+    }
+  }
+  drained(): void { /* datagrams are lost, not held */ }
+  close(): void { this.#socket.close(); }
+}
