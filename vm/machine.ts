@@ -67,6 +67,8 @@ export interface MachineConfig {
   readonly com1?: (bytes: Uint8Array) => void;
   readonly com2?: (bytes: Uint8Array) => void;
   readonly debug?: (bytes: Uint8Array) => void;
+  /** Sentences for the user while it runs: the network's other end is gone, a capture has ended. */
+  readonly note?: (text: string) => void;
   /** Deterministic: somebody may still type. run() waits for input while all vCPUs halt, and idle virtual time keeps to host time. */
   readonly interactive?: boolean;
   /** Deterministic: inputs to deliver, from a recording. */

@@ -22,6 +22,9 @@ import { HostClock } from './io/host-clock.ts';
 import { ByteRing } from './io/ring.ts';
 import { loadMultiboot, type BootState } from './loader.ts';
 import type { Machine, MachineConfig, MachineResult, Reason } from './machine.ts';
+import { checkNet, describeNet } from './net/config.ts';
+import { IoHost } from './net/io-host.ts';
+import { IO_WORKER } from './net/port.ts';
 import { prepareRings, TraceReader, type TracePlan } from './trace.ts';
 import { VCpus, WORKER } from './vcpu.ts';
 import type { VcpuWorkerData } from './vcpu.worker.ts';
@@ -50,12 +53,15 @@ export class ParallelMachine implements Machine {
   readonly #deaths: string[] = [];
   readonly #plan: TracePlan | undefined;
   readonly #trace: TraceReader | undefined;
+  /** The I/O worker, with a NIC. */
+  readonly io: IoHost | undefined;
   #timedOut = false;
   #drainPlanned: NodeJS.Timeout | undefined;
   #stoppedAtNs = 0;
 
   constructor(config: MachineConfig) {
     this.config = config;
+    if (config.net) checkNet(config.net, 'parallel');
     const board = this.board = createBoard({ cpus: config.cpus ?? 1, memoryMiB: config.memoryMiB ?? 128 });
     this.#clock = new HostClock(board, this.#clockBase);
     board.header.parallel = 1;
@@ -73,8 +79,15 @@ export class ParallelMachine implements Machine {
     this.#rings = Array.from({ length: CHANNELS }, (_, channel) => new ByteRing(board, channel));
     this.chipset = new Chipset(board, {
       clock: this.#clock, cpus: this.cpus, parallel: true, disks: this.#disks.map(({ descriptor }) => descriptor), diskLatencyNs: 0,
+      net: config.net && describeNet(config.net),
       emit: () => { throw new Error('the host does not transmit'); },
     });
+    if (config.net) {
+      this.io = new IoHost({
+        memory: board.memory, clockBase: this.#clockBase, disks: this.#disks.map(({ descriptor }) => descriptor), config: config.net,
+        note: (text) => config.note?.(text), died: (cause) => this.#ioDied(cause),
+      });
+    }
     this.chipset.powerOn();
     for (let cpu = 0; cpu < board.cpus; cpu++) {
       this.cpus.words(cpu)[S.apicBase >> 2] = 0xfee0_0800 | (cpu === 0 ? 0x100 : 0);
@@ -96,6 +109,7 @@ export class ParallelMachine implements Machine {
       cores: availableParallelism(), jit: this.config.jit ?? 'on',
       ...(this.#plan ? { trace: this.#plan } : {}),
       tier0: compiledTier0(true),
+      ...(this.config.net ? { net: describeNet(this.config.net) } : {}),
       ...(cpu === 0 ? { boot: this.#boot } : {}),
     };
     const worker = new Worker(workerUrl('vm/vcpu.worker.ts'), { workerData, execArgv: [] });
@@ -119,6 +133,15 @@ export class ParallelMachine implements Machine {
     const anyAlive = [...this.#workers.keys()].some((other) => this.cpus.runState(other) !== RUN.dead);
     if (!anyAlive) this.cpus.stop('error', 0);
     this.cpus.ringHost();
+  }
+
+  /** Without its I/O worker the NIC is unplugged; the machine runs on. */
+  #ioDied(cause: string): void {
+    const { lock, nic } = this.chipset;
+    (lock as DeviceLock).breakFor(IO_WORKER);
+    lock.acquire(HOST);
+    try { nic?.setLink(false); } finally { lock.release(); }
+    this.config.note?.(`network: the I/O worker died, the guest's link is down: ${cause}`);
   }
 
   #drain(): void {
@@ -154,6 +177,7 @@ export class ParallelMachine implements Machine {
     const { headerWords } = this.board;
     const doorbell = this.board.headerWord('hostDoorbell');
     const spawnMask = this.board.headerWord('spawnMask');
+    if (this.io?.early) await this.io.start();
     const timer = this.config.timeoutMs === undefined ? undefined : setTimeout(() => { this.#timedOut = true; this.cpus.stop('timeout', 0); }, this.config.timeoutMs);
     const tracing = this.config.trace?.keep === 'stream' ? setInterval(() => this.#drainTrace(), TRACE_DRAIN_MS) : undefined;
     // All start together, the boot processor's first: by the time the kernel wakes the others, their threads are there.
@@ -165,6 +189,7 @@ export class ParallelMachine implements Machine {
       const wanted = Atomics.exchange(headerWords, spawnMask, 0);
       for (let cpu = 0; cpu < this.board.cpus; cpu++) if (wanted & (1 << cpu)) this.#spawn(cpu);
       this.#deliverInput();
+      if (this.io && !this.io.started && Atomics.load(this.chipset.nic!.bell, 2) !== 0) void this.io.start();
       if (this.cpus.stopped) break;
       const wait = Atomics.waitAsync(headerWords, doorbell, seen);
       if (wait.async) await wait.value;
@@ -177,6 +202,7 @@ export class ParallelMachine implements Machine {
     const patience = setTimeout(() => { for (const { worker } of this.#workers.values()) void worker.terminate(); }, EXIT_PATIENCE_MS);
     const draining = setInterval(() => this.#drain(), 5); // a full ring must not keep a worker from exiting
     await Promise.all([...this.#workers.values()].map(({ gone }) => gone));
+    await this.io?.stop();
     clearTimeout(patience);
     clearInterval(draining);
     clearInterval(tracing);

@@ -12,6 +12,7 @@ import { Chipset } from './devices/chipset.ts';
 import type { Engine, JitMode } from './engine.ts';
 import { HostClock } from './io/host-clock.ts';
 import type { DiskDescriptor } from './io/disk.ts';
+import type { NetDescriptor } from './net/config.ts';
 import { ByteRing } from './io/ring.ts';
 import type { BootState } from './loader.ts';
 import { runVcpu } from './parallel-vcpu.ts';
@@ -23,6 +24,7 @@ export interface VcpuWorkerData {
   readonly cpu: number;
   readonly clockBase: bigint;
   readonly disks: readonly DiskDescriptor[];
+  readonly net?: NetDescriptor;
   readonly channels: number;
   readonly cores: number;
   readonly jit: JitMode;
@@ -42,11 +44,12 @@ const clock = new HostClock(board, data.clockBase);
 const rings = Array.from({ length: data.channels }, (_, channel) => new ByteRing(board, channel));
 const engines: Engine[] = [];
 const chipset = new Chipset(board, {
-  clock, cpus, parallel: true, disks: data.disks, diskLatencyNs: 0,
+  clock, cpus, parallel: true, disks: data.disks, diskLatencyNs: 0, net: data.net,
   emit: (channel, byte) => { if (rings[channel].push(byte)) cpus.ringHost(); },
   inputDrained: () => cpus.ringHost(),
   onMemoryWrite: (address, bytes) => engines[0]?.memoryWritten(address, bytes),
 });
+if (chipset.nic) chipset.nic.onWanted = () => cpus.ringHost();
 adoptTier0(true, data.tier0);
 // A clock of its own: reading it does not tell the guest's slice that somebody looked.
 const traceClock = new HostClock(board, data.clockBase);
