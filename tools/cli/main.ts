@@ -35,6 +35,21 @@ const milliseconds = (text: string): number => {
   return value;
 };
 
+/** A command with a NIC: what it is plugged into (vm/net/config.ts checks the values). */
+function withNetOptions(command: Command, standard: 'user' | 'none'): Command {
+  return command
+    .option('--net <spec>', 'network: user (NAT to the host; deterministic: the built-in peer), stream:HOST:PORT or stream-listen:HOST:PORT (QEMU -netdev stream), dgram:HOST:PORT:LOCALPORT (QEMU -netdev dgram), none', standard)
+    .option('--hostfwd <spec>', 'host port that leads to a port of the guest, tcp:HOST:PORT:GUESTPORT or udp:..., repeatable', collect, [])
+    .option('--pcap <file>', 'write every frame to a capture file (pcap, nanoseconds: wireshark, tshark)')
+    .option('--mac <address>', 'hardware address of the NIC (default 52:54:00:12:34:56)');
+}
+interface RawNetOptions { net: string; hostfwd: string[]; pcap?: string; mac?: string }
+async function netOptions(raw: RawNetOptions, deterministic: boolean): Promise<{ net?: import('../../vm/net/config.ts').NetConfig }> {
+  if (raw.net === 'none' && raw.hostfwd.length === 0 && raw.pcap === undefined && raw.mac === undefined) return {};
+  const net = (await import('./network.ts')).netConfig(raw, deterministic);
+  return net === undefined ? {} : { net };
+}
+
 const DEMO_VICTIMS = 'virtio-blk,fs,tty,uart0,uart1';
 const collect = (text: string, before: string[]): string[] => [...before, text];
 
@@ -70,21 +85,21 @@ async function main(argv: readonly string[]): Promise<number> {
     .enablePositionalOptions()
     .addHelpText('after', '\nExamples:\n  $ ./kintsugi                                   boot to a shell (Ctrl-A X quits)\n  $ ./kintsugi run -- sh -c \'cat /etc/motd\'       one command, its output, its status\n  $ ./kintsugi test                              every check\n');
 
-  withSystemOptions(program.command('start', { isDefault: true }).description('boot the system; the shell is on this terminal'))
-    .addHelpText('after', '\nExample:\n  $ ./kintsugi --disk my.img --smp 2             changes in my.img survive power-off\n')
-    .action(async (raw: RawSystemOptions) => { status = await (await import('./start.ts')).start(systemOptions(raw)); });
+  withNetOptions(withSystemOptions(program.command('start', { isDefault: true }).description('boot the system; the shell is on this terminal')), 'user')
+    .addHelpText('after', '\nExamples:\n  $ ./kintsugi --disk my.img --smp 2             changes in my.img survive power-off\n  $ ./kintsugi --hostfwd tcp:127.0.0.1:8080:80   port 8080 of this host is port 80 of the guest\n  $ ./kintsugi --net none                        without a network card\n')
+    .action(async (raw: RawSystemOptions & RawNetOptions) => { status = await (await import('./start.ts')).start({ ...systemOptions(raw), ...await netOptions(raw, raw.deterministic) }); });
 
-  withSystemOptions(program.command('run').description('boot, run one command, print its stdout and stderr, exit with its status'))
+  withNetOptions(withSystemOptions(program.command('run').description('boot, run one command, print its stdout and stderr, exit with its status')), 'user')
     .option('--json', 'one object: {exit, stdout, stderr, instructions, virtualNs, stateHash}', false)
     .option('--log', 'also show the system log (COM1) on stderr', false)
     .passThroughOptions()
     .argument('<command...>', 'program and arguments')
-    .addHelpText('after', '\nExample:\n  $ ./kintsugi run --deterministic --seed 7 --json -- sh -c \'cat /etc/motd; exit 7\'\n')
-    .action(async (command: string[], raw: RawSystemOptions & { json: boolean; log: boolean }) => {
-      status = await (await import('./run.ts')).run(systemOptions(raw), command, { json: raw.json, log: raw.log });
+    .addHelpText('after', '\nExamples:\n  $ ./kintsugi run --deterministic --seed 7 --json -- sh -c \'cat /etc/motd; exit 7\'\n  $ ./kintsugi run --hostfwd tcp:127.0.0.1:8080:80 --pcap httpd.pcap -- httpd /www\n')
+    .action(async (command: string[], raw: RawSystemOptions & RawNetOptions & { json: boolean; log: boolean }) => {
+      status = await (await import('./run.ts')).run({ ...systemOptions(raw), ...await netOptions(raw, raw.deterministic) }, command, { json: raw.json, log: raw.log });
     });
 
-  program.command('vm').description('run any multiboot 1 kernel on the bare machine; debug-exit (port 0xf4) sets the status 2v+1')
+  withNetOptions(program.command('vm'), 'none').description('run any multiboot 1 kernel on the bare machine; debug-exit (port 0xf4) sets the status 2v+1')
     .requiredOption('--kernel <elf>', 'multiboot 1 kernel')
     .option('--append <text>', 'kernel command line', '')
     .option('--module <file[ string]>', 'multiboot module, repeatable', collect, [])
@@ -98,7 +113,7 @@ async function main(argv: readonly string[]): Promise<number> {
     .option('--timeout <s>', 'give up after this many seconds (exit status 124)', seconds)
     .option('--json', 'print {reason, exit, instructions, virtualNs, stateHash} on stdout at the end', false)
     .addHelpText('after', '\nExample:\n  $ ./kintsugi vm --kernel kernel.elf --append \'loglevel=3\' --memory 128 --serial stdio --timeout 10\n')
-    .action(async (raw: import('./vm.ts').VmOptions) => { status = await (await import('./vm.ts')).vm(raw); });
+    .action(async (raw: Omit<import('./vm.ts').VmOptions, 'network'> & RawNetOptions) => { const { net } = await netOptions(raw, raw.deterministic); status = await (await import('./vm.ts')).vm({ ...raw, ...(net === undefined ? {} : { network: net }) }); });
 
   program.command('build').description('build the guest and the root image (a second build does nothing)')
     .option('--json', 'report as JSON', false)

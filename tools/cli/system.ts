@@ -4,7 +4,7 @@
  */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
-import type { MachineConfig } from '../../vm/machine.ts';
+import type { MachineConfig, NetConfig } from '../../vm/machine.ts';
 import { UserError } from './errors.ts';
 import { GUEST_FOLDER, ROOT_IMAGE } from './guest.ts';
 
@@ -22,6 +22,8 @@ export interface SystemOptions {
   /** Instructions before a region is made (vm/engine.ts), deterministic machine. */
   readonly jitHeat?: number;
   readonly append: string;
+  /** A NIC and what it is plugged into; undefined: none. */
+  readonly net?: NetConfig;
   /** File for a Perfetto trace of the run. */
   readonly trace?: string;
 }
@@ -48,6 +50,7 @@ export function systemConfig(options: SystemOptions, run: readonly string[] | un
     memoryMiB: options.memoryMiB,
     cpus: options.smp,
     disks: [options.disk === undefined ? { file: ROOT_IMAGE, overlay: true } : { file: options.disk, overlay: options.overlay === true }],
+    ...(options.net === undefined ? {} : { net: options.net, note: (text: string) => process.stderr.write(`kintsugi: ${text}\n`) }),
     mode: options.deterministic ? 'deterministic' : 'parallel',
     seed: options.seed,
     jit: options.jit, ...(options.jitHeat === undefined ? {} : { jitHeat: options.jitHeat }),

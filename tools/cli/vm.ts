@@ -3,7 +3,7 @@
  * debug-exit port (0xf4) ends the run with status 2v+1. Power-off and Ctrl-A X give 0, the timeout 124, a triple fault or vCPUs that all
  * halted for good 125.
  */
-import { createMachine } from '../../vm/machine.ts';
+import { createMachine, type NetConfig } from '../../vm/machine.ts';
 import { EXIT } from './errors.ts';
 import { attachTerminal } from './terminal.ts';
 
@@ -19,6 +19,7 @@ export interface VmOptions {
   readonly seed: number;
   readonly jit: 'on' | 'off' | 'mixed';
   readonly timeout?: number;
+  readonly network?: NetConfig;
   readonly json: boolean;
 }
 
@@ -34,6 +35,7 @@ export async function vm(options: VmOptions): Promise<number> {
     memoryMiB: options.memory,
     cpus: options.smp,
     disks: options.disk === undefined ? [] : [{ file: options.disk, overlay: false }],
+    ...(options.network === undefined ? {} : { net: options.network, note: (text: string) => process.stderr.write(`kintsugi: ${text}\n`) }),
     mode: options.deterministic ? 'deterministic' : 'parallel',
     seed: options.seed,
     jit: options.jit,

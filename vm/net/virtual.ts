@@ -167,7 +167,11 @@ export class VirtualNetwork implements OutsideState {
     this.#hand();
     this.#plan();
   }
-  readonly #wire = { send: (frame: Uint8Array): void => this.#launch(1, frame.slice(), 0, 0), wakeAt: (ns: number): void => { this.#scriptNs = ns; } };
+  /** A test may hold on to it and send between events. */
+  readonly #wire = {
+    send: (frame: Uint8Array): void => { this.version++; this.#launch(1, frame.slice(), 0, 0); this.#plan(); },
+    wakeAt: (ns: number): void => { this.version++; this.#scriptNs = ns; this.#plan(); },
+  };
 
   #collect(): void {
     const network = this.network as UserNetwork;
