@@ -18,7 +18,8 @@ export function congestionStart(s: Socket): void {
 export function congestionAck(s: Socket, acked: u32, flight: u32): void {
   if (s.cwnd >= CEILING || flight + (s.mss << 1) < s.cwnd >> (s.cwnd < s.ssthresh ? 1 : 0)) return;
   if (s.cwnd < s.ssthresh) {
-    s.cwnd += acked < s.mss << 1 ? acked : s.mss << 1; // RFC 3465, L = 2
+    const more: u32 = acked < s.mss << 1 ? acked : s.mss << 1; // RFC 3465, L = 2
+    s.cwnd = s.ssthresh - s.cwnd < more ? s.ssthresh : s.cwnd + more;
     return;
   }
   if ((s.flags & CUBIC) != 0) { cubicAck(s, acked); return; }

@@ -106,6 +106,7 @@ function segment(s: Socket): void {
       if (s.state == NET_TCP_STATE_TIME_WAIT) { s.lifeAt = now + TIME_WAIT_US; armAtMost(s.timer, s.lifeAt); }
     } else {
       count(C_TCP_TRIMMED);
+      ackNow(s);
       seg.at += drop; seg.bytes -= drop; seg.length -= drop;
       seg.seq = s.rcvNxt;
     }
@@ -122,6 +123,7 @@ function segment(s: Socket): void {
       seg.bytes = 0; seg.length = 0; seg.flags &= ~FIN;
     } else {
       count(C_TCP_TRIMMED);
+      ackNow(s);
       if ((seg.flags & FIN) != 0) { seg.flags &= ~FIN; seg.length--; seg.bytes -= over - 1; seg.length -= over - 1; }
       else { seg.bytes -= over; seg.length -= over; }
     }
@@ -256,6 +258,7 @@ function newData(s: Socket, una: u32, ack: u32, flight: u32): void {
   if (lt(s.sndNxt, ack)) s.sndNxt = ack;
   sackAdvance(s);
   s.retries = 0;
+  s.persistAt = NEVER;
   touch(s);
   if ((s.flags & URGENT_OUT) != 0 && le(s.sndUp, ack)) s.flags &= ~URGENT_OUT;
   if ((s.flags & RECOVERY) != 0) {

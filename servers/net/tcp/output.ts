@@ -14,7 +14,7 @@ import {
   ACK_LATER, ACK_NOW, AFTER_RTO, FIN_QUEUED, FIN_RECEIVED, FORCE, KEEP_PROBE, NODELAY, PROBE, RECOVERY, REVIVED, SACK_OK, SCALING, STAMPS, STREAM_PAGES, Socket, TIMING, URGENT_OUT, le, localOf, lt, peerOf, sndPage,
 } from '../socket';
 import { NEVER, armAtMost } from '../timer';
-import { holeEnd, nextHole, rangeEnd, rangeStart, recentRange, setPipe, skipSacked } from './sack';
+import { holeEnd, nextHole, rangeEnd, rangeStart, recentRange, sackedBelow, setPipe, skipSacked } from './sack';
 import { ACK, FIN, PSH, RST, SYN, TCP_BYTES, URG, seg } from './segment';
 import { congestionIdle } from './congestion';
 
@@ -36,14 +36,18 @@ export function settleMss(s: Socket): void {
 }
 export function stampOf(s: Socket): u32 { return nowMs + s.tsOffset; }
 
+/** Room for what may come, as far as the field can say it. */
+function receiveRoom(s: Socket): u32 {
+  const limit = promise(), room = s.rcvBuf < limit ? s.rcvBuf : limit, used = s.rcvNxt - s.rcvRead, most: u32 = 0xffff << s.rcvScale;
+  const free = used < room ? room - used : 0;
+  return free < most ? free : most;
+}
 /** Window to promise (RFC 9293, 3.8.6.2.2: the edge moves by worthwhile steps only), as the field's value; sets rcvAdv. */
 function promiseWindow(s: Socket): u32 {
-  const limit = promise(), room = s.rcvBuf < limit ? s.rcvBuf : limit;
-  const used = s.rcvNxt - s.rcvRead;
-  let free = used < room ? room - used : 0;
+  let free = receiveRoom(s);
   const promised = lt(s.rcvNxt, s.rcvAdv) ? s.rcvAdv - s.rcvNxt : 0;
   const step = s.rcvBuf >> 1 < s.rcvMss ? s.rcvBuf >> 1 : s.rcvMss;
-  if (free < promised + step) free = promised; // never back, and not by a little
+  if (free < promised || free < step) free = promised; // never back, and nothing rather than a little
   const scale = s.rcvScale;
   let field = free >> scale;
   if (field << scale < promised) field = (promised + (1 << scale) - 1) >> scale;
@@ -55,8 +59,8 @@ function promiseWindow(s: Socket): u32 {
 /** The program read: is a window update due? */
 export function windowOpened(s: Socket): bool {
   if (s.state < NET_TCP_STATE_ESTABLISHED || (s.flags & FIN_RECEIVED) != 0) return false;
-  const limit = promise(), room = s.rcvBuf < limit ? s.rcvBuf : limit, used = s.rcvNxt - s.rcvRead;
-  const free = used < room ? room - used : 0, promised = lt(s.rcvNxt, s.rcvAdv) ? s.rcvAdv - s.rcvNxt : 0;
+  const room = s.rcvBuf < 0xffff << s.rcvScale ? s.rcvBuf : 0xffff << s.rcvScale;
+  const free = receiveRoom(s), promised = lt(s.rcvNxt, s.rcvAdv) ? s.rcvAdv - s.rcvNxt : 0;
   const step = s.rcvBuf >> 1 < s.rcvMss << 1 ? s.rcvBuf >> 1 : s.rcvMss << 1;
   return free >= promised + step && (promised < room >> 1 || free >= promised + (room >> 2));
 }
@@ -210,12 +214,12 @@ function sendHead(s: Socket): bool {
   if (s.sacked != 0) { skipSacked(s, s.sndUna); if (lt(holeEnd, end)) end = holeEnd; }
   let n = lt(s.sndUna, end) ? end - s.sndUna : 0;
   if (n > full) n = full;
-  // Never more than the peer's window, once it is known to be open.
-  if (s.sndWnd != 0 && n > s.sndWnd) n = s.sndWnd;
+  if (n > s.sndWnd) n = s.sndWnd == 0 ? 1 : s.sndWnd; // into a closed window: a probe
   const fin = (s.flags & FIN_QUEUED) != 0 && s.sndUna + n == s.sndEnd;
   if (n == 0 && !fin) return true;
   if (!sendData(s, s.sndUna, n, fin)) return false;
   const after = s.sndUna + n + (fin ? 1 : 0);
+  if (s.sndWnd == 0) return true; // a probe: when the window opens, everything goes
   if (lt(s.sndNxt, after)) s.sndNxt = after;
   if (lt(s.highRxt, after)) s.highRxt = after;
   return true;
@@ -260,7 +264,6 @@ function sendStream(s: Socket): bool {
   // Idle for a timeout: what the network can take is no longer known.
   if (s.sndMax == s.sndUna && s.sndNxt != s.sndEnd && s.rttAt != 0 && now - s.rttAt > <u64>s.rto && now - s.lastHeard > <u64>s.rto) congestionIdle(s);
   const full = s.mss - sackOptionBytes(s);
-  const limited = s.dupAcks != 0 && s.dupAcks < 3 ? s.dupAcks * s.mss : 0; // RFC 3042
   while (true) {
     if (lt(s.sndEnd, s.sndNxt)) return true; // FIN is out, too
     if (s.sacked != 0 && lt(s.sndNxt, s.sndMax)) {
@@ -268,7 +271,9 @@ function sendStream(s: Socket): bool {
       if (next != s.sndNxt) { s.sndNxt = next; continue; }
     }
     const stop = s.sacked != 0 && lt(s.sndNxt, s.sndMax) && lt(holeEnd, s.sndEnd) ? holeEnd : s.sndEnd;
-    const byPeer = s.sndUna + s.sndWnd, byNetwork = s.sndUna + s.cwnd + limited;
+    // What is known to have left the network makes room: what was reported, or as many segments as duplicates came (RFC 3042).
+    const gone = s.sacked != 0 ? sackedBelow(s, s.sndNxt) : s.dupAcks < 3 ? s.dupAcks * s.mss : 0;
+    const byPeer = s.sndUna + s.sndWnd, byNetwork = s.sndUna + s.cwnd + gone;
     const edge = lt(byPeer, byNetwork) ? byPeer : byNetwork;
     const available = stop - s.sndNxt;
     let n = lt(s.sndNxt, edge) ? edge - s.sndNxt : 0;

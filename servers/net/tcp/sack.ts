@@ -50,10 +50,10 @@ export function sackAdvance(s: Socket): void {
   if (n != 0) { s.sacked -= n; memory.copy(sackAt(s, 0), sackAt(s, n), <usize>s.sacked << 3); }
   if (s.sacked != 0 && lt(sackedStart(s, 0), s.sndUna)) store<u32>(sackAt(s, 0), s.sndUna);
 }
-/** Bytes acknowledged selectively. */
-export function sackedBytes(s: Socket): u32 {
+/** Bytes acknowledged selectively, before `limit`. */
+export function sackedBelow(s: Socket, limit: u32): u32 {
   let sum: u32 = 0;
-  for (let n: u32 = 0; n < s.sacked; n++) sum += sackedEnd(s, n) - sackedStart(s, n);
+  for (let n: u32 = 0; n < s.sacked && lt(sackedStart(s, n), limit); n++) sum += (lt(limit, sackedEnd(s, n)) ? limit : sackedEnd(s, n)) - sackedStart(s, n);
   return sum;
 }
 /** RFC 6675 IsLost for what lies right before range n: three ranges above it, or more than two segments of bytes. */
