@@ -52,20 +52,24 @@ const line = (x1: number, y1: number, x2: number, y2: number, stroke: string, wi
 const path = (points: readonly (readonly [number, number])[]): string => points.map(([x, y], i) => `${i === 0 ? 'M' : 'L'}${x.toFixed(1)} ${y.toFixed(1)}`).join('');
 const frame = (left: number): string => `<rect x="${left}" y="${TOP}" width="${PLOT.width}" height="${PLOT.height}" fill="none" stroke="#aaa"/>`;
 
-/** A logarithmic axis from the 1-2-5 step at or below the least value to the one at or above the greatest, at least a decade. */
+/**
+ * A logarithmic axis from the 1-2-5 step at or below the least value to the one at or above the greatest, at least a decade. Labels: the decades and,
+ * where there is room, the ends; on an axis of less than `fullLabels` decades every 1-2-5 step.
+ */
 interface Axis { readonly part: (ns: number) => number; readonly ticks: readonly { readonly ns: number; readonly label: boolean }[] }
-function logAxis(values: readonly number[]): Axis {
+function logAxis(values: readonly number[], fullLabels: number): Axis {
   const least = Math.max(1, Math.min(...values, 1e9)), most = Math.max(...values, least * 10);
   const steps = [1, 2, 5].flatMap((m) => Array.from({ length: 13 }, (_, e) => m * 10 ** e)).sort((a, b) => a - b);
   const low = [...steps].reverse().find((step) => step <= least * 0.97) ?? 1, high = steps.find((step) => step >= most * 1.03) ?? 1e12;
   const decades = Math.log10(high / low), part = (ns: number): number => Math.min(1, Math.max(0, Math.log10(Math.max(1, ns) / low) / decades));
-  const ticks = Array.from({ length: 13 }, (_, e) => Array.from({ length: 9 }, (_m, m) => ({ ns: (m + 1) * 10 ** e, label: m === 0 || (decades < 3.5 && (m === 1 || m === 4)) }))).flat();
+  const isEnd = (ns: number): boolean => (Math.abs(ns / low - 1) < 0.001 || Math.abs(ns / high - 1) < 0.001) && Math.abs(Math.log10(ns) - Math.round(Math.log10(ns))) > 0.28;
+  const ticks = Array.from({ length: 13 }, (_, e) => Array.from({ length: 9 }, (_m, m) => (m + 1) * 10 ** e).map((ns, m) => ({ ns, label: m === 0 || (decades < fullLabels && (m === 1 || m === 4)) || isEnd(ns) }))).flat();
   return { part, ticks: ticks.filter(({ ns }) => ns >= low * 0.999 && ns <= high * 1.001) };
 }
 
 function distribution(curves: readonly Curve[]): string[] {
   const out = [text(LEFT, TOP - 14, 'Distribution of round trips of 3 words, and of the host’s own IPC', { size: 14, weight: 600 })];
-  const axis = logAxis(curves.flatMap((curve) => [at(curve, 0), at(curve, 0.99)])); // one straggler would squeeze the rest
+  const axis = logAxis(curves.flatMap((curve) => [at(curve, 0), at(curve, 0.99)]), 2.4); // one straggler would squeeze the rest
   const x = (ns: number): number => LEFT + axis.part(ns) * PLOT.width, y = (f: number): number => BOTTOM - f * PLOT.height;
   for (const { ns, label } of axis.ticks) {
     out.push(line(x(ns), TOP, x(ns), BOTTOM, label ? GRID : FAINT));
@@ -93,7 +97,7 @@ function distribution(curves: readonly Curve[]): string[] {
 
 function sweep(sweeps: readonly Sweep[], notes: ReadonlyMap<number, string>): string[] {
   const out = [text(RIGHT, TOP - 14, 'Round trip on one CPU by message size', { size: 14, weight: 600 })];
-  const axis = logAxis(sweeps.flatMap(({ points, secondary }) => points.flatMap(({ median, p99 }) => (secondary ? [median] : [median, p99]))));
+  const axis = logAxis(sweeps.flatMap(({ points, secondary }) => points.flatMap(({ median, p99 }) => (secondary ? [median] : [median, p99]))), 3.5);
   const sizes = [...new Set(sweeps.flatMap(({ points }) => points.map(({ bytes }) => bytes)))].sort((a, b) => a - b);
   const x = (bytes: number): number => RIGHT + ((sizes.indexOf(bytes) + 0.5) / Math.max(1, sizes.length)) * PLOT.width, y = (ns: number): number => BOTTOM - axis.part(ns) * PLOT.height;
   for (const { ns, label } of axis.ticks) {
