@@ -24,7 +24,7 @@ let flying: usize = 0; // by ring slot
 let posted: bool = false;
 export let deviceBytes: u64 = 0;
 export let deviceReadOnly: bool = false;
-let maxSectors: u32 = 2048;
+export let maxSectors: u32 = 2048;
 /** Answers of the driver that named another number of sectors than asked. */
 export let oddAnswers: u32 = 0;
 
@@ -37,6 +37,8 @@ export function diskInit(owner: RingOwner): bool {
   return queue != 0 && flying != 0;
 }
 const ATTACH_NS: u64 = 5_000_000_000;
+/** As `diskInfo` would find it: {bytes u64, read-only, most sectors in a transfer} at `p`. */
+export function diskKnown(p: usize): void { deviceBytes = load<u64>(p); deviceReadOnly = load<u32>(p, 8) != 0; maxSectors = load<u32>(p, 12); }
 /** Blocks the fiber until a driver has attached and told the size of its device. False: it refused, or there is none after 5 s. */
 export function diskInfo(): bool {
   const n = ring.claimWait(BLOCK_INFO, RING_FLAGS_READONLY);

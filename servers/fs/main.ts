@@ -17,12 +17,12 @@ import { serverInit, serverLoop } from '../lib/server';
 import { handle, needRegion, ready } from '../lib/startup';
 import * as sys from '../lib/sys';
 import { cacheSlots, dirtySlots, droppedSlots, readErrors, transfers, writeBack, writeErrors } from './cache';
-import { DISK_MEMORY, deviceBytes, deviceReadOnly, diskAnswers, diskInfo, diskInit, diskKnock, diskSubmit, diskTune } from './disk';
-import { privateMemory, setCurrent, setHost } from './host';
+import { DISK_MEMORY, deviceBytes, deviceReadOnly, diskAnswers, diskInfo, diskInit, diskKnock, diskKnown, diskSubmit, diskTune, maxSectors } from './disk';
+import { privateMemory, setCurrent, setHost, windowClose, windowOpen } from './host';
 import { attached, mount, orphansFreed } from './mount';
 import { OP_MEMORY, Op, newOp } from './op';
 import { serve, serviceInit } from './service';
-import { HEADER_DOUBT, state } from './state';
+import { HEADER_DOUBT, rememberDevice, rememberedDevice, state, stateAt } from './state';
 import { SHADOWS, replayed } from './transaction';
 import { REFUSED_BLOCK_SIZE, REFUSED_DESCRIPTOR, REFUSED_DEVICE, REFUSED_FEATURE, REFUSED_GEOMETRY, REFUSED_INODE_SIZE, REFUSED_MAGIC, REFUSED_MEMORY, blockSize, blocks, lastWritten, readOnly, unclean, unknownFeatures } from './volume';
 
@@ -109,12 +109,16 @@ function mountFiber(argument: usize): void {
   const cache = needRegion(REGION_DMA), kept = needRegion(REGION_STATE);
   const op = newOp();
   setCurrent(changetype<usize>(op));
-  if (diskInfo()) {
+  stateAt(kept.va, kept.pages << 12);
+  const known = rememberedDevice(); // a predecessor asked the driver already
+  if (known != 0) diskKnown(known);
+  if (known != 0 || diskInfo()) {
     setCurrent(changetype<usize>(op));
     status = mount(deviceBytes, deviceReadOnly, kept.va, kept.pages << 12, cache.va, cache.pages << 12);
   }
   if (status == 0) {
     diskTune();
+    if (attached != 1) { windowOpen(); rememberDevice(deviceBytes, deviceReadOnly, maxSectors); windowClose(); }
     mounted = true;
     if (lastWritten > clockBase) clockBase = lastWritten;
     log.info(line().lit(attached == 1 ? "taken over: " : "mounted: ").dec(blocks).lit(" blocks of ").dec(blockSize).lit(readOnly ? ", read-only" : "").lit(unclean ? ", not clean: run e2fsck" : "").lit(", cache ").dec(cacheSlots()).lit(" blocks, orphans freed ").dec(orphansFreed));

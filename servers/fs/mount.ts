@@ -11,7 +11,7 @@ import { EIO, EROFS } from '../lib/errno';
 import { reapOrphans } from './files';
 import { now, setDeviceShift, windowClose, windowOpen } from './host';
 import { Op } from './op';
-import { HEADER_KEEP_DIRTY, HEADER_RESTARTS, formatState, hasState, placeRedo, slotRoom, state, stateAt } from './state';
+import { HEADER_KEEP_DIRTY, HEADER_RESTARTS, SUPERBLOCK_BYTES, formatState, hasState, placeRedo, rememberSuperblock, rememberedSuperblock, slotRoom, state, stateAt } from './state';
 import { abort, begin, commit, commitStep, replay, transactionInit } from './transaction';
 import { REFUSED_DEVICE, REFUSED_MEMORY, blockShift, blockSize, blocks, editSuperblock, firstDataBlock, readDescriptors, readOnly, readSuperblock, setReadOnly, setUnclean, superblock, superblockBlock, unclean } from './volume';
 
@@ -20,19 +20,28 @@ export let attached: u32 = 0;
 export let orphansFreed: u32 = 0;
 const PROBE_BYTES: u32 = 4096; // the end of the cache Frames: where the superblock is read before the block size is known
 
+function slotsFor(cacheBytes: u32): u32 {
+  const slots = (cacheBytes - PROBE_BYTES) >> blockShift;
+  return slots > slotRoom() ? slotRoom() : slots;
+}
 /**
  * (pauses) Mounts the volume of a device of `deviceBytes`, with state and cache Frames at the given places (a previous incarnation's are
  * taken over). 0 or REFUSED_*.
  */
 export function mount(deviceBytes: u64, deviceReadOnly: bool, stateVa: usize, stateBytes: u32, cacheVa: usize, cacheBytes: u32): i32 {
   stateAt(stateVa, stateBytes);
-  setDeviceShift(10);
-  if (deviceBytes < 4096 || !probe(1, (cacheBytes - PROBE_BYTES) >> 10) || probeStatus != 0) return REFUSED_DEVICE;
-  const refused = readSuperblock(cacheVa + cacheBytes - PROBE_BYTES, deviceBytes);
-  if (refused != 0) return refused;
+  const remembered = rememberedSuperblock(), onDisk = cacheVa + cacheBytes - PROBE_BYTES;
+  let slots: u32 = 0;
+  if (remembered != 0 && readSuperblock(remembered, deviceBytes) == 0) slots = slotsFor(cacheBytes);
+  const ask = slots == 0 || !hasState(blockSize, slots, cacheBytes);
+  if (ask) {
+    setDeviceShift(10);
+    if (deviceBytes < 4096 || !probe(1, (cacheBytes - PROBE_BYTES) >> 10) || probeStatus != 0) return REFUSED_DEVICE;
+    const refused = readSuperblock(onDisk, deviceBytes);
+    if (refused != 0) return refused;
+    slots = slotsFor(cacheBytes);
+  }
   setDeviceShift(blockShift);
-  let slots = (cacheBytes - PROBE_BYTES) >> blockShift;
-  if (slots > slotRoom()) slots = slotRoom();
   if (slots < 256) return REFUSED_MEMORY;
   placeRedo(slots);
   if (!cacheInit(cacheVa, blockShift, slots) || !transactionInit(blockSize, firstDataBlock, blocks)) return REFUSED_MEMORY;
@@ -47,7 +56,9 @@ export function mount(deviceBytes: u64, deviceReadOnly: bool, stateVa: usize, st
     setUnclean(load<u32>(state, HEADER_KEEP_DIRTY) != 0);
     store<u32>(state, load<u32>(state, HEADER_RESTARTS) + 1, HEADER_RESTARTS);
   } else {
+    if (!ask) memory.copy(onDisk, remembered, SUPERBLOCK_BYTES);
     formatState(blockSize, slots, cacheBytes);
+    rememberSuperblock(onDisk);
     if (attached == 2) setUnclean(true);
     store<u32>(state, unclean ? 1 : 0, HEADER_KEEP_DIRTY);
   }

@@ -32,6 +32,21 @@ describe('attach to a damaged state', () => {
     expect(fs.counter('droppedSlots')).toBe(Math.ceil(clean.length / 3));
     for (let n = 0; n < 6; n++) expect(Buffer.compare(fs.readWhole(`/f${n}`), pattern(n, 20_000)), `/f${n}`).toBe(0);
   });
+  it('reads nothing from the disk when the state is whole, and the superblock again when its copy is damaged', async () => {
+    const fs = await fresh();
+    fs.writeWhole('/kept', pattern(3, 9000));
+    fs.sync();
+    for (const sector of [2, 3]) fs.badSectors.add(sector);
+    fs.boot();
+    expect([fs.counter('attached'), fs.counter('readBlocks')]).toEqual([1, 0]);
+    expect(Buffer.compare(fs.readWhole('/kept'), pattern(3, 9000))).toBe(0);
+    flip(fs, 1024 + 40, 2);
+    expect(() => { fs.boot(); }).toThrow();
+    fs.badSectors.clear();
+    fs.boot();
+    expect(fs.counter('attached')).toBe(1);
+    expect(Buffer.compare(fs.readWhole('/kept'), pattern(3, 9000))).toBe(0);
+  });
   it('closes the one open file whose record is damaged, and keeps the others open, unlinked ones too', async () => {
     const fs = await fresh();
     const inodes = [1, 2, 3].map((id) => { const inode = fs.open(id, `/f${id}`, 0x42); fs.write(inode, 0, pattern(id, 5000)); fs.unlink(`/f${id}`); return inode; });
