@@ -28,7 +28,7 @@ import { Reply } from './reply';
 import { Sched, schedForget } from './sched';
 import { Timer, TIMER_THREAD, disarmTimer } from '../core/timer';
 import { unqueue } from '../core/runqueue';
-import { makeReady, chargeCurrent, retire } from '../core/schedule';
+import { makeReady, chargeCurrent, follow, retire } from '../core/schedule';
 import { cancel, finishBlocked } from '../core/ipc';
 import { Cpu, cpuAt, cpuCount, REQUEST_RESCHED } from '../arch/cpu';
 import { nil, none, same } from '../core/pointer';
@@ -368,7 +368,7 @@ function resume(cpu: Cpu, t: Thread): u32 {
   // ---- commit ----
   lockIpc();
   t.flags &= ~F_SUSPENDED;
-  if (t.state == THREAD_STATE_INACTIVE) t.state = THREAD_STATE_READY;
+  if (t.state == THREAD_STATE_INACTIVE) { t.state = THREAD_STATE_READY; follow(t, cpu); } // who starts it need not wake its home
   if (t.state == THREAD_STATE_READY && t.queued == 0) makeReady(cpu, t, false);
   unlockIpc();
   return ERR_OK;
