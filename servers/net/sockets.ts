@@ -31,7 +31,7 @@ import { Op, PARKED, complete, failAll, findParked, unpark } from './op';
 import { NO_PAGE, PAGE, mayQueue, pageAt, pageTake } from './pool';
 import { query } from './query';
 import {
-  BOUND, BROADCAST, CONNECTED, CUBIC, DATAGRAM, ECHO, FIN_QUEUED, FIN_RECEIVED, MAX_BUFFER, NODELAY, NO_RECEIVE, NO_SLOT, REUSE, STREAM, Socket, URGENT_OUT, bindPort, dataEnd, ephemeralPort, findConnection,
+  BOUND, BROADCAST, CONNECTED, CUBIC, DATAGRAM, ECHO, FIN_QUEUED, FIN_RECEIVED, MAX_BUFFER, NODELAY, NO_RECEIVE, NO_SLOT, REUSE, STREAM, STREAM_PAGES, Socket, URGENT_OUT, bindPort, dataEnd, ephemeralPort, findConnection,
   findId, localOf, lt, peerOf, portTaken, rcvPage, sndPage, socketAt, socketFree, socketNew, socketSlots, touch, usedSlot, wake, wantOutput, ACK_NOW,
 } from './socket';
 import { acceptTake, close, keepaliveStart, open, shutdownSend } from './tcp/connection';
@@ -248,6 +248,8 @@ function append(s: Socket, from: usize, bytes: u32): u32 {
   let room = used < s.sndBuf ? s.sndBuf - used : 0;
   if (room < bytes && room < s.mss && used != 0) return 0; // not in crumbs
   let n = bytes < room ? bytes : room, done: u32 = 0, position = s.sndEnd - (s.iss + 1);
+  const entries = (s.freeSnd & ~(PAGE - 1)) + STREAM_PAGES * PAGE - position; // what was acknowledged in this batch still has its pages
+  if (n > entries) n = entries;
   while (done != n) {
     const entry = sndPage(s, position);
     let page = <u32>load<u16>(entry);

@@ -192,10 +192,16 @@ export class Stack {
     const [a0 = 0, a1 = 0, a2 = 0, a3 = 0, a4 = 0, a5 = 0] = p.args;
     this.#guest.request(at, NET.ops[p.op].op, p.entry, p.entry, a0, a1, a2, a3, a4, a5);
   }
-  /** Submits without ending the batch. */
-  begin(op: keyof typeof NET.ops, args: readonly number[], done?: () => void): Pending {
+  /** In the ring: a core that dies from now on leaves it to its successor. */
+  post(op: keyof typeof NET.ops, args: readonly number[], done?: () => void): Pending {
     const p: Pending = { op, args, entry: ++this.#entry, at: 0, status: undefined, r0: 0, r1: 0, done };
     this.pending.set(p.entry, p);
+    return p;
+  }
+  /** The core takes it; the batch goes on. */
+  take(p: Pending): void { this.#submit(p); }
+  begin(op: keyof typeof NET.ops, args: readonly number[], done?: () => void): Pending {
+    const p = this.post(op, args, done);
     this.#submit(p);
     return p;
   }
