@@ -12,7 +12,7 @@ import { classify, OUTCOMES } from '../../tools/lab/outcome.ts';
 import { runGolden } from '../../tools/lab/golden.ts';
 import { Random } from '../../tools/lab/random.ts';
 import { replayRow } from '../../tools/lab/replay.ts';
-import { countOutcomes, jsonReport, textReport } from '../../tools/lab/report.ts';
+import { countOutcomes, failureList, jsonReport, textReport } from '../../tools/lab/report.ts';
 import { DEFAULT_BOUND_MS, parseSpec } from '../../tools/lab/spec.ts';
 import { wilson } from '../../tools/lab/statistics.ts';
 import { Store, workloadImage } from '../../tools/lab/store.ts';
@@ -80,6 +80,10 @@ describe('300 injections', () => {
     const text = textReport(one), json = jsonReport(one);
     expect(text).toMatch(/outcome +n +share +95 % interval/);
     expect(text).toMatch(/recovered +\d+ +[\d.]+ % +[\d.]+ % - [\d.]+ %/);
+    // The list of failures names each of them once.
+    const failed = one.rows.filter(({ outcome }) => !['recovered', 'latent', 'masked', 'not-activated'].includes(outcome));
+    const listed = failureList(one).split('\n').filter((line) => /^\| (fs|tty|virtio-blk|disk) /.test(line)).flatMap((line) => line.split('|')[4]!.split(',').map(Number));
+    expect(listed.sort((a, b) => a - b)).toEqual(failed.map(({ index }) => index));
     expect(json.n).toBe(300);
     expect(Object.keys(json.outcomes)).toEqual([...OUTCOMES]);
     expect(json.rows[0]).toHaveProperty('stateHash');

@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { runCampaign } from '../lab/campaign.ts';
 import { openRow, replayRow, type Traced } from '../lab/replay.ts';
-import { jsonReport, textReport, textRow } from '../lab/report.ts';
+import { failureList, jsonReport, textReport, textRow } from '../lab/report.ts';
 import { parseSpec, parseSpecJson, type Spec } from '../lab/spec.ts';
 import { EXIT, UserError } from './errors.ts';
 
@@ -21,6 +21,7 @@ export interface InjectOptions {
   readonly bound?: number;
   readonly workers: number;
   readonly json: boolean;
+  readonly failures: boolean;
 }
 
 /** The spec of the command line: a file, or options, or a file with options on top. */
@@ -54,7 +55,8 @@ export async function inject(file: string | undefined, options: InjectOptions): 
       else if (done === total || done % 600 < 12) process.stderr.write(`${text}\n`);
     },
   });
-  process.stdout.write(options.json ? `${JSON.stringify(jsonReport(report))}\n` : textReport(report));
+  if (options.failures) process.stdout.write(failureList(report));
+  else process.stdout.write(options.json ? `${JSON.stringify(jsonReport(report))}\n` : textReport(report));
   return report.rows.some(({ outcome }) => outcome === 'tool-error') ? EXIT.failure : EXIT.ok;
 }
 

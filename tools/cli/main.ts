@@ -175,6 +175,7 @@ async function main(argv: readonly string[]): Promise<number> {
     .option('--bound <ms>', 'time bound of requests in guest time, after which a server counts as hung (fs three times that; default 5, 0: the real 5 s)', whole(0, 60_000))
     .option('--workers <n>', 'threads; the results do not depend on it', whole(1, 64), 2)
     .option('--json', 'one object: {id, n, seed, outcomes, perSecond, rows: [...]}', false)
+    .option('--failures', 'Markdown instead of the table: spec, images and the row of every failure, by class, target and model', false)
     .addHelpText('after', '\nThe same command goes on where it stopped: results are kept in .kintsugi/campaigns.\n\nExamples:\n  $ ./kintsugi inject --target fs --model reg.flip --n 500 --seed 1\n  $ ./kintsugi inject --target all --model swifi --n 3000\n  $ ./kintsugi inject --target fs --model server.kill --symbol servers/fs/names/rename --n 1\n  $ ./kintsugi inject campaign.json --workers 4 --json\n')
     .action(async (file: string | undefined, raw: import('./inject.ts').InjectOptions) => { status = await (await import('./inject.ts')).inject(file, raw); });
   program.command('replay <id>').description('run one experiment of a campaign again, to the same state hash, and print the trace records and functions before and after the fault')

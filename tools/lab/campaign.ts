@@ -26,6 +26,8 @@ export interface CampaignOptions {
 }
 export interface CampaignReport {
   readonly id: string;
+  /** Hash of the images it ran on (golden.ts imageHash). */
+  readonly images: string;
   readonly spec: Spec;
   readonly rows: readonly Row[];
   readonly idle: readonly string[];
@@ -79,7 +81,7 @@ export async function runCampaign(spec: Spec, options: CampaignOptions): Promise
     });
     const used = process.cpuUsage(cpu);
     return {
-      id, spec, rows: store.rows(), idle: plan.idle, golden: golden.length, instructions: plan.instructions,
+      id, images, spec, rows: store.rows(), idle: plan.idle, golden: golden.length, instructions: plan.instructions,
       ran: todo.length, seconds: (performance.now() - started) / 1000, cpuSeconds: (used.user + used.system) / 1e6,
     };
   } finally { store.close(); }

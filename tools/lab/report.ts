@@ -80,6 +80,24 @@ export function textReport(report: CampaignReport): string {
   return `${lines.join('\n')}\n`;
 }
 
+/** What is not a success of recovery. */
+const FAILURES: readonly Outcome[] = ['tool-error', 'kernel-crash', 'crash-loop', 'hang', 'sdc', 'failstop', 'degraded'];
+/**
+ * Every failure of a campaign by class, target and model, as Markdown for the record: the numbers behind `<campaign>:`. The spec and the hash of the
+ * images stand above it; with both anyone can run the row again.
+ */
+export function failureList(report: CampaignReport): string {
+  const { rows, spec, id, images } = report, lines = [`# Campaign ${id}`, '', `Images ${images.slice(0, 16)}. Spec:`, '', '```json', JSON.stringify(spec), '```', '', `A number below stands for the row id \`${id}:number\`.`];
+  for (const outcome of FAILURES) {
+    const of = rows.filter((row) => row.outcome === outcome);
+    if (of.length === 0) { lines.push('', `## ${outcome}: none`); continue; }
+    const groups = new Map<string, number[]>();
+    for (const { target, model, index } of of) groups.set(`${target} | ${model}`, [...groups.get(`${target} | ${model}`) ?? [], index]);
+    lines.push('', `## ${outcome}: ${of.length} of ${rows.length}`, '', `${MEANING[outcome]}.`, '', '| target | model | n | rows |', '|---|---|---|---|', ...[...groups].sort(([a], [b]) => (a < b ? -1 : 1)).map(([group, indices]) => `| ${group} | ${indices.length} | ${indices.join(', ')} |`));
+  }
+  return `${lines.join('\n')}\n`;
+}
+
 /** One row, every field. */
 export function textRow(row: Row): string {
   const fields: [string, string][] = [
