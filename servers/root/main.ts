@@ -9,10 +9,12 @@
  * The Table mirrors root's: every boot capability (Untypeds, modules, interrupt lines, device memory, I/O ports) has the same handle there as here,
  * so that the boot-info page is true in both.
  *
+ * A supervisor that runs on and on without ever waiting is taken for dead as well: root stands above it and looks.
+ *
  * root has no heap, no fibers, no rings; it is small enough to be read in one sitting and has nothing to lose.
  */
 import {
-  ERR_OK, OBJ_UNTYPED, OBJ_ENDPOINT, OBJ_REPLY, OBJ_NOTIFY, OBJ_SCHED, OBJ_FRAMES, OBJ_TABLE, VM_SHARED, VM_STATE, FAULT_MESSAGE_VECTOR, FAULT_MESSAGE_ERROR_CODE, FAULT_MESSAGE_EIP, FAULT_MESSAGE_CR2,
+  ERR_OK, ERR_TIMEOUT, THREAD_STATE_READY, THREAD_STATE_RUNNING, BOOTINFO_FIELDS_CMDLINE, OBJ_UNTYPED, OBJ_ENDPOINT, OBJ_REPLY, OBJ_NOTIFY, OBJ_SCHED, OBJ_FRAMES, OBJ_TABLE, VM_SHARED, VM_STATE, FAULT_MESSAGE_VECTOR, FAULT_MESSAGE_ERROR_CODE, FAULT_MESSAGE_EIP, FAULT_MESSAGE_CR2,
   BOOTINFO_VA, BOOTINFO_MAGIC, BOOTINFO_FIELDS_MAGIC, BOOTINFO_FIELDS_UNTYPED_FIRST, BOOTINFO_FIELDS_UNTYPED_COUNT, BOOTINFO_FIELDS_MODULE_FIRST,
   BOOTINFO_FIELDS_MODULE_COUNT, BOOTINFO_FIELDS_IRQ_FIRST, BOOTINFO_FIELDS_IRQ_COUNT, BOOTINFO_FIELDS_MMIO_FIRST, BOOTINFO_FIELDS_MMIO_COUNT,
   BOOTINFO_FIELDS_MODULES, BOOTINFO_HANDLES_TABLE, BOOTINFO_HANDLES_SPACE, BOOTINFO_HANDLES_THREAD, BOOTINFO_HANDLES_IO_PORTS, THREAD_RIGHTS_QUERY,
@@ -26,6 +28,7 @@ import {
   Target, targetInitTable, targetLoad, targetStacks, targetMap, targetStartup, targetThread, newFrames, fillFrames, grant, startupHandle, startupRegion,
   startupIdentity, builderInit, builderTable,
 } from '../lib/build';
+import * as str from '../lib/str';
 import { putLiteral } from '../lib/str';
 
 const SUPERVISOR_BITS: u32 = 22; // 4 MiB for its incarnation
@@ -34,6 +37,9 @@ const JOURNAL_PAGES: u32 = 8; // servers/supervisor/journal.ts
 const MAX_DEATHS: u32 = 5; // within PERIOD_NS; deaths on request do not count
 const PERIOD_NS: u64 = 10_000_000_000;
 const CAUSE_KILL: u32 = 0x4b494c4c; // servers/supervisor/recovery.ts
+const GUARD_PRIORITY: u32 = 62; // above the supervisor: one that spins must not keep root from looking
+const SPIN_MS: u32 = 15_000; // run time without waiting after which it counts as hung
+const ORDINARY_MS: u32 = 5_000; // what `hang=MS` on the command line stands for (servers/supervisor/pending.ts)
 const TABLE_BITS: u32 = 12; // as many slots as root has, so that handles can mirror
 const PRIORITY: u32 = 60;
 const SLICE_NS: u32 = 10_000_000;
@@ -85,10 +91,23 @@ let table: u32 = 0, guardBadged: u32 = 0, faults: u32 = 0, reply: u32 = 0, notif
 // Handles in the supervisor's Table that stay from one incarnation to the next.
 let itsTable: u32 = 0, itsFaults: u32 = 0, itsReply: u32 = 0, itsNotify: u32 = 0;
 
+/** Run time and IPCs of the supervisor when it was last seen to wait or to have got anywhere. */
+let rested: u64 = 0, exchanges: u32 = 0;
+/** It has used up `bound` ns of run time since then. Its faults come by themselves; this finds the one that goes round in circles. */
+function spins(bound: u64): bool {
+  if (sys.threadQuery(TARGET.thread) != ERR_OK) return false;
+  const state = sys.result(0), run = <u64>sys.result(4) | <u64>sys.result(5) << 32, ipcs = sys.result(6);
+  if ((state == THREAD_STATE_READY || state == THREAD_STATE_RUNNING) && ipcs == exchanges) return run - rested >= bound;
+  rested = run;
+  exchanges = ipcs;
+  return false;
+}
+
 /** Builds and starts the next supervisor. */
 function raise(): void {
   const t = TARGET;
   generation++;
+  rested = 0;
   targetInitTable(t, incarnation, table, TABLE_BITS, 96, STARTUP_PAGE);
   if (t.status != ERR_OK) fatal('no objects for the supervisor, status and step', t.status, t.step);
   startupIdentity(t, NAME, generation, generation, 0);
@@ -151,12 +170,23 @@ export function main(page: usize): void {
   putLiteral(NAME, 'supervisor');
   raise();
 
+  must(sys.setSchedule(BOOTINFO_HANDLES_THREAD, GUARD_PRIORITY, 0, 0), 11);
+  const hang = str.option(BOOTINFO_VA + <usize>BOOTINFO_FIELDS_CMDLINE, 'hang');
+  const bound = <u64>SPIN_MS * 1_000_000 / ORDINARY_MS * <u64>(hang == 0 ? ORDINARY_MS : str.parseU32(hang, 0));
   while (true) {
-    const status = sys.recv(guard, guardReply, sys.FOREVER);
-    if (status != ERR_OK) fatal('cannot guard the supervisor', status, 0);
-    const vector = sys.word(FAULT_MESSAGE_VECTOR), eip = sys.word(FAULT_MESSAGE_EIP), error = sys.word(FAULT_MESSAGE_ERROR_CODE), address = sys.word(FAULT_MESSAGE_CR2);
-    print(line().lit('root: the supervisor died: vector ').dec(vector).lit(' at ').hex(eip).lit(' error ').hex(error).lit(' address ').hex(address));
-    sys.reply(guardReply, sys.tag(1, 0), 0, 0, 0); // stays stopped
+    const status = sys.recv(guard, guardReply, sys.clock() + (bound >> 2));
+    let error: u32 = 0;
+    if (status == ERR_TIMEOUT) {
+      if (!spins(bound)) continue;
+      print(line().lit('root: the supervisor is late: has run for ').dec(<u32>(bound / 1_000_000)).lit(' ms and got nowhere'));
+      must(sys.threadSuspend(TARGET.thread), 12);
+    } else {
+      if (status != ERR_OK) fatal('cannot guard the supervisor', status, 0);
+      const vector = sys.word(FAULT_MESSAGE_VECTOR), eip = sys.word(FAULT_MESSAGE_EIP), address = sys.word(FAULT_MESSAGE_CR2);
+      error = sys.word(FAULT_MESSAGE_ERROR_CODE);
+      print(line().lit('root: the supervisor died: vector ').dec(vector).lit(' at ').hex(eip).lit(' error ').hex(error).lit(' address ').hex(address));
+      sys.reply(guardReply, sys.tag(1, 0), 0, 0, 0); // stays stopped
+    }
     const now = sys.clock();
     if (now - lastDeathNs > PERIOD_NS) deaths = 0;
     lastDeathNs = now;

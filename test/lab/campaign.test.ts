@@ -103,6 +103,13 @@ describe('a server that spins', () => {
       expect(row.detectInstructions, how).toBeLessThan(bound * 2);
     }
   }, 300_000);
+  it('is found by root when it is the supervisor itself', async () => {
+    const hangs = parseSpec({ target: 'supervisor', model: 'server.hang', n: 4, seed: 2 });
+    const { rows } = await runCampaign(hangs, { workers: 2, root: path.join(folder, 'supervisor-hangs') });
+    for (const row of rows) {
+      expect([row.outcome, row.restarts, row.note], `row ${row.index}: ./kintsugi inject --target supervisor --model server.hang --n 4 --seed 2`).toEqual(['recovered', 1, '']);
+    }
+  }, 300_000);
   it('makes a golden run that restarts a server no golden run', () => {
     const workload = filesWorkload();
     const options = { cpus: 1, scheduleSeed: 0, memoryMiB: 128, disk: workloadImage(workload), command: workload.command, append: 'storm=9:100:1:fs' };

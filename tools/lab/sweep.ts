@@ -86,7 +86,7 @@ function interval(golden: Golden, trace: Trace, operation: Operation, withSync: 
 }
 
 /** The victim's instructions of the handling, and every k-th of them. */
-export function momentsOf(golden: Golden, trace: Trace, victim: SweepVictim, operation: Operation, limit: number): { readonly all: number; readonly every: number; readonly moments: readonly Moment[] } {
+function momentsOf(golden: Golden, trace: Trace, victim: SweepVictim, operation: Operation, limit: number): { readonly all: number; readonly every: number; readonly moments: readonly Moment[] } {
   const [from, to] = interval(golden, trace, operation, victim === 'virtio-blk');
   const target = new TargetTrace(golden, trace, victim);
   const { first, count } = target.between(from, to);
