@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { Bench, type BenchOptions } from '../../vm/cpu/testdriver.ts';
 import { ATTN, S } from '../../vm/cpu/state.ts';
 import { Templates, type Template } from '../../vm/cpu/templates.ts';
+import type { TraceWriter } from '../../vm/trace.ts';
 
 const LOOP = [0x40, 0x01, 0xc3, 0x49, 0x75, 0xfa, 0x53, 0x5a, 0xf4]; // inc eax; add ebx, eax; dec ecx; jnz; push ebx; pop edx; hlt
 const decoded = (b: Bench): number => b.words[S.countBlocks >> 2];
@@ -107,6 +108,20 @@ describe('blocks by content', () => {
     expect(b.run(1000)).toBe('halt');
     expect(b.read().ebx).toBe(100);
     expect(b.words[S.countSmc >> 2]).toBe(1);
+  });
+  test('a trace point in one copy is passed each time, and other copies know nothing of it', () => {
+    const passed: number[] = [];
+    const plan = { points: [{ id: 7, address: 0x2101, words: [{ from: 'eax' as const }] }], marks: false, events: false, keep: 'ring' as const };
+    const b = new Bench({ trace: { plan, writer: { write: (_id: number, _retired: number, w0: number) => { passed.push(w0); } } as unknown as TraceWriter } });
+    b.load(0x1100, LOOP); b.load(0x2100, LOOP); b.load(0x3100, LOOP);
+    const state = (): unknown => { const { eax, ebx, ecx, edx } = b.read(); return { eax, ebx, ecx, edx }; };
+    const of = (at: number): unknown => { start(b, at); b.run(500); return state(); };
+    const first = of(0x1100);
+    expect(of(0x2100)).toEqual(first);
+    expect(passed).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+    const before = decoded(b);
+    expect(of(0x3100)).toEqual(first);
+    expect([passed.length, decoded(b)]).toEqual([10, before]);
   });
   test('random programs, each altered in one byte at another place, run as on a machine that never saw the first', () => {
     let x = 0x2545f491;

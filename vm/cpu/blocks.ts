@@ -136,13 +136,13 @@ export class BlockCache {
     const start = source === HOLE ? physical & 0xfff : physical;
     const end = (start & ~0xfff) + 4096;
     // By content only what nothing but its bytes has cut.
-    const byContent = !limit && source !== HOLE && !(mode & MODE.SINGLE) && !this.trace && this.fastOperations;
+    const byContent = !limit && source !== HOLE && !(mode & MODE.SINGLE) && this.fastOperations;
     if (byContent) {
-      const template = this.templates.find(source, start, end, mode, template => this.fits(physical, template));
+      const template = this.templates.find(source, start, end, mode, template => this.fits(linear, physical, template));
       if (template) return this.copy(physical, template);
     }
     const insns: Insn[] = [];
-    let at = start, secondPage = -1, point = NO_POINT;
+    let at = start, secondPage = -1, point = NO_POINT, traced = false;
     const most = limit ? Math.min(limit, MAX_BLOCK) : mode & MODE.SINGLE ? 1 : MAX_BLOCK;
     while (insns.length < most) {
       let insn = decode(source, at, end, mode);
@@ -164,6 +164,7 @@ export class BlockCache {
       if (this.trace) {
         const here = this.trace.at(linear + at - start | 0, insn, source, at, end);
         if (here !== NO_POINT) {
+          traced = true;
           if (insns.length) break;
           point = here;
         }
@@ -175,12 +176,20 @@ export class BlockCache {
       if (at >= end || point !== NO_POINT || this.mmioInsns.has(insnPhysical)) break;
     }
     this.mmu.words[S.countBlocks >> 2]++;
-    return this.emit(physical, mode, insns, at - start, secondPage, limit > 0, point, byContent && secondPage < 0 ? source : undefined);
+    return this.emit(physical, mode, insns, at - start, secondPage, limit > 0, point, byContent && secondPage < 0 && !traced ? source : undefined);
   }
-  /** Instructions that touch devices would cut a block decoded here as they cut the template. */
-  private fits(physical: number, { insns, checked }: Template): boolean {
-    if (!this.mmioPages.has(physical >>> 12)) return !checked;
+  /** Trace points and instructions that touch devices would cut a block decoded here as they cut the template (trace points: not at all). */
+  private fits(linear: number, physical: number, { insns, checked }: Template): boolean {
     let at = physical;
+    if (this.trace) {
+      const { ram } = this.board, end = (physical & ~0xfff) + 4096;
+      for (const insn of insns) {
+        if (this.trace.at(linear + at - physical | 0, insn, ram, at, end) !== NO_POINT) return false;
+        at += insn.length;
+      }
+    }
+    if (!this.mmioPages.has(physical >>> 12)) return !checked;
+    at = physical;
     for (let i = 0; i < insns.length; i++) {
       if (this.mmioInsns.has(at) !== (checked && i === insns.length - 1)) return false;
       at += insns[i].length;

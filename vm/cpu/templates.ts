@@ -5,8 +5,8 @@
  *
  * A template is the records of a block as they were emitted, without anything that depends on where the block lies: links to other blocks and
  * numbers of instructions are lists to be filled in. It answers only if decoding would do the same: the bytes of the block and the 15 behind it (why it
- * ended there) are equal, within the page, and the block cache agrees about what else cuts a block: instructions that touched devices. Page-crossing
- * instructions, traced machines and single steps are never in here.
+ * ended there) are equal, within the page, and the block cache agrees about what else cuts a block: instructions that touched devices, trace points.
+ * Page-crossing instructions, blocks at a trace point and single steps are never in here.
  *
  * Memory is bounded by two generations: when the young one is full it becomes the old one, and what was not used since is gone.
  */
