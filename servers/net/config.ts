@@ -1,8 +1,8 @@
 /**
  * Interfaces, routes and resolvers. Two interfaces: `lo` (127.0.0.1/8, and every own address) and `eth0`. What was configured, by hand or by DHCP, is one pair of halves
- * in the state (state.ts); the driver says MAC, link and MTU anew each time it attaches.
+ * in the state (state.ts), with what the driver said last about its device; it says so anew each time it attaches.
  */
-import { NET_RECORDS_INTERFACE_SIZE } from 'kintsugi/protocols';
+import { NETDEV_FLAGS_CHECKSUMS, NETDEV_FLAGS_LINK } from 'kintsugi/protocols';
 import { ADDRESS_BYTES, copyAddress, isAny, isV4, sameAddress, setAny, setV4, v4, v4Loopback, v4Mask, v4Multicast } from './address';
 import { writable } from './host';
 import { CONFIG_BYTES, commitHalf, configAt, newerHalf } from './state';
@@ -20,8 +20,9 @@ export const RESOLVERS: u32 = 3;
   resolver0: u64; resolver0b: u64; resolver1: u64; resolver1b: u64; resolver2: u64; resolver2b: u64;
   leaseAt: u64; // us
   lease: u32; renew: u32; rebind: u32; // s after leaseAt
+  mac0: u32; mac1: u32; mtu: u32; device: u32; // what the driver said last, flags + 256: a successor need not wait for it
 }
-export const config: Config = changetype<Config>(memory.data(256, 8));
+export const config: Config = changetype<Config>(memory.data(512, 8));
 export function addressOf(): usize { return changetype<usize>(config) + offsetof<Config>('address'); }
 export function gatewayOf(): usize { return changetype<usize>(config) + offsetof<Config>('gateway'); }
 export function serverOf(): usize { return changetype<usize>(config) + offsetof<Config>('server'); }
@@ -49,7 +50,7 @@ export function commitConfig(): void {
   changed = false;
 }
 export function configInit(): void {
-  memory.fill(changetype<usize>(config), 0, 256);
+  memory.fill(changetype<usize>(config), 0, 512);
   memory.fill(changetype<usize>(eth), 0, 64); memory.fill(changetype<usize>(lo), 0, 64);
   lo.mtu = 1500; lo.link = true; lo.present = true;
   eth.mtu = 1500;
@@ -64,10 +65,23 @@ export function attachConfig(): bool {
   const at = configAt(<u32>half), bytes = <u32>offsetof<Config>();
   if (load<u32>(at, 8) != ((bytes + 3) & ~3)) return false;
   memory.copy(changetype<usize>(config), at, bytes);
+  if (config.device != 0) setDevice(config.mac0, config.mac1, config.mtu, config.device & 255);
   if (config.prefix > 32 || config.resolvers > RESOLVERS || !isV4(addressOf()) || !isV4(gatewayOf())) { configInit(); return false; }
   return true;
 }
 
+function setDevice(macLow: u32, macHigh: u32, mtu: u32, flags: u32): void {
+  eth.mac0 = macLow; eth.mac1 = macHigh & 0xffff;
+  eth.present = true; eth.link = (flags & NETDEV_FLAGS_LINK) != 0; eth.checksums = (flags & NETDEV_FLAGS_CHECKSUMS) != 0;
+  eth.mtu = mtu < 576 ? 576 : mtu > 1500 ? 1500 : mtu;
+}
+/** The driver says what it has. */
+export function deviceSays(macLow: u32, macHigh: u32, mtu: u32, flags: u32): void {
+  setDevice(macLow, macHigh, mtu, flags);
+  if (config.mac0 == macLow && config.mac1 == macHigh && config.mtu == mtu && config.device == 256 + flags) return;
+  config.mac0 = macLow; config.mac1 = macHigh; config.mtu = mtu; config.device = 256 + flags;
+  changed = true;
+}
 export function isUp(): bool { return (config.flags & UP) != 0 && eth.present; }
 export function ownV4(): u32 { return v4(addressOf()); }
 /** Directed broadcast of the own network, 0 without one. */
@@ -103,4 +117,3 @@ export function sourceFor(a: u32, to: usize): bool {
 /** May a socket be bound to it: any, own, loopback. */
 export function mayBind(at: usize): bool { return isAny(at) || (isV4(at) && isOwn(v4(at))) || (sameAddress(at, addressOf()) && !isAny(at)); }
 export function mtuOf(interface_: u32): u32 { return interface_ == LO ? lo.mtu : eth.mtu; }
-export const INTERFACE_RECORD: u32 = NET_RECORDS_INTERFACE_SIZE;

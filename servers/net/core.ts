@@ -5,7 +5,8 @@
  *   1 `setHost(...)` (host.ts): window open and close, transmit, answer, clock, random
  *   2 `coreStart(...)`: memory and shape -> FRESH, ATTACHED, or a negative reason. After ATTACHED the sockets of the predecessor live; operations that it had
  *     taken come again through the ring. `recordsTaken`, `recordsBad` (record.ts) say what was found
- *   3 `device(...)` when the driver answered NETDEV.info (again after each attach of a driver, and when the link changes); `deviceGone()` when it is gone for good
+ *   3 `device(...)` when the driver answered NETDEV.info (again after each attach of a driver, and when the link changes); `deviceGone()` when it is gone for good.
+ *     A successor knows what the driver said last and need not wait: its first `finish` sends already
  *   4 the first time (FRESH): `submit` of a NET.configure with `dhcp`, or an address
  *
  * Then, for each wakeup, any number of
@@ -21,9 +22,9 @@
  * Cancelled operations (NET.cancel names the ring's id: `op.entry`) are answered with -EINTR. An operation that has no place to wait is never left behind: a socket that ends
  * answers everything parked on it.
  */
-import { NETDEV_FLAGS_CHECKSUMS, NETDEV_FLAGS_CHECKSUM_VERIFIED, NETDEV_FLAGS_LINK, NET_SENDTO, NET_TCP_STATE_CLOSED, NET_TCP_STATE_FIN_WAIT2, NET_TCP_STATE_LISTEN, NET_TCP_STATE_SYN_RECEIVED, NET_TCP_STATE_SYN_SENT, NET_TCP_STATE_TIME_WAIT } from 'kintsugi/protocols';
+import { NETDEV_FLAGS_CHECKSUM_VERIFIED, NET_SENDTO, NET_TCP_STATE_CLOSED, NET_TCP_STATE_FIN_WAIT2, NET_TCP_STATE_LISTEN, NET_TCP_STATE_SYN_RECEIVED, NET_TCP_STATE_SYN_SENT, NET_TCP_STATE_TIME_WAIT } from 'kintsugi/protocols';
 import { arpAttach, arpCommit, arpInit, arpPending, arpPrivateBytes, arpTimer } from './arp';
-import { LO, attachConfig, commitConfig, configInit, configPending, eth, lo } from './config';
+import { LO, attachConfig, commitConfig, configInit, configPending, deviceSays, eth, lo } from './config';
 import { COUNTER_BYTES, C_FRAME_TRANSMITTED_WRONG, C_TCP_REVIVED, C_TCP_VICTIMS, count, countersAtPrivate, countersInit } from './counters';
 import { datagramsInit, datagramsPrivateBytes } from './datagram';
 import { dhcpBegin, dhcpInit, dhcpTimer } from './dhcp';
@@ -87,7 +88,7 @@ export function coreStart(state: usize, stateBytes: u32, sockets: u32, heap: usi
   }
   socketsFreeList();
   windowClose();
-  if (attached) revive();
+  if (attached) { revive(); dhcpBegin(); }
   cookiesPossible();
   return attached ? ATTACHED : FRESH;
 }
@@ -142,9 +143,7 @@ function revive(): void {
 /** What the driver says (NETDEV.info): MAC as two words, MTU, flags. */
 export function device(macLow: u32, macHigh: u32, mtu: u32, flags: u32): void {
   readClock();
-  eth.mac0 = macLow; eth.mac1 = macHigh & 0xffff;
-  eth.present = true; eth.link = (flags & NETDEV_FLAGS_LINK) != 0; eth.checksums = (flags & NETDEV_FLAGS_CHECKSUMS) != 0;
-  eth.mtu = mtu < 576 ? 576 : mtu > 1500 ? 1500 : mtu;
+  deviceSays(macLow, macHigh, mtu, flags & 255);
   dhcpBegin();
 }
 export function deviceGone(): void { eth.present = false; eth.link = false; }
