@@ -19,7 +19,8 @@ import { serverInit, serverLoop } from '../../servers/lib/server';
 import { needHandle, needRegion, ownNotify, ready } from '../../servers/lib/startup';
 import * as sys from '../../servers/lib/sys';
 import { Structure, VIRTIO_COMMON, VIRTIO_DEVICE, VIRTIO_ISR, VIRTIO_NOTIFY, virtioStructure } from '../lib/pci';
-import { COMMON_BYTES, collect, configGeneration, describeRequest, describes, freeRequest, kick, outstanding, queueRequest, requestHeader, requestSlots, requestStatus, virtioAccept, virtioGiveUp, virtioOffered, virtioReset, virtioStart } from '../lib/virtqueue';
+import { COMMON_BYTES, configGeneration, virtioAccept, virtioGiveUp, virtioGo, virtioOffered, virtioReset } from '../lib/virtio';
+import { collect, describeRequest, describes, freeRequest, kick, queueRequest, requestHeader, requestSlots, requestStatus, requestsInit } from './requests';
 
 const FEATURE_READONLY: u32 = 1 << 5;
 const FEATURE_FLUSH: u32 = 1 << 9;
@@ -67,7 +68,8 @@ function start(): void {
   if (!virtioAccept(offered & (FEATURE_READONLY | FEATURE_FLUSH))) { virtioGiveUp(); refuse("it does not speak virtio 1"); return; }
   const queue = needRegion(REGION_DMA), cache = needRegion(REGION_DMA + 1);
   cachePhysical = cache.flags; cacheBytes = cache.pages << 12;
-  if (!virtioStart(queue.va, queue.flags, queue.pages, notify)) { virtioGiveUp(); refuse("no usable queue"); return; }
+  if (!requestsInit(queue.va, queue.flags, queue.pages, notify)) { virtioGiveUp(); refuse("no usable queue"); return; }
+  virtioGo();
   let generation: u32 = 0;
   for (let n = 0; n < 16; n++) { // capacity is two reads: again when it changed between (4.1.4.3.1)
     generation = configGeneration();

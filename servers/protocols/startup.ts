@@ -41,7 +41,7 @@ export const REGION = {
 } as const; // mmio + n = BAR n (flags = offset of the BAR in the first page), dma flags = physical address of the first page
 
 /** The servers of this system, in start order; index = server number in the server table, badges and doorbell bits. */
-export const SERVERS = ['root', 'supervisor', 'process', 'fs', 'tty', 'uart0', 'uart1', 'virtio-blk'] as const;
+export const SERVERS = ['root', 'supervisor', 'process', 'fs', 'tty', 'uart0', 'uart1', 'virtio-blk', 'net', 'virtio-net'] as const;
 
 /** The server table (a page the supervisor writes and process maps): n x 64 bytes. */
 export const SERVER_TABLE = { magic: 0, count: 4, entries: 64, entry: { number: 0, generation: 4, state: 8, cpu: 12, threadSerial: 16, restarts: 20, startNsLo: 24, startNsHi: 28, name: 32, size: 64 } } as const;

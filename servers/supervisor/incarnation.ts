@@ -4,7 +4,7 @@
  * Address map of every server (VM_MAP): text, data and heap by the ELF image; state Frames at VM_STATE, DMA memory behind them; ring n at
  * VM_RINGS + n * 64 KiB {request half, 0x4000: status half}; small shared pages (log, PCI configuration, server table) after the rings; data area
  * of ring n at VM_SHARED + n * 16 MiB; BARs at 0x72000000; fiber stacks at FIBER_STACKS; main stack, message page and startup page on top.
- * State and the cache of fs are mapped read-only and declared to `window`; DMA memory of a driver is plainly writable.
+ * State and the cache of fs are mapped read-only and declared to `window`; DMA memory of a driver and the packets of net are plainly writable.
  *
  * An incarnation comes in two steps. `prepare` makes everything private: Untyped, Space, text, heap, stacks, and maps DMA memory (4096 pages of
  * cache cost 1 ms; no Thread of the twin can touch them); the result may wait as the twin of a running server. `activate` gives it a generation and an epoch and joins it to what outlives it: rings, state, devices, endpoints. Both create
@@ -32,10 +32,10 @@ import {
   Target, targetInit, targetLoad, targetStacks, targetMap, targetStartup, targetThread, grant, grantBadged, grantSelf, startupHandle, startupRegion,
   startupIdentity, startupArgument, startupPatch, fillFrames, targetMessagePage, targetIntact, STEP_UNTYPED, STEP_ELF, STEP_WINDOW, STEP_CAP, STEP_THREAD,
 } from '../lib/build';
-import { Server, Ring, ringAt, ringCount, serverAt, serverCount, CALLABLE, LEGACY_UART, PCI_BLOCK, USES_CACHE, STATE_STARTING } from './tables';
+import { Server, Ring, ringAt, ringCount, serverAt, serverCount, serverOf, CALLABLE, LEGACY_UART, PCI_FUNCTION, PLAIN_DMA, STATE_STARTING } from './tables';
 import { takeUntyped, takeFrames, programsUntyped, findModule, irqDevice, deviceFrames, commandLine, cpus } from './boot';
 import { PciFunction, pciFind } from './pci';
-import { Globals, globals, blockRecord } from './journal';
+import { globals, functionRecord, MAX_FUNCTIONS } from './journal';
 
 const OBJECTS_BITS: u32 = 19; // Endpoints, Replies, Notifies, Scheds
 const SHARED_BITS: u32 = 22; // ring halves, data areas, state Frames, log pages
@@ -51,8 +51,6 @@ const MMIO_VA: usize = 0x72000000;
 const MMIO_STRIDE: usize = 0x100000;
 const REPLY_SLOT: u32 = 1024; // in the Table of process
 const THREAD_SLOT: u32 = 2048;
-const VIRTIO_BLK_MODERN: u32 = 0x10421af4;
-const VIRTIO_BLK_TRANSITIONAL: u32 = 0x10011af4;
 
 let faults: u32 = 0;
 let notify: u32 = 0;
@@ -74,6 +72,9 @@ export function takeObjectMemory(followCaller: bool): bool {
 }
 function make(type: u32, bits: u32, count: u32): u32 { return sys.retype(globals().objects, type, bits, count, 0, 0) == ERR_OK ? sys.R.w0 : 0; }
 function makeFrames(pages: u32): u32 { return sys.retype(globals().shared, OBJ_FRAMES, 12 + log2Ceil(pages), 1, 0, 0) == ERR_OK ? sys.R.w0 : 0; }
+
+/** State and DMA memory: small pieces together, large ones straight from boot memory. */
+function lastingFrames(pages: u32): u32 { return pages > 64 ? takeFrames(pages) : makeFrames(pages); }
 
 // ---- the supervisor's objects ---------------------------------------------------------------------------------------------------------
 
@@ -103,8 +104,8 @@ export function equip(s: Server): bool {
     s.programs = programsUntyped();
     if (s.endpoint == 0 || s.reply == 0 || s.replies == 0) return false;
   }
-  if (s.statePages != 0) { s.stateFrames = makeFrames(s.statePages); if (s.stateFrames == 0) return false; }
-  if (s.dmaPages != 0) { s.dmaFrames = s.dmaPages > 256 ? takeFrames(s.dmaPages) : makeFrames(s.dmaPages); if (s.dmaFrames == 0) return false; }
+  if (s.statePages != 0) { s.stateFrames = lastingFrames(s.statePages); if (s.stateFrames == 0) return false; }
+  if (s.dmaPages != 0) { s.dmaFrames = lastingFrames(s.dmaPages); if (s.dmaFrames == 0) return false; }
   if ((s.flags & LEGACY_UART) != 0) {
     s.irqDevice = irqDevice(s.irq);
     if (sys.capMint(ownTable, BOOTINFO_HANDLES_IO_PORTS, 0xff, 0, 0, s.port | (8 << 16)) != ERR_OK) return false;
@@ -118,28 +119,36 @@ export function equipRing(r: Ring): bool {
   if (r.dataPages != 0) r.dataFrames = makeFrames(r.dataPages);
   return r.requestFrames != 0 && r.statusFrames != 0 && (r.dataPages == 0 || r.dataFrames != 0);
 }
-/** Finds the block function and takes Frames for its BARs, in ascending order of addresses. False: there is no such function. */
-export function equipBlock(s: Server): bool {
-  const block = pciFind(VIRTIO_BLK_MODERN, VIRTIO_BLK_TRANSITIONAL, blockRecord());
-  if (changetype<usize>(block) == 0) return false;
-  globals().hasBlock = 1;
-  s.irqDevice = irqDevice(block.irq);
-  let done: u32 = 0; // highest address taken
-  for (let round: u32 = 0; round < 6; round++) {
-    let next: u32 = 6;
-    for (let n: u32 = 0; n < 6; n++) {
-      const b = block.bar(n);
-      if (b.bytes != 0 && b.paddr > done && (next == 6 || b.paddr < block.bar(next).paddr)) next = n;
-    }
-    if (next == 6) break;
-    const b = block.bar(next);
-    done = b.paddr;
-    store<u32>(barFrames(next), deviceFrames(b.paddr & ~4095, b.bytes <= 4096 ? 12 : log2Ceil(b.bytes)));
+/** Finds the PCI functions of all servers and takes Frames for their BARs, in ascending order of addresses over all of them (deviceFrames). */
+export function equipFunctions(): void {
+  for (let n: u32 = 0; n < serverCount(); n++) {
+    const s = serverAt(n);
+    if ((s.flags & PCI_FUNCTION) == 0 || globals().functions == MAX_FUNCTIONS) continue;
+    const f = pciFind(s.pciModern, s.pciTransitional, functionRecord(globals().functions));
+    if (changetype<usize>(f) == 0) continue;
+    globals().functions++;
+    s.function = globals().functions;
+    s.irqDevice = irqDevice(f.irq);
   }
-  return true;
+  let done: u32 = 0; // highest address taken
+  while (true) {
+    let next: u32 = 0, lowest: usize = 0;
+    for (let k: u32 = 0; k < globals().functions; k++) {
+      const f = changetype<PciFunction>(functionRecord(k));
+      for (let n: u32 = 0; n < 6; n++) {
+        const b = f.bar(n);
+        if (b.bytes == 0 || b.paddr <= done || (lowest != 0 && b.paddr >= changetype<PciFunction>(lowest).bar(next).paddr)) continue;
+        next = n; lowest = changetype<usize>(f);
+      }
+    }
+    if (lowest == 0) return;
+    const f = changetype<PciFunction>(lowest), b = f.bar(next);
+    done = b.paddr;
+    store<u32>(f.frames + (<usize>next << 2), deviceFrames(b.paddr & ~4095, b.bytes <= 4096 ? 12 : log2Ceil(b.bytes)));
+  }
 }
-export function blockFunction(): PciFunction { return changetype<PciFunction>(blockRecord()); }
-function barFrames(n: u32): usize { return changetype<usize>(globals()) + offsetof<Globals>('bar0') + (<usize>n << 2); }
+/** The PCI function of a server; null when it has none. */
+export function functionOf(s: Server): PciFunction { return changetype<PciFunction>(s.function == 0 ? <usize>0 : functionRecord(s.function - 1)); }
 
 // ---- incarnations ---------------------------------------------------------------------------------------------------------------------
 
@@ -240,7 +249,7 @@ function addDma(t: Target, s: Server): void {
   if (s.dmaPages != 0) {
     sys.framesPaddr(s.dmaFrames);
     const paddr = sys.R.w0;
-    if (s.statePages != 0) { // the cache of fs: right behind the state, one windowed range
+    if (s.statePages != 0 && (s.flags & PLAIN_DMA) == 0) { // the cache of fs: right behind the state, one windowed range
       const va = <usize>VM_STATE + (<usize>s.statePages << 12);
       windowed(t, s.dmaFrames, va, s.dmaPages);
       startupRegion(t, REGION_DMA, va, s.dmaPages, paddr);
@@ -249,22 +258,20 @@ function addDma(t: Target, s: Server): void {
       startupRegion(t, REGION_DMA, DMA_VA, s.dmaPages, paddr);
     }
   }
-  if ((s.flags & USES_CACHE) == 0) return;
-  for (let n: u32 = 0; n < serverCount(); n++) {
-    const other = serverAt(n);
-    if (other.statePages == 0 || other.dmaPages == 0 || other.dmaFrames == 0) continue;
-    sys.framesPaddr(other.dmaFrames);
-    startupRegion(t, REGION_DMA + 1, 0, other.dmaPages, sys.R.w0); // by address only: the driver has no mapping of it
-  }
+  if (s.dmaOf == 0) return;
+  const other = serverOf(s.dmaOf);
+  sys.framesPaddr(other.dmaFrames);
+  startupRegion(t, REGION_DMA + 1, 0, other.dmaPages, sys.R.w0); // by address only: the driver has no mapping of it
 }
 function addDevices(t: Target, s: Server): void {
   if (s.irqDevice != 0) grant(t, ROLE_DEVICE, s.irqDevice, DEVICE_RIGHTS_USE);
   if (s.portDevice != 0) grant(t, ROLE_DEVICE + 1, s.portDevice, DEVICE_RIGHTS_USE);
-  if ((s.flags & PCI_BLOCK) == 0) return;
+  const f = functionOf(s);
+  if (changetype<usize>(f) == 0) return;
   for (let n: u32 = 0; n < 6; n++) {
-    const frames = load<u32>(barFrames(n));
+    const frames = f.framesOf(n);
     if (frames == 0) continue;
-    const b = blockFunction().bar(n);
+    const b = f.bar(n);
     const pages = pagesOf(b.bytes), va = MMIO_VA + <usize>n * MMIO_STRIDE;
     if (pages > <u32>(MMIO_STRIDE >> 12)) continue;
     targetMap(t, frames, va, 0, pages, sys.MAP_READ | sys.MAP_WRITE | sys.MAP_UNCACHED);
@@ -272,7 +279,7 @@ function addDevices(t: Target, s: Server): void {
   }
   const config = sys.retype(t.untyped, OBJ_FRAMES, 12, 1, 0, 0) == ERR_OK ? sys.R.w0 : 0;
   const small = <usize>VM_RINGS + SMALL_PAGES + 4096;
-  if (fillConfig(config)) { targetMap(t, config, small, 0, 1, sys.MAP_READ); startupRegion(t, REGION_PCI_CONFIG, small, 1, 0); }
+  if (config != 0 && fillFrames(config, 0, f.config, 256) == ERR_OK) { targetMap(t, config, small, 0, 1, sys.MAP_READ); startupRegion(t, REGION_PCI_CONFIG, small, 1, 0); }
 }
 /** process: what makes it callable, and what it needs to run programs. */
 function addCallable(t: Target, s: Server): void {
@@ -320,7 +327,6 @@ export function regrantThread(process: Server, number: u32, thread: u32): void {
   if (t.status != ERR_OK) return;
   if (sys.capCopy(ownTable, thread, THREAD_RIGHTS_QUERY, t.table, THREAD_SLOT + number) == ERR_OK) startupPatch(t, ROLE_SERVER_THREAD + number, sys.R.w0);
 }
-function fillConfig(frames: u32): bool { return frames != 0 && fillFrames(frames, 0, blockFunction().config, 256) == ERR_OK; }
 /** Lets the incarnation run. */
 export function start(s: Server): bool {
   s.state_ = STATE_STARTING;

@@ -4,8 +4,9 @@
  *
  * Layout (pages from the start of the region, JOURNAL_PAGES of them, always at the same address, so that pointers into it stay true):
  *   0x0000  header {magic, version}, then per server number 96 bytes {phase, epoch, cause, address, ns since detection of each phase, instructions of each}
- *   0x0800  Globals; 0x0900 the block function's record; 0x0a80 Storm (storm.ts); 0x0b00 strikes (pending.ts)
+ *   0x0800  Globals; 0x0a80 Storm (storm.ts); 0x0b00 strikes (pending.ts)
  *   0x1000  Server records, 0x3000 Targets, 0x4000 Rings, 0x4400 names (tables.ts)
+ *   0x5000  PCI functions in use, 512 bytes each (pci.ts)
  * One store of `phase` is the transition of a recovery; its arguments are stored before. Every phase is repeatable: doing it twice is doing it once.
  * `booted` says that the tables are complete; a supervisor that dies before cannot be restarted.
  */
@@ -32,7 +33,9 @@ const ENTRY: usize = 96;
 const MAX_SERVERS: usize = 16;
 export const JOURNAL_PAGES: u32 = 8;
 const GLOBALS: usize = 0x800;
-const BLOCK: usize = 0x900;
+const FUNCTIONS: usize = 0x5000;
+const FUNCTION: usize = 512;
+export const MAX_FUNCTIONS: u32 = 8;
 let base: usize = 0;
 
 /** What is not about one server. */
@@ -40,12 +43,12 @@ let base: usize = 0;
   booted: u32; restarts: u32;
   own: u32; objects: u32; shared: u32; programs: u32; follow: u32; tableFrames: u32; // handles
   servers: u32; rings: u32; // records in use
-  hasBlock: u32; quiet: u32; // `quiet` on the command line: no boot log
+  functions: u32; // PCI functions in use
+  quiet: u32; // `quiet` on the command line: no boot log
   telemetry: u32; dieAt: u32; // words `telemetry` and `failpoint=PHASE`
-  bar0: u32; bar1: u32; bar2: u32; bar3: u32; bar4: u32; bar5: u32; // Frames of the block function's BARs
 }
 export function globals(): Globals { return changetype<Globals>(base + GLOBALS); }
-export function blockRecord(): usize { return base + BLOCK; }
+export function functionRecord(n: u32): usize { return base + FUNCTIONS + <usize>n * FUNCTION; }
 /** Memory of the tables at a fixed place. */
 export function journalAt(offset: usize): usize { return base + offset; }
 

@@ -5,7 +5,7 @@
  * signals. It calls nobody. Whatever it does in answer to an event is bounded.
  */
 import { ERR_OK, ERR_MEMORY, ERR_TIMEOUT, FAULT_MESSAGE_VECTOR, FAULT_MESSAGE_ERROR_CODE, FAULT_MESSAGE_EIP, FAULT_MESSAGE_CR2, FAULT_MESSAGE_ESP, FAULT_MESSAGE_EBP, BOOTINFO_HANDLES_IO_PORTS } from 'kintsugi/abi';
-import { ROLE_ENDPOINT, ROLE_REPLY, REGION_STATE, SUPERVISOR_BITS_LOG, SUPERVISOR_BITS_POWER_OFF, SUPERVISOR_BITS_REBOOT, SUPERVISOR_BITS_KILL, SERVERS_SUPERVISOR } from 'kintsugi/protocols';
+import { ROLE_ENDPOINT, ROLE_REPLY, REGION_STATE, SUPERVISOR_BITS_LOG, SUPERVISOR_BITS_POWER_OFF, SUPERVISOR_BITS_REBOOT, SUPERVISOR_BITS_KILL, SERVERS_SUPERVISOR, SERVERS_VIRTIO_NET } from 'kintsugi/protocols';
 import * as sys from '../lib/sys';
 import * as str from '../lib/str';
 import { line } from '../lib/fmt';
@@ -13,15 +13,15 @@ import { allocInit } from '../lib/alloc';
 import { consoleInit, print } from '../lib/console';
 import { startupInit, needHandle, needRegion, generation, ownSpace, ownTable, ownNotify } from '../lib/startup';
 import { builderInit, builderTable } from '../lib/build';
-import { tablesFit, serverAt, serverCount, serverOf, ringAt, ringCount, MAX_SERVERS, PCI_BLOCK, STATE_ABSENT, STATE_STARTING, STATE_UP } from './tables';
+import { tablesFit, serverAt, serverCount, serverOf, ringAt, ringCount, MAX_SERVERS, PCI_FUNCTION, STATE_ABSENT, STATE_STARTING, STATE_UP } from './tables';
 import { manifest } from './manifest';
 import { cpus, memoryPages, commandLine, takeUntyped, takeFrames } from './boot';
-import { incarnationInit, takeObjectMemory, equip, equipRing, equipBlock, build, start, failedStep, failedStatus } from './incarnation';
+import { incarnationInit, takeObjectMemory, equip, equipRing, equipFunctions, build, start, failedStep, failedStatus } from './incarnation';
 import { serverTableInit, publish, drainAll, tellReady, tellAbsent, tellFailed, tellFault } from './report';
 import { CAUSE_HANG, CAUSE_KILL, journalInit, globals } from './journal';
 import { recovered, refill, refillDue, restart, served, takeOver } from './recovery';
 import { spinning } from './busy';
-import { overdue, setBounds, viewRings, watchNs } from './pending';
+import { neverComes, overdue, setBounds, viewRings, watchNs } from './pending';
 import { stormDeadline, stormInit, stormStart, stormStep } from './storm';
 import { report, send, tellAll } from './telemetry';
 
@@ -82,8 +82,8 @@ function boot(): void {
   g.own = takeUntyped(OWN_BITS);
   if (g.own == 0 || builderInit(ownSpace, g.own, 64) != ERR_OK) bootFailed('page tables of the supervisor');
   let cache: u32 = 256; // pages: an eighth of the memory, 1-64 MiB, a power of two
-  while (cache < 16384 && cache * 12 <= memoryPages()) cache <<= 1;
-  manifest(cache);
+  while (cache < 16384 && cache * 14 <= memoryPages()) cache <<= 1;
+  manifest(cache, cache < 2048 ? 256 : cache > 4096 ? 2048 : cache >> 1);
   const follow = str.optionIs(str.option(commandLine(), 'place'), 'follow');
   if (!takeObjectMemory(follow)) bootFailed('objects of the servers');
   g.tableFrames = takeFrames(1);
@@ -95,10 +95,16 @@ function boot(): void {
   if (bound != 0) setBounds(str.parseU32(bound, 0));
   stormInit();
   if (g.quiet == 0) print(line().lit('kintsugi: ').dec(cpus()).lit(' vCPUs, ').dec(memoryPages() >> 8).lit(' MiB, placement ').lit(follow ? 'follow' : 'pin'));
+  equipFunctions();
+  for (let n: u32 = 0; n < serverCount(); n++) serverAt(n).state_ = STATE_ABSENT;
   for (let n: u32 = 0; n < serverCount(); n++) {
     const s = serverAt(n);
-    s.state_ = STATE_ABSENT;
-    if ((s.flags & PCI_BLOCK) != 0 && !equipBlock(s)) { tellAbsent(s, 'no virtio block device'); publish(s); continue; }
+    if ((s.flags & PCI_FUNCTION) != 0 && s.function == 0) {
+      if (s.number != SERVERS_VIRTIO_NET) tellAbsent(s, 'no virtio block device'); // a machine without network is a whole one
+      neverComes(s);
+      publish(s);
+      continue;
+    }
     if (!build(s)) {
       if (failedStep != 0) tellFailed(s, failedStep, failedStatus, sys.errArg()); else tellAbsent(s, 'its module was not loaded');
       publish(s);

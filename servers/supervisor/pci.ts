@@ -20,11 +20,14 @@ const COMMAND_INTX_OFF: u32 = 1 << 10;
   device: u32; function: u32; id: u32; irq: u32;
   bars: usize; // 6 x Bar
   config: usize; // 256 bytes
+  frames: usize; // u32[6]: Frames of the BARs, 0 = none
   bar(n: u32): Bar { return changetype<Bar>(this.bars + (<usize>n << 3)); }
+  framesOf(n: u32): u32 { return load<u32>(this.frames + (<usize>n << 2)); }
 }
-/** Bytes of a record: PciFunction, 6 Bars, configuration. */
+/** A record: PciFunction, 6 Bars, configuration, 6 handles. */
 const BARS_AT: usize = 32;
 const CONFIG_AT: usize = 96;
+const FRAMES_AT: usize = 352;
 
 function read(device: u32, fn: u32, offset: u32): u32 {
   sys.portOut(BOOTINFO_HANDLES_IO_PORTS, ADDRESS, 4, 0x80000000 | (device << 11) | (fn << 8) | (offset & 0xfc));
@@ -35,7 +38,7 @@ function write(device: u32, fn: u32, offset: u32, value: u32): void {
   sys.portOut(BOOTINFO_HANDLES_IO_PORTS, DATA, 4, value);
 }
 
-/** Finds the first function with vendor | device << 16 == a or b, prepares it and fills `record` (352 bytes); null when there is none. */
+/** Finds the first function with vendor | device << 16 == a or b, prepares it and fills `record` (376 bytes); null when there is none. */
 export function pciFind(a: u32, b: u32, record: usize): PciFunction {
   for (let device: u32 = 0; device < 32; device++) {
     if (read(device, 0, 0) == 0xffffffff) continue;
@@ -52,11 +55,12 @@ export function pciFind(a: u32, b: u32, record: usize): PciFunction {
 }
 function prepare(f: PciFunction, device: u32, fn: u32, id: u32): void {
   f.device = device; f.function = fn; f.id = id;
-  f.bars = changetype<usize>(f) + BARS_AT; f.config = changetype<usize>(f) + CONFIG_AT;
+  f.bars = changetype<usize>(f) + BARS_AT; f.config = changetype<usize>(f) + CONFIG_AT; f.frames = changetype<usize>(f) + FRAMES_AT;
   f.irq = read(device, fn, 0x3c) & 255;
   const command = read(device, fn, COMMAND) & 0xffff;
   write(device, fn, COMMAND, command & ~COMMAND_MEMORY); // no decoding while BARs are sized
   memory.fill(f.bars, 0, 48);
+  memory.fill(f.frames, 0, 24);
   for (let n: u32 = 0; n < 6; n++) {
     const offset = 0x10 + (n << 2);
     const old = read(device, fn, offset);

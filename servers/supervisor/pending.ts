@@ -159,6 +159,8 @@ function answerFor(ring: u32, slot: u32, answer: u32, r0: u32): void {
   store<u32>(status, load<u32>(status, RING_STATUS_HEADER_DONE) + 1, RING_STATUS_HEADER_DONE);
   barrier();
 }
+/** The server has no device: whoever posts to it will be told so at once. */
+export function neverComes(s: Server): void { for (let n: u32 = 0; n < ringCount(); n++) if (works(n, s)) store<u32>(statusOf(n), 1, RING_STATUS_HEADER_FAILED); }
 /** The server will not come back: its clients learn it. */
 function abandonRings(s: Server): void {
   for (let n: u32 = 0; n < ringCount(); n++) {

@@ -20,8 +20,8 @@ import * as sys from '../lib/sys';
 import { line } from '../lib/fmt';
 import { ownThread } from '../lib/startup';
 import { print } from '../lib/console';
-import { Server, resetTargets, serverOf, serverAt, serverCount, CALLABLE, PCI_BLOCK, STATE_DEAD, STATE_FAILED, STATE_UP, STATE_STARTING } from './tables';
-import { attachServer, build, prepare, start, regrantThread, blockFunction, failedStatus, failedStep } from './incarnation';
+import { Server, resetTargets, serverOf, serverAt, serverCount, CALLABLE, STATE_DEAD, STATE_FAILED, STATE_UP, STATE_STARTING } from './tables';
+import { attachServer, build, prepare, start, regrantThread, functionOf, failedStatus, failedStep } from './incarnation';
 import { publish, drain, tellFailed, tellPhases } from './report';
 import { pciQuiet, pciMaster } from './pci';
 import { inService, settlePending, forgiveAll } from './pending';
@@ -92,7 +92,7 @@ function quiet(s: Server): void {
   s.mid = inService(s) ? 1 : 0;
   phase(s, PHASE_STOPPED);
   if (s.irqDevice != 0) sys.deviceReset(s.irqDevice);
-  if ((s.flags & PCI_BLOCK) != 0) pciQuiet(blockFunction());
+  if (s.function != 0) pciQuiet(functionOf(s));
   drain(s);
   phase(s, PHASE_QUIET);
   publish(s);
@@ -115,7 +115,7 @@ function revive(s: Server): void {
   phase(s, PHASE_BUILT);
   s.restarts++;
   regrantThread(serverOf(SERVERS_PROCESS), s.number, s.target.thread);
-  if ((s.flags & PCI_BLOCK) != 0) pciMaster(blockFunction());
+  if (s.function != 0) pciMaster(functionOf(s));
   if (!start(s)) { giveUp(s, 'cannot be started'); return; }
   phase(s, PHASE_STARTED);
   publish(s);

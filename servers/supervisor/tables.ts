@@ -24,8 +24,8 @@ export const STATE_FAILED: u32 = 4; // given up
 /** Flags of a server. */
 export const CALLABLE: u32 = 1; // has an Endpoint that programs call, Replies and the programs' Untyped
 export const LEGACY_UART: u32 = 2; // device: ports `port`..+8 and line `irq`
-export const PCI_BLOCK: u32 = 4; // device: the virtio-blk function
-export const USES_CACHE: u32 = 8; // device may reach the cache of fs by DMA
+export const PCI_FUNCTION: u32 = 4; // device: the first PCI function with id `pciModern` or `pciTransitional`
+export const PLAIN_DMA: u32 = 8; // has state, and DMA memory that is none of it: plainly writable, not behind `window`
 export const NO_JOURNAL: u32 = 16; // cannot tell what its predecessor did of a request
 
 @unmanaged @final export class Server {
@@ -35,6 +35,8 @@ export const NO_JOURNAL: u32 = 16; // cannot tell what its predecessor did of a 
   heap: u32; stack: u32; fibers: u32; fiberPages: u32; tableBits: u32; untypedBits: u32; pageTables: u32;
   statePages: u32; dmaPages: u32;
   port: u32; irq: u32;
+  pciModern: u32; pciTransitional: u32; function: u32; // vendor | device << 16; 1 + number of the record (pci.ts), 0 = not found
+  dmaOf: u32; // number of the server whose DMA memory its device may reach, 0 = none
   // supervisor's capabilities
   notify: u32; endpoint: u32; reply: u32; replies: u32; replyCount: u32; sched: u32; faultCap: u32;
   state_: u32; stateFrames: u32; dmaFrames: u32; logFrames: u32; logVa: usize; logTail: u32;

@@ -136,7 +136,7 @@ describe('a spec', () => {
     const parsed = parseSpec({ target: 'drivers', model: 'swifi', n: '0x10' });
     expect(parsed.n).toBe(16);
     expect(parsed.models).toEqual(['text', 'nop', 'src', 'dst', 'ptr', 'loop', 'interface']);
-    expect(parsed.targets).toEqual(['uart0', 'uart1', 'virtio-blk']);
+    expect(parsed.targets).toEqual(['uart0', 'uart1', 'virtio-blk', 'virtio-net']);
   });
 });
 

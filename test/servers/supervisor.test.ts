@@ -9,7 +9,7 @@ import { OBJECTS } from '../../microkernel/abi/objects.ts';
 import { RING } from '../../servers/protocols/ring.ts';
 import { STARTUP, ROLE, REGION, SERVERS, SERVER_TABLE, SUPERVISOR_BITS, LOG } from '../../servers/protocols/startup.ts';
 
-const MODULES = ['supervisor', 'process', 'fs', 'tty', 'uart', 'virtio-blk'];
+const MODULES = ['supervisor', 'process', 'fs', 'tty', 'uart', 'virtio-blk', 'net', 'virtio-net'];
 const number = (name: (typeof SERVERS)[number]): number => SERVERS.indexOf(name);
 
 interface Machine { kernel: KernelModel; console: () => string; powered: () => boolean; pci: Map<number, number>; run(events: Event[]): void }
@@ -29,7 +29,7 @@ async function boot(options: { modules?: string[]; disk?: boolean; cmdline?: str
   const set = (offset: number, value: number): void => { info.writeUInt32LE(value >>> 0, offset); };
   set(f.magic, BOOTINFO.magic); set(f.version, 1); set(f.cpus, options.cpus ?? 4); set(f.memoryPages, 32768);
   set(f.untypedFirst, slot); set(f.untypedCount, 6);
-  for (const bits of [25, 25, 24, 23, 22, 12]) put(slot++, new Untyped(bits));
+  for (const bits of [25, 25, 25, 23, 22, 12]) put(slot++, new Untyped(bits));
   set(f.moduleFirst, slot); set(f.moduleCount, names.length);
   let at: number = f.names;
   names.forEach((name, n) => {
@@ -123,17 +123,17 @@ describe('root and supervisor', () => {
   let m: Machine, all: Map<string, Thread>;
   beforeAll(async () => {
     m = await boot();
-    m.run([bits('virtio-blk', 'uart0', 'uart1'), bits('fs', 'tty'), bits('process')]);
+    m.run([bits('virtio-blk', 'uart0', 'uart1'), bits('fs', 'tty', 'net'), bits('process')]);
     all = threads(m);
   });
 
   it('builds and starts every server without one refused operation', () => {
     expect(m.kernel.failures).toEqual([]);
-    expect([...all.keys()].sort()).toEqual(['fs', 'process', 'tty', 'uart0', 'uart1', 'virtio-blk']);
+    expect([...all.keys()].sort()).toEqual(['fs', 'net', 'process', 'tty', 'uart0', 'uart1', 'virtio-blk']);
     for (const t of all.values()) { expect(t.running).toBe(true); expect(t.registers[7]).toBe(VM_MAP.stackTop - 16); expect(t.registers[0]).toBe(VM_MAP.startupPage); }
   });
   it('places them as pinned, one line each with the vCPU', () => {
-    for (const [name, cpu] of [['fs', 1], ['tty', 0], ['process', 0], ['uart0', 3], ['virtio-blk', 3]] as const) {
+    for (const [name, cpu] of [['fs', 1], ['tty', 0], ['process', 0], ['uart0', 3], ['virtio-blk', 3], ['net', 2]] as const) {
       expect(all.get(name)!.cpu).toBe(cpu);
       expect(m.console()).toMatch(new RegExp(`cpu${cpu}  ${name} ready after [0-9]+\\.[0-9]{3} ms`));
     }
@@ -219,7 +219,7 @@ describe('root and supervisor', () => {
     SERVERS.forEach((name, n) => {
       const e = SERVER_TABLE.entries + n * SERVER_TABLE.entry.size;
       expect(page.frames.data.subarray(e + SERVER_TABLE.entry.name, e + SERVER_TABLE.entry.size).toString('latin1').replace(/\0.*$/s, '')).toBe(name);
-      expect(page.frames.data.readUInt32LE(e + SERVER_TABLE.entry.state)).toBe(2);
+      expect(page.frames.data.readUInt32LE(e + SERVER_TABLE.entry.state)).toBe(name === 'virtio-net' ? 0 : 2); // a machine without network
     });
   });
 });
@@ -263,7 +263,7 @@ describe('supervisor', () => {
     const m = await boot();
     let before: Thread | undefined;
     m.run([
-      bits('virtio-blk', 'uart0', 'uart1', 'fs', 'tty', 'process'),
+      bits('virtio-blk', 'uart0', 'uart1', 'fs', 'tty', 'net', 'process'),
       { run: () => { before = threads(m).get('uart0'); } },
       { badge: number('uart0'), words: [14, 6, 0x08048123, 0xdeadbeef, 0xbeffff00, 0x202, 9] },
       bits('uart0'),
@@ -284,28 +284,28 @@ describe('supervisor', () => {
   });
   it('prepares twins when everybody is up, and a restart activates one: no loading, the next twin in the memory of the dead', async () => {
     const m = await boot();
-    const up = bits('virtio-blk', 'uart0', 'uart1', 'fs', 'tty', 'process');
+    const up = bits('virtio-blk', 'uart0', 'uart1', 'fs', 'tty', 'net', 'process');
     const waiting = (): Thread[] => [...m.kernel.table.slots.values()].map((c) => c.object).filter((o): o is Thread => o instanceof Thread && !o.dead && o.space === undefined && o.parent !== undefined);
     let before = 0, prepared: Thread[] = [], moduleMaps = 0, after: Thread | undefined;
     m.run([
       { run: () => { before = waiting().length; } }, up, { idle: true },
       { run: () => { prepared = waiting(); moduleMaps = m.kernel.moduleMaps; } },
       { badge: number('tty'), words: [14, 6, 0x08048123, 0, 0, 0, 0, 0] },
-      { run: () => { after = threads(m).get('tty'); expect(m.kernel.moduleMaps).toBe(moduleMaps); expect(waiting().length).toBe(4); } },
+      { run: () => { after = threads(m).get('tty'); expect(m.kernel.moduleMaps).toBe(moduleMaps); expect(waiting().length).toBe(5); } },
       bits('tty'), { idle: true },
     ]);
     expect(m.kernel.failures).toEqual([]);
     expect(before).toBe(0);
-    expect(prepared.length).toBe(5); // all but process
+    expect(prepared.length).toBe(6); // all but process
     expect(prepared).toContain(after);
     expect(startup(after!).epoch).toBe(2);
-    expect(waiting().length).toBe(5);
+    expect(waiting().length).toBe(6);
   });
   it('does not activate a twin whose text was damaged', async () => {
     const m = await boot();
     let twin: Thread | undefined;
     m.run([
-      bits('virtio-blk', 'uart0', 'uart1', 'fs', 'tty', 'process'), { idle: true },
+      bits('virtio-blk', 'uart0', 'uart1', 'fs', 'tty', 'net', 'process'), { idle: true },
       { run: () => {
         for (const c of m.kernel.table.slots.values()) if (c.object instanceof Thread && !c.object.dead && c.object.space === undefined && c.object.parent !== undefined) {
           const u = c.object.parent!;
@@ -383,7 +383,7 @@ describe('the decision for what a dead worker had taken', () => {
   const knocks = (m: Machine): number => (threads(m).get('process')!.notify as Notify).bits;
   const die: Event = { badge: number('fs'), words: [14, 6, 0x08048123, 0xdeadbeef, 0, 0, 0] };
   const kill: Event = { bits: (1 << (16 + number('fs'))) >>> 0 };
-  const up = bits('virtio-blk', 'uart0', 'uart1', 'fs', 'tty', 'process');
+  const up = bits('virtio-blk', 'uart0', 'uart1', 'fs', 'tty', 'net', 'process');
 
   it('leaves what is answered, not taken, or can be done again to the ring: the owner posts it again', async () => {
     const m = await boot();

@@ -47,7 +47,9 @@ export const TARGETS: readonly Target[] = [
   server('process'),
   server('fs'),
   server('tty'),
+  server('net'),
   driver('uart'),
   driver('virtio-blk'),
+  driver('virtio-net'),
   ...PROGRAMS.map(program),
 ];

@@ -29,7 +29,7 @@ export interface SystemOptions {
 }
 
 /** Multiboot modules: root first (the kernel loads it), then in the order in which the supervisor looks for them. */
-export const MODULES = ['root', 'supervisor', 'process', 'fs', 'tty', 'uart', 'virtio-blk'] as const;
+export const MODULES = ['root', 'supervisor', 'process', 'fs', 'tty', 'uart', 'virtio-blk', 'net', 'virtio-net'] as const;
 
 /** Words of the command line are separated by spaces; argv is NUL-separated and percent-encoded in one word. */
 export function encodeRun(argv: readonly string[]): string {

@@ -31,7 +31,7 @@ export class SpecError extends Error {
   constructor(field: string, why: string) { super(`${field}: ${why}`); this.field = field; }
 }
 
-const DRIVERS = ['uart0', 'uart1', 'virtio-blk'];
+const DRIVERS = ['uart0', 'uart1', 'virtio-blk', 'virtio-net'];
 const SERVER_NAMES = SERVERS.filter((name) => name !== 'root');
 export const TARGET_GROUPS: Readonly<Record<string, readonly string[]>> = {
   all: SERVER_NAMES, drivers: DRIVERS, servers: SERVER_NAMES.filter((name) => !DRIVERS.includes(name)),

@@ -1,0 +1,236 @@
+/**
+ * Driver of a virtio network device (virtio 1.2, section 5.1; modern PCI transport): worker of the two rings of net, `transmit` (0) and `receive` (1).
+ *
+ * Frames move by DMA between the device and the packet buffers of net; the driver has no mapping of them, only their physical address, and checks every
+ * range of every entry against it. It keeps nothing: on attach it resets the device (which ends all DMA of a dead predecessor) and only then announces its
+ * epoch, upon which net posts again what was taken: empty buffers go to the device again, frames are sent again (a repeated frame does no harm).
+ *
+ * Each frame is two descriptors: the virtio_net_hdr (5.1.6, 12 bytes) in own memory, then the frame. Mergeable buffers are not negotiated: a buffer
+ * holds any frame of the largest MTU. Work is done in batches: one notification of the device for each queue, one doorbell for each ring, device
+ * interrupts off meanwhile. The interrupt of the transmit queue is asked for only while frames are under way that the device did not send at once.
+ */
+import { mmioRead16, mmioRead32, mmioRead8 } from 'kintsugi/x86';
+import {
+  NETDEV_BUFFER_BYTES, NETDEV_COUNTERS, NETDEV_FLAGS_CHECKSUMS, NETDEV_FLAGS_CHECKSUM_VERIFIED, NETDEV_FLAGS_FILL_CHECKSUM, NETDEV_FLAGS_LINK, NETDEV_HEADROOM, NETDEV_INFO, NETDEV_RECEIVE,
+  NETDEV_STATUS_IO_ERROR, NETDEV_STATUS_OK, NETDEV_STATUS_RANGE, NETDEV_STATUS_UNSUPPORTED, NETDEV_TRANSMIT, NOTIFY_BITS_IRQ, REGION_DMA, RING_SLOTS, ROLE_DEVICE, SERVERS_VIRTIO_NET,
+} from 'kintsugi/protocols';
+import { mustAlloc } from '../../servers/lib/alloc';
+import { line } from '../../servers/lib/fmt';
+import * as log from '../../servers/lib/log';
+import { Request, RingWorker, ringWorker } from '../../servers/lib/ring';
+import { serverInit, serverLoop } from '../../servers/lib/server';
+import { needHandle, needRegion, ownNotify, ready } from '../../servers/lib/startup';
+import * as sys from '../../servers/lib/sys';
+import { Structure, VIRTIO_COMMON, VIRTIO_DEVICE, VIRTIO_ISR, VIRTIO_NOTIFY, virtioStructure } from '../lib/pci';
+import { COMMON_BYTES, DESC_NEXT, DESC_WRITE, QUEUE_PAGES, Virtqueue, configGeneration, queueOpen, virtioAccept, virtioGiveUp, virtioGo, virtioOffered, virtioReset } from '../lib/virtio';
+
+const FEATURE_CSUM: u32 = 1 << 0; // the device fills checksums
+const FEATURE_GUEST_CSUM: u32 = 1 << 1; // it may say that it checked them
+const FEATURE_MTU: u32 = 1 << 3;
+const FEATURE_MAC: u32 = 1 << 5;
+const FEATURE_STATUS: u32 = 1 << 16;
+const WANTED: u32 = FEATURE_CSUM | FEATURE_GUEST_CSUM | FEATURE_MTU | FEATURE_MAC | FEATURE_STATUS;
+// struct virtio_net_config, 5.1.4
+const CONFIG_MAC: usize = 0, CONFIG_STATUS: usize = 6, CONFIG_MTU: usize = 10;
+const STATUS_LINK_UP: u32 = 1;
+// struct virtio_net_hdr, 5.1.6
+const HEADER_BYTES: u32 = 12;
+const HEADER_FLAGS: usize = 0, HEADER_CSUM_START: usize = 6, HEADER_CSUM_OFFSET: usize = 8, HEADER_BUFFERS: usize = 10;
+const NEEDS_CSUM: u32 = 1, DATA_VALID: u32 = 2;
+
+const HEADER_STRIDE: u32 = 16;
+const MIN_FRAME: u32 = 14;
+const MAX_FRAME: u32 = NETDEV_BUFFER_BYTES - NETDEV_HEADROOM;
+const IRQ_BIT: u32 = 1 << NOTIFY_BITS_IRQ;
+const RECEIVE_QUEUE: u32 = 0, TRANSMIT_QUEUE: u32 = 1;
+
+const common: Structure = changetype<Structure>(memory.data(12, 4));
+const notify: Structure = changetype<Structure>(memory.data(12, 4));
+const isr: Structure = changetype<Structure>(memory.data(12, 4));
+const config: Structure = changetype<Structure>(memory.data(12, 4));
+
+/** One direction: a ring, the queue that serves it, and what is in flight. Chain n owns descriptors 2n, 2n+1 and header n. */
+@unmanaged @final class Lane {
+  queue: Virtqueue; ring: RingWorker;
+  chains: u32; headers: usize; headersPhysical: u32;
+  slots: usize; // u8[chains]: ring slot of the chain
+  fresh: Request; waiting: bool; // `fresh` was taken but found no free chain
+  answered: bool;
+
+  /** A chain that the device does not have, or -1. */
+  freeChain(): i32 {
+    if (this.queue.outstanding >= this.chains) return -1;
+    for (let n: u32 = 0; n < this.chains; n++) if (!this.queue.has(n << 1)) return <i32>n;
+    return -1;
+  }
+  header(n: u32): usize { return this.headers + <usize>(n * HEADER_STRIDE); }
+  give(n: u32, slot: u32, frame: u32, bytes: u32, deviceWrites: bool): void {
+    const flags: u16 = deviceWrites ? DESC_WRITE : 0;
+    this.queue.describe(n << 1, this.headersPhysical + n * HEADER_STRIDE, HEADER_BYTES, flags | DESC_NEXT, (n << 1) + 1);
+    this.queue.describe((n << 1) + 1, frame, bytes, flags, 0);
+    store<u8>(this.slots + n, <u8>slot);
+    this.queue.give(n << 1);
+  }
+  complete(slot: u32, status: u32, r0: u32, r1: u32, r2: u32, r3: u32): void {
+    this.ring.complete(slot, <i32>status, r0, r1, r2, r3);
+    this.answered = true;
+  }
+}
+const LANES_DMA: u32 = QUEUE_PAGES * 2; // first page behind the queues: headers of both lanes
+
+let transmit: Lane = changetype<Lane>(0);
+let receive: Lane = changetype<Lane>(0);
+let features: u32 = 0;
+let packets: u32 = 0, packetBytes: u32 = 0; // physical address and size of net's packet memory
+let irq: u32 = 0;
+let framesOut: u32 = 0, framesIn: u32 = 0, refusedFrames: u32 = 0, badAnswers: u32 = 0;
+
+/** Says why, leaves the device stopped; the supervisor sees a driver that never gets ready. */
+function refuse(why: string): void {
+  log.error(line().lit("device refused: ").lit(why));
+  sys.fault(0x4e4554, 0, 0);
+}
+function lane(queue: u32, at: usize, physical: u32, n: u32): Lane {
+  const l = changetype<Lane>(mustAlloc(<u32>offsetof<Lane>()));
+  l.queue = queueOpen(queue, at + <usize>((n * QUEUE_PAGES) << 12), physical + ((n * QUEUE_PAGES) << 12), 2, notify);
+  if (changetype<usize>(l.queue) == 0) return changetype<Lane>(0);
+  l.chains = min(l.queue.size >> 1, RING_SLOTS);
+  const headers = (LANES_DMA << 12) + n * RING_SLOTS * HEADER_STRIDE;
+  l.headers = at + <usize>headers; l.headersPhysical = physical + headers;
+  l.slots = mustAlloc(RING_SLOTS);
+  l.fresh = changetype<Request>(mustAlloc(<u32>offsetof<Request>()));
+  return l;
+}
+function start(): void {
+  if (!virtioStructure(VIRTIO_COMMON, COMMON_BYTES, common) || !virtioStructure(VIRTIO_NOTIFY, 2, notify) || !virtioStructure(VIRTIO_ISR, 1, isr) || !virtioStructure(VIRTIO_DEVICE, 12, config)) {
+    refuse("its capabilities name no usable structures"); return;
+  }
+  if (!virtioReset(common)) { refuse("it does not reset"); return; }
+  features = virtioOffered() & WANTED;
+  if (!virtioAccept(features)) { virtioGiveUp(); refuse("it does not speak virtio 1"); return; }
+  const own = needRegion(REGION_DMA), theirs = needRegion(REGION_DMA + 1);
+  packets = theirs.flags; packetBytes = theirs.pages << 12;
+  if (own.pages < LANES_DMA + 1) { refuse("too little queue memory in the manifest"); return; }
+  memory.fill(own.va + (LANES_DMA << 12), 0, 2 * RING_SLOTS * HEADER_STRIDE);
+  receive = lane(RECEIVE_QUEUE, own.va, own.flags, 0);
+  transmit = lane(TRANSMIT_QUEUE, own.va, own.flags, 1);
+  if (changetype<usize>(receive) == 0 || changetype<usize>(transmit) == 0) { virtioGiveUp(); refuse("no usable queues"); return; }
+  virtioGo();
+}
+
+/** A buffer of net: `bytes` of frame behind the headroom at `offset`. */
+function inside(offset: u32, bytes: u32): bool { return (offset & 3) == 0 && offset <= packetBytes - NETDEV_BUFFER_BYTES && bytes >= MIN_FRAME && bytes <= MAX_FRAME; }
+
+let macLow: u32 = 0, macHigh: u32 = 0, mtuAndFlags: u32 = 0;
+/** Configuration is several reads: again when it changed between (4.1.4.3.1). */
+function readConfig(): void {
+  for (let n = 0; n < 16; n++) {
+    const generation = configGeneration();
+    macLow = 0; macHigh = 0;
+    if ((features & FEATURE_MAC) != 0) { macLow = mmioRead32(config.va + CONFIG_MAC); macHigh = mmioRead16(config.va + CONFIG_MAC + 4); }
+    else { macLow = 0x00545202; macHigh = 0x0100; } // locally administered: 02:52:54:00:00:01
+    let mtu: u32 = (features & FEATURE_MTU) != 0 ? mmioRead16(config.va + CONFIG_MTU) : 1500;
+    if (mtu < 68 || mtu > MAX_FRAME - MIN_FRAME) mtu = 1500; // RFC 791: every net passes 68
+    const up = (features & FEATURE_STATUS) == 0 || (mmioRead16(config.va + CONFIG_STATUS) & STATUS_LINK_UP) != 0;
+    const sums = (features & FEATURE_CSUM) != 0;
+    mtuAndFlags = mtu | ((up ? NETDEV_FLAGS_LINK : 0) | (sums ? NETDEV_FLAGS_CHECKSUMS : 0)) << 16;
+    if (configGeneration() == generation) return;
+  }
+}
+/** One entry of the transmit ring: to the device, or answered at once. False: no free chain now. */
+function send(r: Request): bool {
+  switch (r.op) {
+    case NETDEV_TRANSMIT: break;
+    case NETDEV_INFO: readConfig(); transmit.complete(r.slot, NETDEV_STATUS_OK, macLow, macHigh, mtuAndFlags, transmit.chains); return true;
+    case NETDEV_COUNTERS:
+      if (r.a0 == 0) transmit.complete(r.slot, NETDEV_STATUS_OK, framesOut, framesIn, refusedFrames, badAnswers + transmit.queue.lies + receive.queue.lies);
+      else transmit.complete(r.slot, NETDEV_STATUS_RANGE, 0, 0, 0, 0);
+      return true;
+    default: transmit.complete(r.slot, NETDEV_STATUS_UNSUPPORTED, 0, 0, 0, 0); return true;
+  }
+  const fill = (r.a2 & NETDEV_FLAGS_FILL_CHECKSUM) != 0, begin = r.a3 & 0xffff, to = r.a3 >> 16;
+  if (!inside(r.a0, r.a1) || (fill && ((features & FEATURE_CSUM) == 0 || begin + to + 2 > r.a1))) { refusedFrames++; transmit.complete(r.slot, NETDEV_STATUS_RANGE, 0, 0, 0, 0); return true; }
+  const n = transmit.freeChain();
+  if (n < 0) return false;
+  const h = transmit.header(n);
+  memory.fill(h, 0, HEADER_BYTES);
+  if (fill) { store<u8>(h, <u8>NEEDS_CSUM, HEADER_FLAGS); store<u16>(h, <u16>begin, HEADER_CSUM_START); store<u16>(h, <u16>to, HEADER_CSUM_OFFSET); }
+  transmit.give(n, r.slot, packets + r.a0 + NETDEV_HEADROOM, r.a1, false);
+  return true;
+}
+/** One entry of the receive ring: an empty buffer for the device. */
+function offer(r: Request): bool {
+  if (r.op != NETDEV_RECEIVE) { receive.complete(r.slot, NETDEV_STATUS_UNSUPPORTED, 0, 0, 0, 0); return true; }
+  if (!inside(r.a0, MIN_FRAME) || r.a1 != NETDEV_BUFFER_BYTES) { receive.complete(r.slot, NETDEV_STATUS_RANGE, 0, 0, 0, 0); return true; }
+  const n = receive.freeChain();
+  if (n < 0) return false;
+  receive.give(n, r.slot, packets + r.a0 + NETDEV_HEADROOM, MAX_FRAME, true);
+  return true;
+}
+function collectSent(): void {
+  while (true) {
+    const head = transmit.queue.take();
+    if (head < 0) return;
+    framesOut++;
+    transmit.complete(load<u8>(transmit.slots + (head >> 1)), NETDEV_STATUS_OK, 0, 0, 0, 0);
+  }
+}
+function collectReceived(): void {
+  while (true) {
+    const head = receive.queue.take();
+    if (head < 0) return;
+    const n = <u32>head >> 1, slot = load<u8>(receive.slots + n), h = receive.header(n), length = receive.queue.length;
+    if (length < HEADER_BYTES + MIN_FRAME || length > HEADER_BYTES + MAX_FRAME || load<u16>(h, HEADER_BUFFERS) > 1) {
+      badAnswers++;
+      receive.complete(slot, NETDEV_STATUS_IO_ERROR, 0, 0, 0, 0);
+      continue;
+    }
+    framesIn++;
+    receive.complete(slot, NETDEV_STATUS_OK, length - HEADER_BYTES, (features & FEATURE_GUEST_CSUM) != 0 && (load<u8>(h, HEADER_FLAGS) & (NEEDS_CSUM | DATA_VALID)) != 0 ? NETDEV_FLAGS_CHECKSUM_VERIFIED : 0, 0, 0);
+  }
+}
+/** Everything there is to do, until nothing is left; then interrupts are asked for again. */
+function pump(): void {
+  transmit.queue.interrupts(false);
+  receive.queue.interrupts(false);
+  while (true) {
+    collectReceived();
+    collectSent();
+    while (receive.waiting || receive.ring.next(receive.fresh)) { receive.waiting = !offer(receive.fresh); if (receive.waiting) break; }
+    while (transmit.waiting || transmit.ring.next(transmit.fresh)) { transmit.waiting = !send(transmit.fresh); if (transmit.waiting) break; }
+    receive.queue.kick();
+    transmit.queue.kick();
+    collectSent(); // most devices have sent them by now
+    if (receive.answered) { receive.answered = false; receive.ring.knock(); }
+    if (transmit.answered) { transmit.answered = false; transmit.ring.knock(); }
+    receive.queue.interrupts(true);
+    if (transmit.queue.outstanding != 0) transmit.queue.interrupts(true);
+    if (!receive.queue.ready() && !transmit.queue.ready()) return;
+    receive.queue.interrupts(false);
+    transmit.queue.interrupts(false);
+  }
+}
+function onBits(bits: u32): void {
+  if ((bits & IRQ_BIT) != 0) {
+    mmioRead8(isr.va); // lowers the line (4.1.4.5)
+    pump();
+    sys.deviceAck(irq);
+    return;
+  }
+  pump();
+}
+
+export function main(page: usize): void {
+  serverInit(page);
+  start();
+  irq = needHandle(ROLE_DEVICE);
+  sys.deviceBind(irq, ownNotify, IRQ_BIT);
+  transmit.ring = ringWorker(0); // announce this epoch: only now, after the reset
+  receive.ring = ringWorker(1);
+  sys.deviceAck(irq);
+  readConfig();
+  log.info(line().lit("virtio-net: MTU ").dec(mtuAndFlags & 0xffff).lit((mtuAndFlags >> 16 & NETDEV_FLAGS_LINK) != 0 ? ", link up" : ", link down").lit((mtuAndFlags >> 16 & NETDEV_FLAGS_CHECKSUMS) != 0 ? ", checksums" : ""));
+  ready(SERVERS_VIRTIO_NET);
+  pump();
+  serverLoop(onBits);
+}
