@@ -16,6 +16,7 @@ import {
 } from 'kintsugi/protocols';
 import { mustAlloc } from '../../servers/lib/alloc';
 import { line } from '../../servers/lib/fmt';
+import { inRange } from '../../servers/lib/mem';
 import * as log from '../../servers/lib/log';
 import { Request, RingWorker, ringWorker } from '../../servers/lib/ring';
 import { serverInit, serverLoop } from '../../servers/lib/server';
@@ -54,6 +55,7 @@ const config: Structure = changetype<Structure>(memory.data(12, 4));
   queue: Virtqueue; ring: RingWorker;
   chains: u32; headers: usize; headersPhysical: u32;
   slots: usize; // u8[chains]: ring slot of the chain
+  rooms: usize; // u16[chains]: bytes for the frame
   fresh: Request; waiting: bool; // `fresh` was taken but found no free chain
   answered: bool;
 
@@ -68,7 +70,7 @@ const config: Structure = changetype<Structure>(memory.data(12, 4));
     const flags: u16 = deviceWrites ? DESC_WRITE : 0;
     this.queue.describe(n << 1, this.headersPhysical + n * HEADER_STRIDE, HEADER_BYTES, flags | DESC_NEXT, (n << 1) + 1);
     this.queue.describe((n << 1) + 1, frame, bytes, flags, 0);
-    store<u8>(this.slots + n, <u8>slot);
+    store<u8>(this.slots + n, <u8>slot); store<u16>(this.rooms + (<usize>n << 1), <u16>bytes);
     this.queue.give(n << 1);
   }
   complete(slot: u32, status: u32, r0: u32, r1: u32, r2: u32, r3: u32): void {
@@ -97,7 +99,7 @@ function lane(queue: u32, at: usize, physical: u32, n: u32): Lane {
   l.chains = min(l.queue.size >> 1, RING_SLOTS);
   const headers = (LANES_DMA << 12) + n * RING_SLOTS * HEADER_STRIDE;
   l.headers = at + <usize>headers; l.headersPhysical = physical + headers;
-  l.slots = mustAlloc(RING_SLOTS);
+  l.slots = mustAlloc(RING_SLOTS); l.rooms = mustAlloc(RING_SLOTS << 1);
   l.fresh = changetype<Request>(mustAlloc(<u32>offsetof<Request>()));
   return l;
 }
@@ -119,7 +121,7 @@ function start(): void {
 }
 
 /** A buffer of net: `bytes` of frame behind the headroom at `offset`. */
-function inside(offset: u32, bytes: u32): bool { return (offset & 3) == 0 && offset <= packetBytes - NETDEV_BUFFER_BYTES && bytes >= MIN_FRAME && bytes <= MAX_FRAME; }
+function inside(offset: u32, bytes: u32): bool { return bytes >= MIN_FRAME && bytes <= MAX_FRAME && inRange(offset, NETDEV_HEADROOM + bytes, packetBytes); }
 
 let macLow: u32 = 0, macHigh: u32 = 0, mtuAndFlags: u32 = 0;
 /** Configuration is several reads: again when it changed between (4.1.4.3.1). */
@@ -161,10 +163,10 @@ function send(r: Request): bool {
 /** One entry of the receive ring: an empty buffer for the device. */
 function offer(r: Request): bool {
   if (r.op != NETDEV_RECEIVE) { receive.complete(r.slot, NETDEV_STATUS_UNSUPPORTED, 0, 0, 0, 0); return true; }
-  if (!inside(r.a0, MIN_FRAME) || r.a1 != NETDEV_BUFFER_BYTES) { receive.complete(r.slot, NETDEV_STATUS_RANGE, 0, 0, 0, 0); return true; }
+  if (r.a1 < NETDEV_HEADROOM || !inside(r.a0, r.a1 - NETDEV_HEADROOM)) { receive.complete(r.slot, NETDEV_STATUS_RANGE, 0, 0, 0, 0); return true; }
   const n = receive.freeChain();
   if (n < 0) return false;
-  receive.give(n, r.slot, packets + r.a0 + NETDEV_HEADROOM, MAX_FRAME, true);
+  receive.give(n, r.slot, packets + r.a0 + NETDEV_HEADROOM, r.a1 - NETDEV_HEADROOM, true);
   return true;
 }
 function collectSent(): void {
@@ -180,7 +182,7 @@ function collectReceived(): void {
     const head = receive.queue.take();
     if (head < 0) return;
     const n = <u32>head >> 1, slot = load<u8>(receive.slots + n), h = receive.header(n), length = receive.queue.length;
-    if (length < HEADER_BYTES + MIN_FRAME || length > HEADER_BYTES + MAX_FRAME || load<u16>(h, HEADER_BUFFERS) > 1) {
+    if (length < HEADER_BYTES + MIN_FRAME || length > HEADER_BYTES + <u32>load<u16>(receive.rooms + (<usize>n << 1)) || load<u16>(h, HEADER_BUFFERS) > 1) {
       badAnswers++;
       receive.complete(slot, NETDEV_STATUS_IO_ERROR, 0, 0, 0, 0);
       continue;

@@ -1,5 +1,5 @@
 /** Error numbers and what a person reads. */
-import { EPERM, ENOENT, ESRCH, EINTR, EIO, E2BIG, ENOEXEC, EBADF, ECHILD, EAGAIN, ENOMEM, EACCES, EFAULT, EBUSY, EEXIST, EXDEV, ENOTDIR, EISDIR, EINVAL, ENFILE, EMFILE, ENOTTY, EFBIG, ENOSPC, ESPIPE, EROFS, EMLINK, EPIPE, ERANGE, ENAMETOOLONG, ENOSYS, ENOTEMPTY, ELOOP, EOVERFLOW } from '../../servers/lib/errno';
+import { EPERM, ENOENT, ESRCH, EINTR, EIO, E2BIG, ENOEXEC, EBADF, ECHILD, EAGAIN, ENOMEM, EACCES, EFAULT, EBUSY, EEXIST, EXDEV, ENOTDIR, EISDIR, EINVAL, ENFILE, EMFILE, ENOTTY, EFBIG, ENOSPC, ESPIPE, EROFS, EMLINK, EPIPE, ERANGE, ENAMETOOLONG, ENOSYS, ENOTEMPTY, ELOOP, EOVERFLOW, EPROTO, ENOTSOCK, EDESTADDRREQ, EMSGSIZE, EPROTOTYPE, ENOPROTOOPT, EPROTONOSUPPORT, EOPNOTSUPP, EAFNOSUPPORT, EADDRINUSE, EADDRNOTAVAIL, ENETDOWN, ENETUNREACH, ECONNABORTED, ECONNRESET, ENOBUFS, EISCONN, ENOTCONN, ETIMEDOUT, ECONNREFUSED, EHOSTUNREACH, EALREADY, EINPROGRESS } from '../../servers/lib/errno';
 export * from '../../servers/lib/errno';
 
 export function errorText(errno: i32): string {
@@ -38,6 +38,29 @@ export function errorText(errno: i32): string {
     case ENOTEMPTY: return 'directory not empty';
     case ELOOP: return 'too many levels of symbolic links';
     case EOVERFLOW: return 'value too large';
+    case EPROTO: return 'protocol error';
+    case ENOTSOCK: return 'not a socket';
+    case EDESTADDRREQ: return 'destination address required';
+    case EMSGSIZE: return 'message too long';
+    case EPROTOTYPE: return 'protocol wrong type for socket';
+    case ENOPROTOOPT: return 'protocol not available';
+    case EPROTONOSUPPORT: return 'protocol not supported';
+    case EOPNOTSUPP: return 'operation not supported';
+    case EAFNOSUPPORT: return 'address family not supported';
+    case EADDRINUSE: return 'address already in use';
+    case EADDRNOTAVAIL: return 'cannot assign requested address';
+    case ENETDOWN: return 'network is down';
+    case ENETUNREACH: return 'network is unreachable';
+    case ECONNABORTED: return 'connection aborted';
+    case ECONNRESET: return 'connection reset by peer';
+    case ENOBUFS: return 'no buffer space available';
+    case EISCONN: return 'already connected';
+    case ENOTCONN: return 'not connected';
+    case ETIMEDOUT: return 'connection timed out';
+    case ECONNREFUSED: return 'connection refused';
+    case EHOSTUNREACH: return 'no route to host';
+    case EALREADY: return 'operation already in progress';
+    case EINPROGRESS: return 'operation in progress';
   }
   return 'unknown error';
 }

@@ -10,6 +10,7 @@ import { copyFromLease, copyToLease } from '../lib/sys';
 import * as E from './errno';
 import { READONLY, fsArea, fsCall, fsResult, pathBytes, putPath, ttyArea, ttyCall, ttyResult } from './peers';
 import { closeEnd, readPipe, writePipe } from './pipe';
+import { O_NONBLOCK, closeSocket, recvSocket, sendSocket } from './sockets';
 import * as R from './records';
 import { OpenFile, Program } from './records';
 import { mustStop } from './wait';
@@ -70,6 +71,7 @@ export function closeFile(f: OpenFile): i32 {
   let status = 0;
   if (kind == R.FILE || kind == R.DIRECTORY) status = fsCall(P.FS_CLOSE, 0, f.index, 0, 0, 0, 0, 0);
   else if (kind == R.PIPE_READ || kind == R.PIPE_WRITE) closeEnd(R.pipeAt(f.pipe), kind == R.PIPE_READ);
+  else if (kind == R.SOCKET) status = closeSocket(f);
   f.refs = 0;
   f.kind = R.NOTHING;
   return status;
@@ -89,7 +91,8 @@ export function readFile(p: Program, f: OpenFile, bytes: u32): i32 {
     case R.DIRECTORY: return -E.EISDIR;
     case R.NULL_DEVICE: return 0;
     case R.ZERO_DEVICE: return readZeros(p, bytes);
-    case R.PIPE_READ: return readPipe(p, R.pipeAt(f.pipe), bytes);
+    case R.PIPE_READ: return readPipe(p, R.pipeAt(f.pipe), bytes, (f.flags & O_NONBLOCK) != 0);
+    case R.SOCKET: return recvSocket(p, f, bytes, 0, false);
     case R.TERMINAL: return readTerminal(p, f, bytes);
     case R.FILE: return readData(p, f, bytes);
   }
@@ -134,7 +137,8 @@ export function writeFile(p: Program, f: OpenFile, bytes: u32): i32 {
   if (!canWrite(f)) return -E.EBADF;
   switch (f.kind) {
     case R.NULL_DEVICE: case R.ZERO_DEVICE: return bytes;
-    case R.PIPE_WRITE: return writePipe(p, R.pipeAt(f.pipe), bytes);
+    case R.PIPE_WRITE: return writePipe(p, R.pipeAt(f.pipe), bytes, (f.flags & O_NONBLOCK) != 0);
+    case R.SOCKET: return sendSocket(p, f, bytes, 0, false);
     case R.TERMINAL: return writeTerminal(p, f, bytes);
     case R.FILE: return writeData(p, f, bytes);
   }
@@ -222,7 +226,7 @@ export function stat(p: Program, path: usize, f: OpenFile, nofollow: u32, n: u32
   else if (isLit(path, '/dev/null') || isLit(path, '/dev/zero') || isLit(path, '/dev/tty') || isLit(path, '/dev/console')) kind = R.TERMINAL;
   if (kind != R.FILE && kind != R.DIRECTORY) {
     memory.fill(DEVICE_RECORD, 0, P.FS_STAT_SIZE);
-    store<u32>(DEVICE_RECORD + P.FS_STAT_MODE, kind == R.PIPE_READ || kind == R.PIPE_WRITE ? 0o10600 : 0o20666);
+    store<u32>(DEVICE_RECORD + P.FS_STAT_MODE, kind == R.PIPE_READ || kind == R.PIPE_WRITE ? 0o10600 : kind == R.SOCKET ? 0o140666 : 0o20666);
     store<u32>(DEVICE_RECORD + P.FS_STAT_LINKS, 1);
     return E.errnoOf(copyToLease(p.reply, DEVICE_RECORD, n, 0, P.FS_STAT_SIZE));
   }

@@ -14,8 +14,8 @@ import { mustAlloc } from '../lib/alloc';
 import { regionBytes, regionVa } from '../lib/startup';
 
 export const PROGRAMS: u32 = 48;
-export const FDS: u32 = 32;
-export const OPEN_FILES: u32 = 256;
+export const FDS: u32 = 128;
+export const OPEN_FILES: u32 = 1024;
 export const PIPES: u32 = 64;
 export const CWD_BYTES: u32 = 256;
 export const NAME_BYTES: u32 = 32;
@@ -60,6 +60,7 @@ export const PIPE_READ: u32 = 4;
 export const PIPE_WRITE: u32 = 5;
 export const NULL_DEVICE: u32 = 6;
 export const ZERO_DEVICE: u32 = 7;
+export const SOCKET: u32 = 8;
 
 /** An open file description: shared by every fd that was made from it. */
 @unmanaged @final export class OpenFile {
@@ -70,6 +71,9 @@ export const ZERO_DEVICE: u32 = 7;
   line: u32; stream: u32; // TERMINAL
   pipe: u32; // index, PIPE_*
   index: u32;
+  socket: u32; type: u32; // SOCKET: id at net, NET.type
+  sent: u32; received: u32; // positions of its streams: bytes that net accepted, bytes that were handed out
+  busy: u32; // directions in use: 1 sending, 2 receiving
 }
 
 @unmanaged @final export class Pipe {
@@ -185,6 +189,7 @@ export function newOpenFile(kind: u32, flags: u32): OpenFile {
     if (f.kind != NOTHING) continue;
     f.kind = kind; f.refs = 1; f.flags = flags;
     f.inode = 0; f.mode = 0; f.position = 0; f.line = 0; f.stream = 0; f.pipe = 0;
+    f.socket = 0; f.type = 0; f.sent = 0; f.received = 0; f.busy = 0;
     return f;
   }
   return changetype<OpenFile>(0);

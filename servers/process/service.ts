@@ -14,16 +14,18 @@ import { ARGS_BYTES, Arguments, setHeapEnd } from './loader';
 import { joinPath } from './paths';
 import { CONTROL_FOREGROUND, CONTROL_GET_MODE, CONTROL_SET_MODE, PATH_LIMIT, READONLY, fsArea, fsCall, fsResult, pathBytes, putPath, ttyControl } from './peers';
 import { newPipe, closeEnd } from './pipe';
+import { poll } from './poll';
+import * as S from './sockets';
 import { list } from './ps';
 import { killServer, powerOff } from './system';
 import * as R from './records';
 import { OpenFile, Program } from './records';
-import { pause } from './wait';
+import { pause, waitInit } from './wait';
 
 const NONE: OpenFile = changetype<OpenFile>(0);
 const ARGUMENTS: Arguments = changetype<Arguments>(memory.data(16, 4));
 let never: WaitQueue = changetype<WaitQueue>(0);
-export function serviceInit(): void { never = newQueue(); }
+export function serviceInit(): void { never = newQueue(); waitInit(); S.socketsInit(); }
 
 /** The answer's first word; the others are p.r1, p.r2. Not called for `exit`. */
 export function serve(p: Program): i32 {
@@ -70,6 +72,21 @@ export function serve(p: Program): i32 {
       fsArea.give(at, 64);
       return status < 0 ? status : blocks;
     }
+    case P.PROCESS_SOCKET: return S.socket(p);
+    case P.PROCESS_BIND: return S.withAddress(p, P.NET_BIND);
+    case P.PROCESS_CONNECT: return S.withAddress(p, P.NET_CONNECT);
+    case P.PROCESS_LISTEN: return S.listen(p);
+    case P.PROCESS_ACCEPT: return S.accept(p);
+    case P.PROCESS_SEND: return send(p);
+    case P.PROCESS_RECV: { const f = S.socketOf(p, p.w0); return f ? S.recvSocket(p, f, p.w1, p.w2, p.lease1 >= P.NET_ADDRESS_SIZE) : S.socketError; }
+    case P.PROCESS_SHUTDOWN: return S.shutdown(p);
+    case P.PROCESS_SOCKNAME: return S.sockname(p);
+    case P.PROCESS_SOCKOPT: return S.sockopt(p);
+    case P.PROCESS_POLL: return poll(p);
+    case P.PROCESS_NETQUERY: return S.netquery(p);
+    case P.PROCESS_NETCONFIGURE: return S.netconfigure(p);
+    case P.PROCESS_RESOLVE: return S.resolve(p);
+    case P.PROCESS_SETFLAGS: return setFlags(p);
     case P.PROCESS_GETGROUP: { const one = p.w0 == 0 ? p : R.programOf(p.w0); return one ? one.group : -E.ESRCH; }
   }
   return -E.ENOSYS;
@@ -194,6 +211,20 @@ function write(p: Program): i32 {
   const status = writeFile(p, f, p.w1);
   if (status == -E.EPIPE) signal(p, SIGPIPE);
   return status;
+}
+function send(p: Program): i32 {
+  const f = S.socketOf(p, p.w0);
+  if (!f) return S.socketError;
+  const status = S.sendSocket(p, f, p.w1, p.w2, p.lease1 >= P.NET_ADDRESS_SIZE);
+  if (status == -E.EPIPE && (p.w2 & S.MSG_NOSIGNAL) == 0) signal(p, SIGPIPE);
+  return status;
+}
+/** O_NONBLOCK of sockets and pipes; other flags stay as opened. */
+function setFlags(p: Program): i32 {
+  const f = R.fileOf(p, p.w0);
+  if (!f) return -E.EBADF;
+  if (<i32>p.w1 != -1) f.flags = (f.flags & ~S.O_NONBLOCK) | (p.w1 & S.O_NONBLOCK);
+  return f.flags;
 }
 function close(p: Program): i32 {
   const f = R.fileOf(p, p.w0);

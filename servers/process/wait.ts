@@ -3,7 +3,7 @@
  *   - waits for servers (fs) end by themselves in bounded time and are never cut short: the answer may still arrive in shared memory;
  *   - waits for events (`pause`) end early when a signal comes: then the operation returns -EINTR, or the program dies.
  */
-import { CANCELLED, Fiber, WOKEN, WaitQueue, clearCancel, current, waitOn } from '../lib/fiber';
+import { CANCELLED, Fiber, WOKEN, WaitQueue, clearCancel, current, newQueue, waitOn, wakeAll } from '../lib/fiber';
 import { DYING, Program } from './records';
 
 export function currentProgram(): Program { return changetype<Program>(current().local); }
@@ -27,3 +27,9 @@ export function mustStop(): bool {
   const p = currentProgram();
   return changetype<usize>(p) != 0 && (p.state == DYING || p.interrupted != 0);
 }
+
+let pollers_: WaitQueue = changetype<WaitQueue>(0);
+export function waitInit(): void { pollers_ = newQueue(); }
+/** Fibers in `poll`: woken by every change of anything that can be polled, to look again. */
+export function pollers(): WaitQueue { return pollers_; }
+export function wakePollers(): void { wakeAll(pollers_); }

@@ -30,9 +30,11 @@ export const NET = {
     configure: { op: 17, args: ['interface', 'what', 'address offset', 'value'], results: [], readonly: false },
     resolve: { op: 18, args: ['name offset', 'bytes of it', 'result offset (address records)', 'room for', 'flags'], results: ['addresses'], readonly: true, blocking: true },
     retain: { op: 19, args: ['ids offset (u32 each)', 'number of ids'], results: ['closed'], readonly: false }, // a restarted process: these sockets live, close the others
+    poll: { op: 20, args: ['list offset (pollRecord each)', 'records', 'flags nonblock=1'], results: ['records with events'], readonly: true, blocking: true },
   },
   family: { inet: 2, inet6: 10 },
   type: { stream: 1, datagram: 2, echo: 3 /* ICMP echo: the stack fills identifier and checksum; a datagram is type, code, checksum, identifier, sequence, data */ },
+  pollRecord: { id: 0, events: 4 /* wanted; error and hangup always count */, found: 8, size: 12 },
   events: { readable: 1, writable: 4, error: 8, hangup: 16 }, // as poll(2)
   option: { error: 1 /* read and clear, positive errno */, reuse: 2, keepalive: 3 /* seconds, 0 = off */, nodelay: 4, congestion: 5 /* 0 NewReno, 1 CUBIC */, receiveBuffer: 6, sendBuffer: 7, linger: 8 /* seconds, -1 = off */, ttl: 9, broadcast: 10 },
   /** Address: 16 bytes in network order, IPv4 as ::ffff:a.b.c.d (RFC 4291, 2.5.5.2); the port in host order. */

@@ -8,6 +8,7 @@ export const TTY = {
     control: { op: 3, args: ['line', 'what: 1 set mode, 2 get mode, 3 foreground pid, 4 exit status frame, 5 drain', 'value'], results: ['value'], readonly: false, blocking: true },
     cancel: { op: 4, args: ['id of the entry to cancel'], results: [], readonly: true },
     signal: { op: 5, args: ['line'], results: ['signal', 'foreground pid'], readonly: false, blocking: true }, // posted ahead; completes on ^C, ^\, hang-up
+    watch: { op: 6, args: ['line'], results: [], readonly: true, blocking: true }, // completes when a read would not wait
   },
   mode: { canonical: 1, echo: 2, signals: 4, crlf: 8 },
 } as const;

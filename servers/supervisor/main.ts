@@ -83,7 +83,7 @@ function boot(): void {
   if (g.own == 0 || builderInit(ownSpace, g.own, 64) != ERR_OK) bootFailed('page tables of the supervisor');
   let cache: u32 = 256; // pages: an eighth of the memory, 1-64 MiB, a power of two
   while (cache < 16384 && cache * 14 <= memoryPages()) cache <<= 1;
-  manifest(cache, cache < 2048 ? 256 : cache > 4096 ? 2048 : cache >> 1);
+  manifest(cache, cache < 1024 ? 256 : cache > 8192 ? 2048 : cache >> 2);
   const follow = str.optionIs(str.option(commandLine(), 'place'), 'follow');
   if (!takeObjectMemory(follow)) bootFailed('objects of the servers');
   g.tableFrames = takeFrames(1);
@@ -107,6 +107,7 @@ function boot(): void {
     }
     if (!build(s)) {
       if (failedStep != 0) tellFailed(s, failedStep, failedStatus, sys.errArg()); else tellAbsent(s, 'its module was not loaded');
+      neverComes(s);
       publish(s);
       if (failedStep != 0 && failedStatus == ERR_MEMORY) bootFailed('a server');
       continue;

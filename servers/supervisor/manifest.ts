@@ -6,9 +6,9 @@
  * The numbers of rings are local to each side: the n of ROLE.peerNotify, REGION.ringRequest and of the Notify bit.
  */
 import {
-  BLOCK_BOUND_MS, FS_BOUND_MS, FS_DATA_BYTES, TTY_BOUND_MS, TTY_DATA_BYTES, TTY_READ, TTY_WRITE, TTY_CONTROL, TTY_SIGNAL, SERIAL_BOUND_MS, SERIAL_BUFFER_BYTES, SERIAL_RECEIVE, SERIAL_TRANSMIT, RING_SLOTS,
+  BLOCK_BOUND_MS, FS_BOUND_MS, FS_DATA_BYTES, TTY_BOUND_MS, TTY_DATA_BYTES, TTY_READ, TTY_WRITE, TTY_CONTROL, TTY_SIGNAL, TTY_WATCH, SERIAL_BOUND_MS, SERIAL_BUFFER_BYTES, SERIAL_RECEIVE, SERIAL_TRANSMIT, RING_SLOTS,
   SERVERS_PROCESS, SERVERS_FS, SERVERS_TTY, SERVERS_UART0, SERVERS_UART1, SERVERS_VIRTIO_BLK, SERVERS_NET, SERVERS_VIRTIO_NET,
-  NET_ACCEPT, NET_BOUND_MS, NET_CONNECT, NET_DATA_BYTES, NET_RECV, NET_RECVFROM, NET_RESOLVE, NET_SEND, NET_SENDTO, NET_WATCH, NETDEV_BOUND_MS, NETDEV_RECEIVE,
+  NET_ACCEPT, NET_BOUND_MS, NET_CONNECT, NET_DATA_BYTES, NET_POLL, NET_RECV, NET_RECVFROM, NET_RESOLVE, NET_SEND, NET_SENDTO, NET_WATCH, NETDEV_BOUND_MS, NETDEV_RECEIVE,
 } from 'kintsugi/protocols';
 import { Ring, Server, newServer, newRing, CALLABLE, LEGACY_UART, PCI_FUNCTION, PLAIN_DMA } from './tables';
 import { putLiteral } from '../lib/str';
@@ -48,7 +48,7 @@ export function manifest(cachePages: u32, netPages: u32): void {
   fs.statePages = 256; fs.dmaPages = cachePages;
 
   const tty = server(SERVERS_TTY, 'tty', 'tty', 0, 40);
-  tty.heap = 128; tty.fibers = 16; tty.untypedBits = 21; tty.statePages = 16;
+  tty.heap = 96; tty.fibers = 1; tty.statePages = 16;
 
   const nic = server(SERVERS_VIRTIO_NET, 'virtio-net', 'virtio-net', 3, 50);
   nic.flags = PCI_FUNCTION; nic.pciModern = 0x10411af4; nic.pciTransitional = 0x10001af4;
@@ -56,7 +56,7 @@ export function manifest(cachePages: u32, netPages: u32): void {
 
   const net = server(SERVERS_NET, 'net', 'net', 2, 40);
   net.flags = PLAIN_DMA;
-  net.heap = 128; net.untypedBits = 21; net.statePages = netPages; net.dmaPages = PACKET_PAGES;
+  net.heap = netPages >> 1; net.fibers = 1; net.untypedBits = netPages < 1024 ? 21 : 22; net.statePages = netPages; net.dmaPages = PACKET_PAGES;
 
   const process = server(SERVERS_PROCESS, 'process', 'process', 0, 30);
   process.flags = CALLABLE; process.replyCount = 64;
@@ -64,11 +64,11 @@ export function manifest(cachePages: u32, netPages: u32): void {
 
   ring(process, 0, fs, 0, FS_DATA_BYTES, FS_BOUND_MS);
   const terminal = ring(process, 1, tty, 0, TTY_DATA_BYTES, TTY_BOUND_MS);
-  terminal.waiting = 1 << TTY_READ | 1 << TTY_SIGNAL;
+  terminal.waiting = 1 << TTY_READ | 1 << TTY_SIGNAL | 1 << TTY_WATCH;
   terminal.blocking = 1 << TTY_WRITE | 1 << TTY_CONTROL;
   ring(fs, 1, blk, 0, 0, BLOCK_BOUND_MS);
   const sockets = ring(process, 2, net, 0, NET_DATA_BYTES, NET_BOUND_MS);
-  sockets.waiting = 1 << NET_CONNECT | 1 << NET_ACCEPT | 1 << NET_RECV | 1 << NET_RECVFROM | 1 << NET_WATCH;
+  sockets.waiting = 1 << NET_CONNECT | 1 << NET_ACCEPT | 1 << NET_RECV | 1 << NET_RECVFROM | 1 << NET_WATCH | 1 << NET_POLL;
   sockets.blocking = 1 << NET_SEND | 1 << NET_SENDTO | 1 << NET_RESOLVE; // the peer may hold them up
   ring(net, 1, nic, 0, 0, NETDEV_BOUND_MS); // transmit
   ring(net, 2, nic, 1, 0, NETDEV_BOUND_MS).waiting = 1 << NETDEV_RECEIVE;

@@ -3,7 +3,7 @@
  * SERIAL rings to both uarts. Event driven without fibers: a request that cannot be answered now is parked on its line, and every event (bytes from a
  * uart, room in an output queue, a new request) lets the parked ones try again, in order.
  *
- * Per line: `reads`, `writes` and `drains` wait for input, output room, an empty output; `signals` wait for ^C. A write goes piece by piece into
+ * Per line: `reads`, `writes` and `drains` wait for input, output room, an empty output; `signals` wait for ^C, `watches` for input that nobody takes. A write goes piece by piece into
  * entries for the uart and is answered when all of it is in there, so that output of one request never mixes with another's. Only echo is queued here.
  *
  * Serial rings: slot s owns buffer s of the shared area. RECEIVES empty buffers are always posted, unless the readers of the channel are behind:
@@ -16,7 +16,7 @@
  */
 import {
   CHANNEL_HEADER, CHANNEL_TO_HOST_EXIT, CHANNEL_TO_HOST_OUTPUT, CHANNEL_TO_HOST_READY, RING_REQUEST_ENTRY_KEY_SEQ, RING_REQUEST_ENTRY_KEY_SERIAL, RING_REQUEST_ENTRY_KEY_SUB, RING_SLOTS, SERIAL_BUFFER_BYTES, SERIAL_RECEIVE, SERIAL_TRANSMIT, SERVERS_TTY,
-  TTY_CANCEL, TTY_CONTROL, TTY_READ, TTY_SIGNAL, TTY_WRITE,
+  TTY_CANCEL, TTY_CONTROL, TTY_READ, TTY_SIGNAL, TTY_WATCH, TTY_WRITE,
 } from 'kintsugi/protocols';
 import { serverInit, serverLoop } from '../lib/server';
 import { ownEpoch, ready } from '../lib/startup';
@@ -44,7 +44,7 @@ function requestOf(p: Parked): Request { return changetype<Request>(p.request); 
 
 @unmanaged @final class Terminal {
   kept: Kept; line: D.Line; ring: RingOwner;
-  reads: Link; writes: Link; drains: Link; signals: Link;
+  reads: Link; writes: Link; drains: Link; signals: Link; watches: Link;
   workId: u32; workProgress: u32; // the write at work, or the last one, and how far it is posted
   receiving: u32; sending: u32; // slots in flight
   order: usize; first: u32; // u32[RECEIVES]: slots of the posted buffers, in the order in which the uart fills them
@@ -78,7 +78,7 @@ export function main(page: usize): void {
     t.kept = changetype<Kept>(mustAlloc(offsetof<Kept>()));
     t.kept.line = t.line;
     t.kept.frames = changetype<D.Frames>(mustAlloc(offsetof<D.Frames>()));
-    t.reads = newLink(); t.writes = newLink(); t.drains = newLink(); t.signals = newLink();
+    t.reads = newLink(); t.writes = newLink(); t.drains = newLink(); t.signals = newLink(); t.watches = newLink();
     t.order = mustAlloc(RECEIVES * 4);
     t.ring = ringOwner(1 + n);
   }
@@ -244,6 +244,7 @@ function takeRequests(): void {
         if (!inRange(r.a2, r.a3, worker.dataBytes)) answer(r, EINVAL, 0, 0); else park(t.writes, r);
         break;
       case TTY_SIGNAL: park(t.signals, r); break;
+      case TTY_WATCH: park(t.watches, r); break;
       case TTY_CONTROL: control(t, r); break;
       default: answer(r, ENOSYS, 0, 0);
     }
@@ -267,7 +268,7 @@ function control(t: Terminal, r: Request): void {
 function cancel(id: u32): void {
   for (let n: u32 = 0; n < LINES; n++) {
     const t = terminal(n);
-    if (cancelIn(t.reads, id) || cancelIn(t.writes, id) || cancelIn(t.drains, id) || cancelIn(t.signals, id)) return;
+    if (cancelIn(t.reads, id) || cancelIn(t.writes, id) || cancelIn(t.drains, id) || cancelIn(t.signals, id) || cancelIn(t.watches, id)) return;
   }
 }
 function cancelIn(queue: Link, id: u32): bool {
@@ -293,6 +294,7 @@ function serve(t: Terminal, n: u32): void {
     settleSaved(p, 0, D.read(t.line, worker.data + r.a1, r.a2), 0);
     collect(t, n); // there is room for what was kept back
   }
+  while (!isEmpty(t.watches) && D.readable(t.line)) settle(changetype<Parked>(t.watches.next), 0, 0, 0);
   feed(t);
   if (!isEmpty(t.signals)) {
     const signal = D.takeSignal(t.line);

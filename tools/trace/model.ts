@@ -18,6 +18,8 @@
 import { ERRORS } from '../../microkernel/abi/errors.ts';
 import { BLOCK } from '../../servers/protocols/block.ts';
 import { FS } from '../../servers/protocols/fs.ts';
+import { NET } from '../../servers/protocols/net.ts';
+import { NETDEV } from '../../servers/protocols/netdev.ts';
 import { PROCESS } from '../../servers/protocols/process.ts';
 import { SERIAL } from '../../servers/protocols/serial.ts';
 import { SERVERS } from '../../servers/protocols/startup.ts';
@@ -32,7 +34,7 @@ export const KIND_FAULT = 1, KIND_SYSCALL = 2;
 type Ops = Readonly<Record<string, { readonly op: number }>>;
 const namesOf = (ops: Ops): Map<number, string> => new Map(Object.entries(ops).map(([name, { op }]) => [op, name]));
 export const CALL_NAMES = namesOf(PROCESS.ops);
-export const RING_NAMES: Readonly<Record<string, Map<number, string>>> = { fs: namesOf(FS.ops), tty: namesOf(TTY.ops), uart0: namesOf(SERIAL.ops), uart1: namesOf(SERIAL.ops), 'virtio-blk': namesOf(BLOCK.ops) };
+export const RING_NAMES: Readonly<Record<string, Map<number, string>>> = { fs: namesOf(FS.ops), tty: namesOf(TTY.ops), uart0: namesOf(SERIAL.ops), uart1: namesOf(SERIAL.ops), 'virtio-blk': namesOf(BLOCK.ops), net: namesOf(NET.ops), 'virtio-net': namesOf(NETDEV.ops) };
 const STATUS = new Map<number, string>(Object.entries(ERRORS).map(([name, [code]]) => [code, name]));
 
 /** Who a Thread is. */
