@@ -42,10 +42,10 @@ function garbage(): i32 {
   let seed: u32 = 1, refused = 0, errors = 0;
   for (let n = 0; n < 20000; n++) {
     for (let k = 0; k < 5; k++) { seed = seed * 1664525 + 1013904223; store<u32>(REGS + (k << 2), seed >> 3); }
-    let label = (seed >> 8) % 60;
-    if (label == 1 || label == 3 || label == 4 || label == 5 || label == 8 || label == 10 || label == 23 || label == 24 || label == 26 || label == 31) label = 41;
+    let label = (seed >> 8) % 64;
+    if (label == 1 || label == 3 || label == 4 || label == 5 || label == 8 || label == 10 || label == 23 || label == 24 || label == 26 || label == 31 || label == 49) label = 62;
     // the three streams stay open and unread
-    if (label == 5 || label == 6) label = 42;
+    if (label == 5 || label == 6) label = 63;
     store<u32>(REGS, handle);
     const leases = (seed >> 20) & 3;
     store<u32>(REGS + 4, label | ((seed >> 24) % 7) << 16 | (leases > 2 ? 2 : leases) << 25 | CALL_CALL << 28);

@@ -131,6 +131,62 @@ export function sysIsTerminal(fd: u32): bool { return request(P.PROCESS_ISATTY, 
 /** Free blocks; `secondResult()` = blocks, `thirdResult()` = bytes of a block. */
 export function sysStatfs(): i32 { return request(P.PROCESS_STATFS, 0, 0, 0, 0); }
 
+// ---- sockets: addresses are records of P.NET_ADDRESS_SIZE bytes (programs/lib/net.ts) ----------------------------------------------------
+
+function words4(operation: u32, w0: u32, w1: u32, w2: u32, w3: u32): i32 {
+  store<u32>(VM_MESSAGE_PAGE + MP_WORDS, w3, 12);
+  return request(operation, 4, w0, w1, w2);
+}
+export function sysSocket(family: u32, type: u32, protocol: u32): i32 { return request(P.PROCESS_SOCKET, 3, family, type, protocol); }
+/** The port. */
+export function sysBind(fd: u32, address: usize): i32 { lease(address, P.NET_ADDRESS_SIZE, READ_LEASE); return measured(P.PROCESS_BIND, fd, 0, 0); }
+export function sysConnect(fd: u32, address: usize): i32 { lease(address, P.NET_ADDRESS_SIZE, READ_LEASE); return measured(P.PROCESS_CONNECT, fd, 0, 0); }
+/** The port. */
+export function sysListen(fd: u32, backlog: u32): i32 { return request(P.PROCESS_LISTEN, 2, fd, backlog, 0); }
+/** The fd of the connection; its peer in `address` (0: not asked for). */
+export function sysAccept(fd: u32, address: usize): i32 {
+  if (address) lease(address, P.NET_ADDRESS_SIZE, WRITE_LEASE);
+  return address ? measured(P.PROCESS_ACCEPT, fd, 0, 0) : request(P.PROCESS_ACCEPT, 1, fd, 0, 0);
+}
+export const MSG_OOB: u32 = 1;
+export const MSG_PEEK: u32 = 2;
+export const MSG_DONTWAIT: u32 = 0x40;
+export const MSG_NOSIGNAL: u32 = 0x4000;
+/** To `address`, or to the peer of a connected socket (0). */
+export function sysSend(fd: u32, buffer: usize, bytes: u32, flags: u32, address: usize): i32 {
+  lease(buffer, bytes, READ_LEASE);
+  if (address) lease(address, P.NET_ADDRESS_SIZE, READ_LEASE);
+  return measured(P.PROCESS_SEND, fd, bytes, flags);
+}
+/** Bytes, 0 at the end of a stream; the sender in `address` (0: not asked for); `secondResult()` = bytes of the whole datagram. */
+export function sysRecv(fd: u32, buffer: usize, bytes: u32, flags: u32, address: usize): i32 {
+  lease(buffer, bytes, WRITE_LEASE);
+  if (address) lease(address, P.NET_ADDRESS_SIZE, WRITE_LEASE);
+  return measured(P.PROCESS_RECV, fd, bytes, flags);
+}
+export function sysShutdown(fd: u32, how: u32): i32 { return request(P.PROCESS_SHUTDOWN, 2, fd, how, 0); }
+export function sysSockname(fd: u32, peer: u32, address: usize): i32 { lease(address, P.NET_ADDRESS_SIZE, WRITE_LEASE); return request(P.PROCESS_SOCKNAME, 2, fd, peer, 0); }
+export function sysSetOption(fd: u32, option: u32, value: u32): i32 { return words4(P.PROCESS_SOCKOPT, fd, option, value, 1); }
+/** 0; the value is `secondResult()`. */
+export function sysGetOption(fd: u32, option: u32): i32 { return words4(P.PROCESS_SOCKOPT, fd, option, 0, 0); }
+/** `records` of P.PROCESS_POLL_RECORD_SIZE bytes; how many have events. Timeout in ms, -1 = none. */
+export function sysPoll(records: usize, count: u32, timeout: i32): i32 { lease(records, count * P.PROCESS_POLL_RECORD_SIZE, READ_LEASE | WRITE_LEASE); return request(P.PROCESS_POLL, 2, count, timeout, 0); }
+/** Records; the next one to ask for is `secondResult()`, 0 = no more. */
+export function sysNetQuery(what: u32, first: u32, buffer: usize, bytes: u32): i32 { lease(buffer, bytes, WRITE_LEASE); return request(P.PROCESS_NETQUERY, 3, what, first, bytes); }
+export function sysNetConfigure(index: u32, what: u32, value: u32, address: usize): i32 {
+  if (address) lease(address, P.NET_ADDRESS_SIZE, READ_LEASE);
+  return address ? measured(P.PROCESS_NETCONFIGURE, index, what, value) : request(P.PROCESS_NETCONFIGURE, 3, index, what, value);
+}
+/** Addresses found for a name, at most `room`. */
+export function sysResolve(name: usize, addresses: usize, room: u32): i32 {
+  lease(name, textBytes(name), READ_LEASE);
+  lease(addresses, room * P.NET_ADDRESS_SIZE, WRITE_LEASE);
+  return measured(P.PROCESS_RESOLVE, room, 0, 0);
+}
+export const O_NONBLOCK: u32 = 0x800;
+/** Flags of the open file; -1 only asks. */
+export function sysSetFlags(fd: u32, flags: i32): i32 { return request(P.PROCESS_SETFLAGS, 2, fd, flags, 0); }
+
 /** Nanoseconds since boot, straight from the kernel. */
 export function clock(): u64 {
   store<u32>(REGS, 0);

@@ -14,7 +14,7 @@ import { mustAlloc } from '../lib/alloc';
 import { regionBytes, regionVa } from '../lib/startup';
 
 export const PROGRAMS: u32 = 48;
-export const FDS: u32 = 128;
+export const FDS: u32 = 254;
 export const OPEN_FILES: u32 = 1024;
 export const PIPES: u32 = 64;
 export const CWD_BYTES: u32 = 256;
