@@ -126,18 +126,8 @@ export const C_DNS_TIMEOUT: u32 = 120;
 export const C_PACKETS_EXHAUSTED: u32 = 121;
 export const C_OPS_BAD: u32 = 122;
 export const COUNTERS: u32 = 123;
-const NAMES: string = 'frame_down frame_long frame_not_ours frame_short frame_source frame_transmitted_wrong frame_type arp_conflict arp_evicted arp_format arp_not_asked '
-  + 'arp_pending_dropped arp_short arp_source arp_spoof arp_timeout ip_checksum ip_forward ip_header ip_length ip_martian ip_no_route ip_protocol ip_short '
-  + 'ip_source_route ip_spoofed_own ip_version fragment_evicted fragment_limit fragment_long fragment_overlap fragment_size fragment_timeout fragments '
-  + 'reassembled icmp_checksum icmp_echo_in icmp_echo_long icmp_echo_many icmp_errors_in icmp_errors_out icmp_limited icmp_quote icmp_short icmp_type '
-  + 'icmp_unwanted pmtu_evicted pmtu_tiny udp_checksum udp_length udp_no_port udp_port_zero udp_short datagram_arena datagram_queue tcp_aborted '
-  + 'tcp_accepted tcp_acks_out tcp_ack_future tcp_ack_old tcp_after_close tcp_backlog tcp_challenges tcp_challenges_held tcp_checksum tcp_duplicate '
-  + 'tcp_fast_retransmit tcp_given_up tcp_header tcp_icmp_sequence tcp_keepalives tcp_keepalive_dead tcp_many tcp_no_ack tcp_no_page tcp_no_port tcp_opened '
-  + 'tcp_option tcp_out_of_order tcp_out_of_window tcp_paws tcp_port_zero tcp_probes tcp_ranges_full tcp_reset_deaf tcp_retransmitted tcp_revived '
-  + 'tcp_rst_in tcp_rst_out tcp_rst_window tcp_rst_wrong tcp_sack_bad tcp_segments_in tcp_segments_out tcp_short tcp_syns tcp_syn_in_window tcp_timeouts '
-  + 'tcp_time_wait_reused tcp_trimmed tcp_urgent tcp_victims cookies_bad cookies_good cookies_sent time_wait_recycled sockets_full record_bad record_pages '
-  + 'commits dhcp_bad dhcp_expired dhcp_leases dhcp_nak dhcp_sent dhcp_unwanted dns_bad dns_cached dns_queries dns_spoof dns_timeout packets_exhausted '
-  + 'ops_bad ';
+// One literal: joining would need a heap.
+const NAMES: string = 'frame_down frame_long frame_not_ours frame_short frame_source frame_transmitted_wrong frame_type arp_conflict arp_evicted arp_format arp_not_asked arp_pending_dropped arp_short arp_source arp_spoof arp_timeout ip_checksum ip_forward ip_header ip_length ip_martian ip_no_route ip_protocol ip_short ip_source_route ip_spoofed_own ip_version fragment_evicted fragment_limit fragment_long fragment_overlap fragment_size fragment_timeout fragments reassembled icmp_checksum icmp_echo_in icmp_echo_long icmp_echo_many icmp_errors_in icmp_errors_out icmp_limited icmp_quote icmp_short icmp_type icmp_unwanted pmtu_evicted pmtu_tiny udp_checksum udp_length udp_no_port udp_port_zero udp_short datagram_arena datagram_queue tcp_aborted tcp_accepted tcp_acks_out tcp_ack_future tcp_ack_old tcp_after_close tcp_backlog tcp_challenges tcp_challenges_held tcp_checksum tcp_duplicate tcp_fast_retransmit tcp_given_up tcp_header tcp_icmp_sequence tcp_keepalives tcp_keepalive_dead tcp_many tcp_no_ack tcp_no_page tcp_no_port tcp_opened tcp_option tcp_out_of_order tcp_out_of_window tcp_paws tcp_port_zero tcp_probes tcp_ranges_full tcp_reset_deaf tcp_retransmitted tcp_revived tcp_rst_in tcp_rst_out tcp_rst_window tcp_rst_wrong tcp_sack_bad tcp_segments_in tcp_segments_out tcp_short tcp_syns tcp_syn_in_window tcp_timeouts tcp_time_wait_reused tcp_trimmed tcp_urgent tcp_victims cookies_bad cookies_good cookies_sent time_wait_recycled sockets_full record_bad record_pages commits dhcp_bad dhcp_expired dhcp_leases dhcp_nak dhcp_sent dhcp_unwanted dns_bad dns_cached dns_queries dns_spoof dns_timeout packets_exhausted ops_bad ';
 export const COUNTER_BYTES: u32 = COUNTERS << 2;
 const VALUES: usize = memory.data(4 * 512, 4);
 

@@ -11,7 +11,7 @@ import { reserve } from './host';
 import { Socket, findOnPort, wake } from './socket';
 
 const CHUNK: u32 = 2048;
-const CHUNKS: u32 = 256;
+const CHUNKS: u32 = 96;
 const HEAD: u32 = 32;
 const QUEUE_BYTES: u32 = 131072;
 let arena: usize = 0;

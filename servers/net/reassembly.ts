@@ -10,7 +10,7 @@ import { FRAGMENT_TIME, TIME_EXCEEDED, icmpErrorAbout } from './icmp';
 import { DESTINATION, SOURCE, deliverReassembled } from './ipv4';
 import { TIMER_REASSEMBLY, Timer, armAtMost, timerInit } from './timer';
 
-const CONTEXTS: u32 = 8;
+const CONTEXTS: u32 = 4;
 const PER_SOURCE: u32 = 4;
 const KEEP_US: u64 = 30_000_000;
 const ROOM: usize = 65536 + 64; // header, then up to 64 KiB - 1 of payload

@@ -56,7 +56,7 @@ export function manifest(cachePages: u32, netPages: u32): void {
 
   const net = server(SERVERS_NET, 'net', 'net', 2, 40);
   net.flags = PLAIN_DMA;
-  net.heap = netPages < 1024 ? 128 : netPages < 2048 ? 256 : 512; net.fibers = 1; net.untypedBits = netPages < 2048 ? 21 : 22; net.statePages = netPages; net.dmaPages = PACKET_PAGES;
+  net.heap = netPages < 2048 ? 256 : 512; net.fibers = 1; net.untypedBits = netPages < 2048 ? 21 : 22; net.statePages = netPages; net.dmaPages = PACKET_PAGES;
 
   const process = server(SERVERS_PROCESS, 'process', 'process', 0, 30);
   process.flags = CALLABLE; process.replyCount = 64;
