@@ -1,0 +1,43 @@
+"""Linux as the guest: a TAP device in a network namespace of its own, its frames on a stream as QEMU's -netdev stream has them.
+Usage: tap.py PORT COMMAND... : connects to PORT of this host, makes the namespace, runs the command in it, ends with its status."""
+import fcntl, os, socket, struct, subprocess, sys, threading, ctypes
+
+CLONE_NEWNET = 0x40000000
+TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454CA, 2, 0x1000
+wire = socket.create_connection(('127.0.0.1', int(sys.argv[1])))
+wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
+    sys.exit(77)
+try:
+    tap = os.open('/dev/net/tun', os.O_RDWR)
+    fcntl.ioctl(tap, TUNSETIFF, struct.pack('16sH', b'tap0', IFF_TAP | IFF_NO_PI))
+    for line in ('link set lo up', 'link set tap0 address 52:54:00:12:34:56 up', 'address add 10.0.2.15/24 dev tap0', 'route add default via 10.0.2.2'):
+        subprocess.run(['ip', *line.split()], check=True)
+except (OSError, subprocess.CalledProcessError) as error:
+    print(error, file=sys.stderr)
+    sys.exit(77)
+
+
+def outward():
+    while True:
+        frame = os.read(tap, 65536)
+        wire.sendall(struct.pack('>I', len(frame)) + frame)
+
+
+def inward():
+    stream = wire.makefile('rb', buffering=1 << 20)
+    while True:
+        head = stream.read(4)
+        if len(head) < 4:
+            return
+        try:
+            os.write(tap, stream.read(struct.unpack('>I', head)[0]))
+        except OSError:
+            pass
+
+
+for part in (outward, inward):
+    threading.Thread(target=part, daemon=True).start()
+status = subprocess.run(sys.argv[2:]).returncode
+sys.stdout.flush()
+os._exit(status)
