@@ -1,0 +1,296 @@
+import { readFileSync, mkdtempSync, rmSync } from 'node:fs';
+import * as dgram from 'node:dgram';
+import * as net from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterEach, describe, expect, it } from 'vitest';
+import { NetError, type NetConfig } from '../../vm/net/config.ts';
+import { PROTOCOL, get16, get32 } from '../../vm/net/frames.ts';
+import { ADDRESS } from '../../vm/net/user/network.ts';
+import { crc32 } from '../../vm/net/user/pattern.ts';
+import { SEND_BYTES } from '../../vm/net/user/tcp.ts';
+import { arp, echo, ethernet, parse, tcp, udp } from './driver.ts';
+import { LiveRig } from './live-rig.ts';
+import { Program, patternBytes } from './rig.ts';
+
+const { guest, gateway } = ADDRESS;
+const open: { close(): unknown }[] = [];
+const rigs: LiveRig[] = [];
+afterEach(async () => { for (const rig of rigs.splice(0)) await rig.stop(); for (const thing of open.splice(0)) thing.close(); });
+async function rig(config?: NetConfig): Promise<LiveRig> { const r = new LiveRig(config); rigs.push(r); return r.start(); }
+async function server(handle: (socket: net.Socket) => void): Promise<number> {
+  const made = net.createServer({ allowHalfOpen: true }, (socket) => { socket.on('error', () => undefined); handle(socket); });
+  open.push(made);
+  await new Promise<void>((resolve) => made.listen(0, '127.0.0.1', resolve));
+  return (made.address() as net.AddressInfo).port;
+}
+async function freePort(): Promise<number> {
+  const probe = net.createServer();
+  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve));
+  const { port } = probe.address() as net.AddressInfo;
+  await new Promise((resolve) => probe.close(resolve));
+  return port;
+}
+const failure = async (promise: Promise<unknown>): Promise<NetError> => { try { await promise; } catch (error) { expect(error).toBeInstanceOf(NetError); return error as NetError; } throw new Error('no error'); };
+let ports = 5000;
+
+describe('the user network of a live machine', () => {
+  it('pings the gateway and reaches servers of the host, 3 MB each way, checksums right', async () => {
+    const r = await rig();
+    r.driver.send(echo(r.driver.mac, guest, gateway, 3, patternBytes(40)));
+    const reply = parse(await r.frame((frame) => frame[23] === PROTOCOL.icmp));
+    expect([reply.flags, [...reply.data]]).toEqual([0, [...patternBytes(40)]]);
+    let crc = 0;
+    let bytes = 0;
+    const up = await server((socket) => { socket.on('data', (data) => { crc = crc32(data as Buffer, crc); bytes += data.length; }); socket.on('end', () => socket.end(`${bytes}`)); });
+    const a = new Program(patternBytes(3_000_000, 1));
+    a.start(r.stack.connect(gateway, up, ports++, a));
+    await r.until(() => a.over || a.gone);
+    expect([a.gone, a.text, bytes, crc]).toEqual([false, '3000000', 3_000_000, crc32(patternBytes(3_000_000, 1))]);
+    const down = await server((socket) => socket.end(patternBytes(3_000_000, 2)));
+    const b = new Program('', false);
+    b.start(r.stack.connect(gateway, down, ports++, b));
+    await r.until(() => b.over || b.gone);
+    expect([b.gone, b.bytes, b.crc]).toEqual([false, 3_000_000, crc32(patternBytes(3_000_000, 2))]);
+    expect([...(await r.io.counters())]).toEqual([]);
+  });
+
+  it('half-close goes through both ways, and resets do', async () => {
+    const r = await rig();
+    const late = await server((socket) => { const got: Buffer[] = []; socket.on('data', (data) => got.push(data as Buffer)); socket.on('end', () => socket.end(Buffer.concat(got).reverse())); });
+    const a = new Program('after the end');
+    a.start(r.stack.connect(gateway, late, ports++, a));
+    await r.until(() => a.over);
+    expect(a.text).toBe('dne eht retfa');
+    // The host ends first, the guest goes on.
+    let rest = '';
+    const first = await server((socket) => { socket.end('bye'); socket.on('data', (data) => { rest += String(data); }); });
+    const b = new Program('', true, false);
+    b.start(r.stack.connect(gateway, first, ports++, b));
+    await r.until(() => b.ended);
+    b.connection.send(new TextEncoder().encode('still here'));
+    b.connection.sendEnd();
+    await r.until(() => b.over && rest === 'still here');
+    const cut = await server((socket) => { socket.once('data', () => socket.resetAndDestroy()); });
+    const c = new Program('x', true, false);
+    c.start(r.stack.connect(gateway, cut, ports++, c));
+    await r.until(() => c.gone);
+    let broken: NodeJS.ErrnoException | undefined;
+    const told = await server((socket) => { socket.on('error', (error) => { broken = error; }); });
+    const d = new Program('x', true, false);
+    d.start(r.stack.connect(gateway, told, ports++, d));
+    await r.until(() => d.connection.state === 3 && d.connection.sndUna === 1);
+    d.connection.abort();
+    r.stack.flush();
+    await r.until(() => broken !== undefined);
+    expect(broken?.code).toBe('ECONNRESET');
+  });
+
+  it('a closed port is refused at once', async () => {
+    const r = await rig();
+    const a = new Program('x');
+    a.start(r.stack.connect(gateway, await freePort(), ports++, a));
+    await r.until(() => a.gone);
+    expect((await r.io.counters()).get('connection refused')).toBe(1);
+  });
+
+  it('a host socket that does not read closes the window of the guest', async () => {
+    const r = await rig();
+    let socket: net.Socket | undefined;
+    const slow = await server((s) => { socket = s.pause(); });
+    const program = new Program(patternBytes(30_000_000, 1), false, false);
+    program.start(r.stack.connect(gateway, slow, ports++, program));
+    await r.until(() => program.connection.sndUna > 100_000 && program.connection.sndWnd === 0);
+    const stuck = program.connection.sndUna;
+    expect(stuck).toBeLessThan(30_000_000);
+    let bytes = 0;
+    let crc = 0;
+    socket!.on('data', (data) => { bytes += data.length; crc = crc32(data as Buffer, crc); });
+    socket!.resume();
+    await r.until(() => bytes === 30_000_000);
+    expect(crc).toBe(crc32(patternBytes(30_000_000, 1)));
+  });
+
+  it('a guest that does not read stops the host', async () => {
+    const r = await rig();
+    let written = 0;
+    const piece = patternBytes(1 << 16);
+    const eager = await server((socket) => { const more = (): void => { while (socket.write(piece)) written += piece.length; socket.once('drain', more); }; more(); });
+    const program = new Program('', false, false);
+    program.stalled = true;
+    program.start(r.stack.connect(gateway, eager, ports++, program));
+    await r.until(() => program.connection.rcvNxt >= 200_000);
+    // What is under way has its limits: the guest's window, the gateway's ring, the kernel's socket buffers.
+    for (let k = 0; k < 300; k++) { r.stack.poll(); await new Promise((resolve) => setImmediate(resolve)); }
+    expect(program.connection.rcvNxt).toBeLessThanOrEqual(256 * 1024);
+    expect(written).toBeLessThan(SEND_BYTES + 256 * 1024 + 16_000_000);
+    program.stalled = false;
+    program.readable();
+    r.stack.tcp.settle();
+    await r.until(() => program.bytes > 5_000_000);
+  });
+
+  it('datagrams go out and come back, a closed port is unreachable', async () => {
+    const r = await rig();
+    const socket = dgram.createSocket('udp4');
+    open.push(socket);
+    socket.on('message', (message, from) => socket.send(Buffer.from(message).reverse(), from.port, from.address));
+    await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
+    r.driver.send(udp(r.driver.mac, guest, 900, gateway, socket.address().port, patternBytes(1200)));
+    const back = parse(await r.frame((frame) => frame[23] === PROTOCOL.udp));
+    expect([back.source, back.sourcePort, back.port, [...back.data]]).toEqual([gateway, socket.address().port, 900, [...patternBytes(1200).reverse()]]);
+    r.driver.send(udp(r.driver.mac, guest, 901, gateway, await freePort(), patternBytes(10)));
+    const refused = parse(await r.frame((frame) => frame[23] === PROTOCOL.icmp));
+    expect([refused.flags, refused.seq]).toEqual([3, 3]);
+  });
+
+  it('200 connections at a time', async () => {
+    const r = await rig();
+    const echoes = await server((socket) => socket.pipe(socket));
+    const programs = Array.from({ length: 200 }, (_, k) => new Program(patternBytes(2000 + k, k)));
+    for (const program of programs) { program.start(r.stack.connect(gateway, echoes, ports++, program)); r.stack.poll(); }
+    await r.until(() => programs.every(({ over, gone }) => over || gone));
+    programs.forEach((program, k) => expect([program.gone, program.crc]).toEqual([false, crc32(patternBytes(2000 + k, k))]));
+  });
+
+  it('a driver that is reset in the middle of a transfer loses frames, not the stream', async () => {
+    const r = await rig();
+    const down = await server((socket) => socket.end(patternBytes(4_000_000, 6)));
+    const program = new Program('', false);
+    program.start(r.stack.connect(gateway, down, ports++, program));
+    for (let reset = 1; reset <= 5; reset++) {
+      await r.until(() => program.bytes > reset * 500_000);
+      expect(r.driver.start()).toBe(0xf); // what was in its rings is gone
+    }
+    await r.until(() => program.over || program.gone);
+    expect([program.gone, program.bytes, program.crc]).toEqual([false, 4_000_000, crc32(patternBytes(4_000_000, 6))]);
+  });
+});
+
+describe('host forwards', () => {
+  it('wait for the guest, then connect; a refusal resets the caller', async () => {
+    const port = await freePort();
+    const r = new LiveRig({ backend: { kind: 'user' }, forwards: [{ protocol: 'tcp', host: '127.0.0.1', port, guestPort: 80 }] });
+    rigs.push(r);
+    await r.io.start();
+    // Nobody drives the NIC yet: the caller waits.
+    let broken: NodeJS.ErrnoException | undefined;
+    const caller = net.connect(port, '127.0.0.1');
+    caller.on('error', (error) => { broken = error; });
+    await new Promise((resolve) => caller.once('connect', resolve));
+    r.driver.start();
+    r.driver.send(arp(1, r.driver.mac, guest, gateway));
+    const syn = parse(await r.frame((frame) => frame[23] === PROTOCOL.tcp && (frame[47] & 2) !== 0));
+    expect([syn.source, syn.destination, syn.port]).toEqual([gateway, guest, 80]);
+    r.driver.send(tcp(r.driver.mac, guest, 80, gateway, syn.sourcePort, { flags: 0x14, ack: (syn.seq + 1) >>> 0 }));
+    await r.until(() => broken !== undefined);
+    expect(broken?.code).toBe('ECONNRESET');
+  });
+
+  it('a port in use, one that may not be had and an address that is not ours are named before the guest starts', async () => {
+    const taken = await server(() => undefined);
+    const forward = (port: number, host = '127.0.0.1'): Promise<unknown> => { const r = new LiveRig({ backend: { kind: 'user' }, forwards: [{ protocol: 'tcp', host, port, guestPort: 80 }] }); rigs.push(r); return r.io.start(); };
+    const inUse = await failure(forward(taken));
+    expect([inUse.code, inUse.message]).toEqual(['port-in-use', `--hostfwd tcp:127.0.0.1:${taken}:80: port ${taken} of 127.0.0.1 is in use by another process`]);
+    expect((await failure(forward(await freePort(), '198.51.100.7'))).code).toBe('address');
+  });
+});
+
+describe('wires to other processes', () => {
+  it('stream: frames with their length, both ways; link down while the peer is away; up when it is back', async () => {
+    const port = await freePort();
+    const r = await rig({ backend: { kind: 'stream', host: '127.0.0.1', port, listen: true } });
+    const linkUp = (): boolean => (r.driver.read(r.driver.device + 6, 2) & 1) === 1;
+    await r.until(() => !linkUp());
+    const peer = net.connect(port, '127.0.0.1');
+    peer.on('error', () => undefined);
+    const chunks: Buffer[] = [];
+    peer.on('data', (data) => chunks.push(data as Buffer));
+    await r.until(linkUp);
+    const frame = ethernet(new Uint8Array(6).fill(255), r.driver.mac, 0x88b5, patternBytes(100));
+    r.driver.send(frame);
+    await r.until(() => Buffer.concat(chunks).length >= frame.length + 4);
+    expect([...Buffer.concat(chunks)]).toEqual([0, 0, 0, frame.length, ...frame]);
+    // Two frames, cut in odd places, and one that is too long between them.
+    const message = (bytes: Uint8Array): Buffer => { const head = Buffer.alloc(4); head.writeUInt32BE(bytes.length); return Buffer.concat([head, bytes]); };
+    const stream = Buffer.concat([message(ethernet(r.driver.mac, frame.subarray(6, 12), 0x88b5, patternBytes(300, 1))), message(new Uint8Array(3000)), message(ethernet(r.driver.mac, frame.subarray(6, 12), 0x88b5, patternBytes(60, 2)))]);
+    for (let at = 0; at < stream.length; at += 101) { peer.write(stream.subarray(at, at + 101)); await new Promise((resolve) => setImmediate(resolve)); }
+    const lengths: number[] = [];
+    while (lengths.length < 2) lengths.push((await r.frame((f) => get16(f, 12) === 0x88b5)).length);
+    expect(lengths).toEqual([314, 74]);
+    expect((await r.io.counters()).get('frame too long')).toBe(1);
+    peer.destroy();
+    await r.until(() => !linkUp());
+    await r.until(() => r.notes.some((note) => note.includes(`the peer at 127.0.0.1:${port}`)));
+    const again = net.connect(port, '127.0.0.1');
+    open.push({ close: () => again.destroy() });
+    await r.until(linkUp);
+    again.write(Buffer.from([0x7f, 0, 0, 0, 1]));
+    await r.until(() => r.notes.some((note) => note.includes('does not speak this protocol')));
+  });
+
+  it('stream: nobody there is a clear error', async () => {
+    const r = new LiveRig({ backend: { kind: 'stream', host: '127.0.0.1', port: await freePort() } });
+    rigs.push(r);
+    const error = await failure(r.io.start());
+    expect([error.code, error.message]).toEqual(['refused', expect.stringMatching(/^--net stream:127\.0\.0\.1:\d+: nobody listens at/)]);
+  });
+
+  it('dgram: one datagram, one frame', async () => {
+    const peer = dgram.createSocket('udp4');
+    open.push(peer);
+    await new Promise<void>((resolve) => peer.bind(0, '127.0.0.1', resolve));
+    const localPort = await freePort();
+    const r = await rig({ backend: { kind: 'dgram', host: '127.0.0.1', port: peer.address().port, localPort } });
+    const frame = ethernet(new Uint8Array(6).fill(255), r.driver.mac, 0x88b5, patternBytes(200));
+    const came = new Promise<Buffer>((resolve) => peer.once('message', resolve));
+    r.driver.send(frame);
+    expect([...await came]).toEqual([...frame]);
+    peer.send(ethernet(r.driver.mac, frame.subarray(6, 12), 0x88b5, patternBytes(80)), localPort, '127.0.0.1');
+    expect((await r.frame(() => true)).length).toBe(94);
+  });
+});
+
+describe('capture', () => {
+  it('is a pcap with nanoseconds that holds every frame with complete checksums', async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'kintsugi-pcap-'));
+    try {
+      const file = path.join(folder, 'x.pcap');
+      const r = await rig({ backend: { kind: 'user' }, pcap: file });
+      const echoes = await server((socket) => socket.pipe(socket));
+      const program = new Program(patternBytes(20_000));
+      program.start(r.stack.connect(gateway, echoes, ports++, program));
+      await r.until(() => program.over);
+      await rigs.pop()!.stop();
+      const b = readFileSync(file);
+      expect([b.readUInt32LE(0), b.readUInt16LE(4), b.readUInt16LE(6), b.readUInt32LE(20)]).toEqual([0xa1b2_3c4d, 2, 4, 1]);
+      let out = 0;
+      let back = 0;
+      for (let at = 24; at < b.length;) {
+        const kept = b.readUInt32LE(at + 8);
+        expect(b.readUInt32LE(at + 12)).toBe(kept);
+        expect(b.readUInt32LE(at + 4)).toBeLessThan(1e9);
+        const seen = parse(new Uint8Array(b.subarray(at + 16, at + 16 + kept))); // checks the checksums
+        if (seen.source === guest) out += seen.data.length;
+        if (seen.destination === guest) back += seen.data.length;
+        at += 16 + kept;
+      }
+      expect([out, back]).toEqual([20_000, 20_000]);
+      expect(get32(b, 0)).toBe(0x4d3c_b2a1);
+    } finally { rmSync(folder, { recursive: true, force: true }); }
+  });
+
+  it('a file that cannot be made is named', async () => {
+    const r = new LiveRig({ backend: { kind: 'user' }, pcap: '/nonexistent/x.pcap' });
+    rigs.push(r);
+    expect((await failure(r.io.start())).message).toBe('--pcap /nonexistent/x.pcap: its folder does not exist');
+  });
+});
+
+describe('the I/O worker', () => {
+  it('that dies is reported', async () => {
+    const r = await rig();
+    await r.io.kill();
+    expect(r.died).toMatch(/exited/);
+  });
+});
