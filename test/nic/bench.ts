@@ -1,6 +1,6 @@
 /**
  * What the VM's side of the network costs: a guest's stack without a CPU (guest.worker.ts) through device, I/O worker and user network to
- * sockets of this process. `node test/net/bench.ts [MB]`. Three threads on however many cores there are: look at CPU time, too.
+ * sockets of this process. `node test/nic/bench.ts [MB]`. Three threads on however many cores there are: look at CPU time, too.
  */
 import * as net from 'node:net';
 import { Worker } from 'node:worker_threads';

@@ -1,6 +1,6 @@
 /**
- * A guest without a CPU, in a thread of its own as a vCPU's would be: the driver and the stack of test/net over a parallel machine's devices.
- * Runs one transfer and reports bytes, milliseconds and the CPU time of this thread. For test/net/bench.ts and the tests of the I/O worker.
+ * A guest without a CPU, in a thread of its own as a vCPU's would be: the driver and the stack of test/nic over a parallel machine's devices.
+ * Runs one transfer and reports bytes, milliseconds and the CPU time of this thread. For test/nic/bench.ts and the tests of the I/O worker.
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { attachBoard } from '../../vm/board.ts';

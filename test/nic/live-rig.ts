@@ -35,10 +35,12 @@ export class LiveRig {
   async until(done: () => boolean): Promise<void> {
     while (!done()) { this.stack.poll(); await new Promise((resolve) => setImmediate(resolve)); }
   }
-  /** Looks at raw frames until one pleases. */
+  readonly #waiting: Uint8Array[] = [];
+  /** Takes raw frames in order until one pleases. */
   async frame(wanted: (frame: Uint8Array) => boolean): Promise<Uint8Array> {
     for (;;) {
-      for (const frame of this.driver.frames()) if (wanted(frame)) return frame;
+      this.#waiting.push(...this.driver.frames());
+      for (let frame = this.#waiting.shift(); frame; frame = this.#waiting.shift()) if (wanted(frame)) return frame;
       await new Promise((resolve) => setImmediate(resolve));
     }
   }
