@@ -90,7 +90,7 @@ function cookie(): void {
 }
 /** The segment at hand acknowledges a cookie: the connection exists. */
 function cookieAcknowledged(l: Socket): bool {
-  if (cookiesAt == 0 || now - cookiesAt > COOKIE_US * (COOKIE_LIFE + 1)) return false;
+  if (cookiesAt == 0 || now > cookiesAt + COOKIE_US * (COOKIE_LIFE + 1)) return false;
   const value = seg.ack - 1, irs = seg.seq - 1, period = <u32>(now / COOKIE_US);
   const age = period - (value >> 27) & 31;
   if (age > COOKIE_LIFE || (value & 0xffffff) != cookieHash(period - age, irs)) { count(C_COOKIES_BAD); return false; }
