@@ -141,7 +141,9 @@ export class DeterministicRunner {
     for (let cpu = 0; cpu < board.cpus; cpu++) anyRunning ||= cpus.runState(cpu) === RUN.running;
     header.roundStartNs += anyRunning ? header.roundNs : header.roundBusyNs;
     if (header.roundNs > 0) header.roundStuck = header.roundBusyNs === 0 ? 1 : 0;
+    // A run that is cut just here comes by again: nothing may be left to add.
     header.roundNs = 0;
+    header.roundBusyNs = 0;
   }
 
   /** Fires what is due and opens the next round, unless nobody can run. */
