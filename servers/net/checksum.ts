@@ -5,10 +5,8 @@
 export function add(sum: u64, at: usize, bytes: u32): u64 {
   const blocks = at + (<usize>bytes & ~31), words = at + (<usize>bytes & ~3), end = at + bytes;
   while (at < blocks) {
-    sum += <u64>load<u32>(at) + <u64>load<u32>(at, 4);
-    sum += <u64>load<u32>(at, 8) + <u64>load<u32>(at, 12);
-    sum += <u64>load<u32>(at, 16) + <u64>load<u32>(at, 20);
-    sum += <u64>load<u32>(at, 24) + <u64>load<u32>(at, 28);
+    sum += <u64>load<u32>(at); sum += <u64>load<u32>(at, 4); sum += <u64>load<u32>(at, 8); sum += <u64>load<u32>(at, 12);
+    sum += <u64>load<u32>(at, 16); sum += <u64>load<u32>(at, 20); sum += <u64>load<u32>(at, 24); sum += <u64>load<u32>(at, 28);
     at += 32;
   }
   while (at < words) { sum += <u64>load<u32>(at); at += 4; }
