@@ -1,6 +1,7 @@
 /**
  * nc [-l] [-u] [-n] [-v] [-z] [-p port] [-w seconds] [host] [port]: standard input to a connection, the connection to standard output. With -l it waits for one
- * connection (or the first datagram's sender). At the end of the input a stream is closed for sending, and nc goes on until the other side closes, too.
+ * connection (or the first datagram's sender). At the end of the input a stream is closed for sending; nc ends when the other side has
+ * closed, too. When the other side closes first, what is left of the input is still sent (from a terminal nothing is waited for).
  */
 import { argument, argumentCount, begin, complain, complainText, finish, operands, option, optionValue, programName, usage } from './lib/program';
 import { EAGAIN, EINTR } from './lib/errors';
@@ -8,7 +9,7 @@ import { helped } from './lib/help';
 import { ENDED, POLL_BYTES, READABLE, anyAddress, bytesOf, complainPort, connectTo, lookUp, newAddress, parsePort, pollFound, pollSet, portOf, putAddress } from './lib/net';
 import { flush, put, putByte, putNumber, putText, toStream, writeAll } from './lib/output';
 import { allocate } from './lib/memory';
-import { sysAccept, sysBind, sysClose, sysConnect, sysListen, sysPoll, sysRead, sysRecv, sysSend, sysSetOption, sysShutdown, sysSocket } from './lib/sys';
+import { MSG_NOSIGNAL, sysAccept, sysIsTerminal, sysBind, sysClose, sysConnect, sysListen, sysPoll, sysRead, sysRecv, sysSend, sysSetOption, sysShutdown, sysSocket } from './lib/sys';
 import { isNumber, parseNumber } from './lib/text';
 import * as P from 'kintsugi/protocols';
 
@@ -84,9 +85,9 @@ function listen(address: usize, port: i32): i32 {
 /** Both ways until both are at their ends. `peer`: a datagram socket that learns its peer from the first datagram. */
 function relay(fd: i32, peer: usize): i32 {
   const records = allocate(2 * POLL_BYTES), buffer = allocate(PIECE), piece = datagrams ? DATAGRAM : PIECE;
-  let input = true, known = peer == 0;
+  let input = true, known = peer == 0, incoming = true;
   while (true) {
-    pollSet(records, 0, fd, READABLE);
+    pollSet(records, 0, incoming ? fd : -1, READABLE);
     pollSet(records, 1, input && known ? 0 : -1, READABLE);
     const found = sysPoll(records, 2, patience);
     if (found == -EINTR) continue;
@@ -95,7 +96,10 @@ function relay(fd: i32, peer: usize): i32 {
     if (pollFound(records, 0) != 0) {
       const got = sysRecv(fd, buffer, PIECE, 0x40, known ? 0 : peer);
       if (got < 0 && got != -EINTR && got != -EAGAIN) { complain(0, got); return 1; }
-      if (got == 0 && !datagrams) return 0;
+      if (got == 0 && !datagrams) {
+        if (!input || sysIsTerminal(0)) return 0;
+        incoming = false;
+      }
       if (got >= 0 && !known) {
         known = true;
         sysConnect(fd, peer);
@@ -109,10 +113,11 @@ function relay(fd: i32, peer: usize): i32 {
       if (got <= 0) {
         input = false;
         if (datagrams) { if (patience < 0) return 0; } else sysShutdown(fd, 1);
+        if (!incoming) return 0;
         continue;
       }
       for (let sent = 0; sent < got;) {
-        const n = sysSend(fd, buffer + sent, got - sent, 0, 0);
+        const n = sysSend(fd, buffer + sent, got - sent, MSG_NOSIGNAL, 0);
         if (n == -EINTR) continue;
         if (n <= 0) { complain(0, n); return 1; }
         sent += n;
