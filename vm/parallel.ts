@@ -140,7 +140,7 @@ export class ParallelMachine implements Machine {
     const { lock, nic } = this.chipset;
     (lock as DeviceLock).breakFor(IO_WORKER);
     lock.acquire(HOST);
-    try { nic?.setLink(false); } finally { lock.release(); }
+    try { nic?.unplug(); } finally { lock.release(); }
     this.config.note?.(`network: the I/O worker died, the guest's link is down: ${cause}`);
   }
 

@@ -144,6 +144,26 @@ describe('the user network of a live machine', () => {
     expect([refused.flags, refused.seq]).toEqual([3, 3]);
   });
 
+  it('names are asked of the resolver, over UDP and TCP', async () => {
+    const resolver = dgram.createSocket('udp4');
+    open.push(resolver);
+    resolver.on('message', (message, from) => resolver.send(Buffer.concat([Buffer.from('answer to '), message]), from.port, from.address));
+    const tcpPort = await server((socket) => socket.pipe(socket));
+    await new Promise<void>((resolve) => resolver.bind(tcpPort, '127.0.0.1', resolve));
+    const r = await rig({ backend: { kind: 'user', resolver: { host: '127.0.0.1', port: tcpPort } } });
+    r.driver.send(udp(r.driver.mac, guest, 700, ADDRESS.dns, 53, new TextEncoder().encode('query')));
+    const answer = parse(await r.frame((frame) => frame[23] === PROTOCOL.udp));
+    expect([answer.source, answer.sourcePort, answer.port, String.fromCharCode(...answer.data)]).toEqual([ADDRESS.dns, 53, 700, 'answer to query']);
+    const program = new Program('by TCP');
+    program.start(r.stack.connect(ADDRESS.dns, 53, ports++, program));
+    await r.until(() => program.over || program.gone);
+    expect(program.text).toBe('by TCP');
+    const other = new Program('x');
+    other.start(r.stack.connect(ADDRESS.dns, 80, ports++, other));
+    await r.until(() => other.over || other.gone);
+    expect(other.gone).toBe(true);
+  });
+
   it('200 connections at a time', async () => {
     const r = await rig();
     const echoes = await server((socket) => socket.pipe(socket));
@@ -185,6 +205,21 @@ describe('host forwards', () => {
     r.driver.send(tcp(r.driver.mac, guest, 80, gateway, syn.sourcePort, { flags: 0x14, ack: (syn.seq + 1) >>> 0 }));
     await r.until(() => broken !== undefined);
     expect(broken?.code).toBe('ECONNRESET');
+  });
+
+  it('datagrams to a forwarded port reach the guest, and its answers the caller', async () => {
+    const port = await freePort();
+    const r = await rig({ backend: { kind: 'user' }, forwards: [{ protocol: 'udp', host: '127.0.0.1', port, guestPort: 69 }] });
+    r.driver.send(arp(1, r.driver.mac, guest, gateway));
+    await r.frame((frame) => get16(frame, 12) === 0x0806);
+    const caller = dgram.createSocket('udp4');
+    open.push(caller);
+    const came = new Promise<Buffer>((resolve) => caller.once('message', resolve));
+    caller.send('hello', port, '127.0.0.1');
+    const asked = parse(await r.frame((frame) => frame[23] === PROTOCOL.udp));
+    expect([asked.source, asked.destination, asked.port, String.fromCharCode(...asked.data)]).toEqual([gateway, guest, 69, 'hello']);
+    r.driver.send(udp(r.driver.mac, guest, 69, gateway, asked.sourcePort, new TextEncoder().encode('world')));
+    expect(String(await came)).toBe('world');
   });
 
   it('a port in use, one that may not be had and an address that is not ours are named before the guest starts', async () => {
@@ -292,5 +327,9 @@ describe('the I/O worker', () => {
     const r = await rig();
     await r.io.kill();
     expect(r.died).toMatch(/exited/);
+    // As the parallel machine does then: the guest sees the link go down, and its frames do not pile up.
+    r.chipset.nic!.unplug();
+    expect(r.driver.read(r.driver.device + 6, 2)).toBe(0);
+    for (let k = 0; k < 600; k++) r.driver.send(echo(r.driver.mac, guest, gateway, k, new Uint8Array(8)));
   });
 });

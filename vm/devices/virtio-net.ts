@@ -14,7 +14,7 @@
  *
  * Hot: queues are read through typed arrays by index, and nothing is allocated per frame but the two views of a copy.
  */
-import { ETHERNET_HEADER, type FrameBatch } from '../net/frames.ts';
+import { ETHERNET_HEADER, FrameBatch } from '../net/frames.ts';
 import type { NetDescriptor } from '../net/config.ts';
 import { FieldList, derived, f64, u32, u8s, type FieldView } from '../fields.ts';
 import type { DeviceBlocks, InterruptLines } from './device.ts';
@@ -40,6 +40,7 @@ const ERROR = 1;
 const USED_NO_NOTIFY = 1;
 const VLAN_TAG = 4;
 const MAC_TABLE = 64;
+const SERVED_NO_MORE = 2;
 const CONTROL_MOST = 8 + 2 * 6 * MAC_TABLE;
 
 /** Why a frame did not go on, in the order of the counters. */
@@ -53,7 +54,7 @@ const FIELDS = {
   table: u8s(MAC_TABLE * 6 * 2),
   framesOut: f64, bytesOut: f64, framesIn: f64, bytesIn: f64,
   refusedShort: u32, refusedLong: u32, refusedSegmentation: u32, refusedChecksum: u32, droppedFilter: u32, droppedBuffer: u32,
-  /** Parallel mode: bumped by doorbells; the I/O worker sleeps on it while `asleep`; 1 = the guest uses the device, start the worker. */
+  /** Parallel mode: bumped by doorbells; the I/O worker sleeps on it while `asleep`; 1 = the guest uses the device, start the worker; served: 1 by the worker, 2 never again. */
   doorbell: derived(u32), asleep: derived(u32), wanted: derived(u32), served: derived(u32),
 } as const;
 const LIST = new FieldList('virtio-net', FIELDS);
@@ -154,9 +155,22 @@ export class VirtioNet extends VirtioPci {
   /** Wakes the I/O worker, or asks for one. Any thread. */
   ring(): void {
     const { bell } = this;
+    if (Atomics.load(bell, 3) === SERVED_NO_MORE) { this.discard(); return; }
     Atomics.add(bell, 0, 1);
     if (Atomics.load(bell, 1) !== 0) Atomics.notify(bell, 0);
     else if (Atomics.load(bell, 3) === 0 && Atomics.exchange(bell, 2, 1) === 0) this.onWanted?.();
+  }
+
+  /** Nobody serves it any more and nobody will: what the guest sends is taken and lost. Under the device lock. */
+  unplug(): void {
+    Atomics.store(this.bell, 3, SERVED_NO_MORE);
+    this.setLink(false);
+    this.setDoorbell(NET_QUEUE.TX, true);
+    this.discard();
+  }
+  discard(): void {
+    const lost = new FrameBatch(32, 32 * (this.#mostFrame + 8));
+    while (this.transmit(lost) > 0) lost.clear();
   }
 
   /** Asks the driver (not) to ring for a queue. The caller looks again after switching it on. */
@@ -273,9 +287,9 @@ export class VirtioNet extends VirtioPci {
 
   /**
    * Moves frames from the front of `batch` into the guest's buffers. Returns how many are dealt with: delivered, or dropped for a reason that
-   * waiting does not mend. The first that has to wait for buffers ends it.
+   * waiting does not mend. The first that has to wait for buffers ends it, and so does `most`.
    */
-  receive(batch: FrameBatch): number {
+  receive(batch: FrameBatch, most = batch.count): number {
     const q = NET_QUEUE.RX;
     if (batch.count === 0 || !this.queueReady(q)) return 0;
     const { s, state } = this;
@@ -292,7 +306,8 @@ export class VirtioNet extends VirtioPci {
     if (ahead > mask + 1) { this.violate('avail index ran ahead'); return 0; }
     const first = usedNext;
     let done = 0;
-    for (; done < batch.count; done++) {
+    const last = Math.min(most, batch.count);
+    for (; done < last; done++) {
       const at = batch.offset(done);
       const length = batch.length(done);
       if (!this.#accepts(batch.bytes, at)) { state.droppedFilter++; continue; }

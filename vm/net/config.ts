@@ -52,7 +52,8 @@ export interface PeerCall {
 }
 
 export type Backend =
-  | { readonly kind: 'user' }
+  /** `resolver`: where names are asked for; default: the host's first. */
+  | { readonly kind: 'user'; readonly resolver?: { readonly host: string; readonly port: number } }
   | { readonly kind: 'stream'; readonly host: string; readonly port: number; readonly listen?: boolean }
   | { readonly kind: 'dgram'; readonly host: string; readonly port: number; readonly localPort: number }
   /** Tests: frames in, frames out (deterministic mode). */

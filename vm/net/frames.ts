@@ -19,6 +19,8 @@ export class FrameBatch {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly most: number;
   readonly #table: Int32Array;
+  /** First entry of the table in use, and end of the bytes in use. */
+  #first = 0;
   #fill = 0;
   count = 0;
 
@@ -29,12 +31,27 @@ export class FrameBatch {
     this.#table = new Int32Array(most * WORDS);
   }
 
-  clear(): void { this.count = 0; this.#fill = 0; }
+  clear(): void { this.count = this.#first = this.#fill = 0; }
   /** Where a frame of up to `bytes` bytes may be written now, or -1. Nothing is taken before `commit`. */
-  reserve(bytes: number): number { return this.count < this.most && this.#fill + bytes <= this.bytes.length ? this.#fill : -1; }
+  reserve(bytes: number): number {
+    if (this.#first + this.count < this.most && this.#fill + bytes <= this.bytes.length) return this.#fill;
+    if (this.#first === 0 || this.count === this.most) return -1;
+    this.#compact();
+    return this.#fill + bytes <= this.bytes.length ? this.#fill : -1;
+  }
+  /** Moves what is left to the front. */
+  #compact(): void {
+    const table = this.#table;
+    const from = table[this.#first * WORDS];
+    this.bytes.copyWithin(0, from, this.#fill);
+    table.copyWithin(0, this.#first * WORDS, (this.#first + this.count) * WORDS);
+    this.#first = 0;
+    this.#fill -= from;
+    for (let k = 0; k < this.count; k++) table[k * WORDS] -= from;
+  }
   /** The frame written at the reserved place is `length` bytes. */
   commit(length: number, checksumStart = 0, checksumOffset = 0): void {
-    const at = this.count * WORDS;
+    const at = (this.#first + this.count) * WORDS;
     const table = this.#table;
     table[at] = this.#fill; table[at + 1] = length; table[at + 2] = checksumStart; table[at + 3] = checksumOffset;
     this.#fill += (length + 7) & -8;
@@ -48,28 +65,22 @@ export class FrameBatch {
     this.commit(frame.length, checksumStart, checksumOffset);
     return true;
   }
-  /** Forgets the first `count` frames and moves the rest to the front. */
+  /** Forgets the first `count` frames. */
   drop(count: number): void {
-    if (count <= 0) return;
     if (count >= this.count) { this.clear(); return; }
-    const table = this.#table;
-    const from = table[count * WORDS];
-    this.bytes.copyWithin(0, from, this.#fill);
-    table.copyWithin(0, count * WORDS, this.count * WORDS);
+    this.#first += count;
     this.count -= count;
-    this.#fill -= from;
-    for (let k = 0; k < this.count; k++) table[k * WORDS] -= from;
   }
 
-  offset(k: number): number { return this.#table[k * WORDS]; }
-  length(k: number): number { return this.#table[k * WORDS + 1]; }
-  checksumStart(k: number): number { return this.#table[k * WORDS + 2]; }
-  checksumOffset(k: number): number { return this.#table[k * WORDS + 3]; }
+  offset(k: number): number { return this.#table[(this.#first + k) * WORDS]; }
+  length(k: number): number { return this.#table[(this.#first + k) * WORDS + 1]; }
+  checksumStart(k: number): number { return this.#table[(this.#first + k) * WORDS + 2]; }
+  checksumOffset(k: number): number { return this.#table[(this.#first + k) * WORDS + 3]; }
   /** The bytes of frame k, shared. */
   frame(k: number): Uint8Array<ArrayBuffer> { const at = this.offset(k); return this.bytes.subarray(at, at + this.length(k)); }
   /** Makes the transport checksum of frame k complete. */
   finish(k: number): void {
-    const at = k * WORDS;
+    const at = (this.#first + k) * WORDS;
     const table = this.#table;
     const start = table[at + 2];
     if (start === 0) return;

@@ -52,7 +52,7 @@ let port: NicPort | undefined;
 function make(): LiveBackend {
   const events = { activity: () => { port?.flush(); if (backend.ready && port) port.wake(); }, note: (text: string) => tell({ kind: 'note', text }) };
   switch (data.backend.kind) {
-    case 'user': return new UserBackend({ ...events, activity: () => port?.flush() }, clock, data.net.mtu, data.forwards);
+    case 'user': return new UserBackend({ ...events, activity: () => port?.flush() }, clock, data.net.mtu, data.forwards, data.backend.resolver);
     case 'stream': return new StreamWire(events, nic.mostFrame, { host: data.backend.host, port: data.backend.port, listen: data.backend.listen === true });
     case 'dgram': return new DatagramWire(events, nic.mostFrame, data.backend);
   }

@@ -111,11 +111,12 @@ export class NicPort {
         let done: number;
         this.#lock.acquire(IO_WORKER);
         try {
-          done = nic.receive(out);
-          if (done < out.count) {
+          const most = Math.min(BATCH_FRAMES, out.count); // the lock is everybody's
+          done = nic.receive(out, most);
+          if (done < most) {
             nic.setDoorbell(NET_QUEUE.RX, true);
-            if (done === 0) done = nic.receive(out); // buffers may have come before the doorbell was on
-          } else nic.setDoorbell(NET_QUEUE.RX, false);
+            if (done === 0) done = nic.receive(out, most); // buffers may have come before the doorbell was on
+          } else if (most === out.count) nic.setDoorbell(NET_QUEUE.RX, false);
         } finally { this.#lock.release(); }
         if (done === 0) break;
         if (this.#pcap) this.#capture(out, done);

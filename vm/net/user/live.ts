@@ -108,14 +108,15 @@ class LiveOutside implements Outside {
   readonly #sockets = new Map<number, Datagrams>();
   /** Flows that came in through a forward: where answers go. */
   readonly #replies = new Map<number, { readonly socket: dgram.Socket; readonly address: string; readonly port: number }>();
-  constructor(events: BackendEvents) { this.#events = events; }
+  readonly #resolver: { host: string; port: number } | undefined;
+  constructor(events: BackendEvents, resolver: { host: string; port: number } | undefined) { this.#events = events; this.#resolver = resolver; }
 
   happened(): void { this.network.settle(); this.#events.activity(); }
 
   /** Host address of what the guest calls `address`. */
   #target(address: number, port: number): { host: string; port: number } | undefined {
     if (address === ADDRESS.gateway) return { host: LOOPBACK, port };
-    if (address === ADDRESS.dns) return port === DNS_PORT ? nameServer() : undefined;
+    if (address === ADDRESS.dns) return port === DNS_PORT ? this.#resolver ?? nameServer() : undefined;
     return { host: showIpv4(address), port };
   }
 
@@ -230,8 +231,8 @@ export class UserBackend implements LiveBackend {
   readonly #forwards: readonly HostForward[];
   readonly #servers: { close(): void }[] = [];
 
-  constructor(events: BackendEvents, clock: { now(): number }, mtu: number, forwards: readonly HostForward[]) {
-    this.#outside = new LiveOutside(events);
+  constructor(events: BackendEvents, clock: { now(): number }, mtu: number, forwards: readonly HostForward[], resolver?: { host: string; port: number }) {
+    this.#outside = new LiveOutside(events, resolver);
     this.#forwards = forwards;
     const pool = new Uint32Array(64);
     let left = 0;
