@@ -1,5 +1,5 @@
 /** The test guests: name, source, extra compiler options and what the machine must have. */
-export interface Guest { name: string; source: string; defines?: readonly string[]; cpus?: number; disk?: boolean }
+export interface Guest { name: string; source: string; defines?: readonly string[]; cpus?: number; disk?: boolean; net?: boolean }
 
 export const GUESTS: readonly Guest[] = [
   { name: 'hello', source: 'hello.c' },
@@ -12,6 +12,7 @@ export const GUESTS: readonly Guest[] = [
   { name: 'smp', source: 'smp.c', cpus: 2 },
   { name: 'smp4', source: 'smp.c', cpus: 4 },
   { name: 'virtio-blk', source: 'virtio-blk.c', disk: true },
+  { name: 'virtio-net', source: 'virtio-net.c', net: true },
   { name: 'smc', source: 'smc.c' },
   { name: 'strings', source: 'strings.c' },
   { name: 'tasks', source: 'tasks.c' },

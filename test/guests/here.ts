@@ -13,6 +13,7 @@ export async function runHere(guest: Guest, elf: string, options: HereOptions = 
     kernel: elf, memoryMiB: 64, cpus: guest.cpus ?? 1, mode: options.mode ?? 'deterministic', jit: options.jit ?? 'on', timeoutMs: 60_000,
     ...(options.seed === undefined ? {} : { seed: options.seed }), ...(options.quantum === undefined ? {} : { quantum: options.quantum }),
     com1: bytes => { output += Buffer.from(bytes).toString('latin1'); },
+    ...(guest.net ? { net: { backend: { kind: 'user' } } } : {}),
     ...(guest.disk ? { disks: [{ bytes: guestDisk() }] } : {}),
   });
   try {

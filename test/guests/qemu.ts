@@ -16,7 +16,7 @@ export function runOnQemu(guest: Guest, elf: string, timeoutMs = 60_000): GuestR
   try {
     const disk = join(directory, 'disk.img');
     if (guest.disk) writeFileSync(disk, guestDisk());
-    const child = spawnSync('qemu-system-i386', ['-accel', 'tcg', '-cpu', 'max', '-m', '64', '-smp', String(guest.cpus ?? 1), '-display', 'none', '-vga', 'none', '-net', 'none', '-no-reboot', '-serial', 'stdio', '-monitor', 'none',
+    const child = spawnSync('qemu-system-i386', ['-accel', 'tcg', '-cpu', 'max', '-m', '64', '-smp', String(guest.cpus ?? 1), '-display', 'none', '-vga', 'none', ...(guest.net ? ['-netdev', 'user,id=n', '-device', 'virtio-net-pci,netdev=n,disable-legacy=on'] : ['-net', 'none']), '-no-reboot', '-serial', 'stdio', '-monitor', 'none',
       '-device', 'isa-debug-exit,iobase=0xf4,iosize=4', ...(guest.disk ? ['-drive', `if=none,id=d,file=${disk},format=raw`, '-device', 'virtio-blk-pci,drive=d,disable-legacy=on'] : []), '-kernel', elf],
       { timeout: timeoutMs, encoding: 'latin1', stdio: ['ignore', 'pipe', 'pipe'] });
     const status = child.status !== null && child.status & 1 ? child.status >> 1 : null;

@@ -21,7 +21,7 @@ const guestNamed = (name: string): Guest => {
 };
 function configOf(name: string, rest: Partial<MachineConfig> = {}): MachineConfig {
   const guest = guestNamed(name);
-  return { kernel: buildGuest(guest), cpus: guest.cpus ?? 1, memoryMiB: 64, disks: guest.disk ? [{ bytes: guestDisk() }] : [], ...rest };
+  return { kernel: buildGuest(guest), cpus: guest.cpus ?? 1, memoryMiB: 64, disks: guest.disk ? [{ bytes: guestDisk() }] : [], ...(guest.net ? { net: { backend: { kind: 'user' } } } : {}), ...rest };
 }
 function echoKernel(): string {
   const source = path.join(import.meta.dirname, 'echo.S');
@@ -35,7 +35,7 @@ function echoKernel(): string {
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
 
 describe.skipIf(missing !== null)('deterministic mode on the real engine', () => {
-  for (const name of ['lapic', 'smp', 'virtio-blk']) {
+  for (const name of ['lapic', 'smp', 'virtio-blk', 'virtio-net']) {
     it(`${name}: same instructions, same hash; twice, cut in pieces, without JIT`, { timeout: 120_000 }, async () => {
       const run = async (rest: Partial<MachineConfig>): Promise<MachineResult> => createMachine(configOf(name, { seed: 9, ...rest })).run();
       const first = await run({});
@@ -48,15 +48,31 @@ describe.skipIf(missing !== null)('deterministic mode on the real engine', () =>
     });
   }
 
-  it('restores a snapshot in mid-run to the same end', { timeout: 120_000 }, async () => {
-    const whole = await createMachine(configOf('virtio-blk')).run();
-    const m = new DeterministicMachine(configOf('virtio-blk'), createEngine);
+  for (const name of ['virtio-blk', 'virtio-net']) it(`restores a snapshot in mid-run to the same end: ${name}`, { timeout: 120_000 }, async () => {
+    const whole = await createMachine(configOf(name)).run();
+    const m = new DeterministicMachine(configOf(name), createEngine);
     m.runFor(Math.floor(whole.instructions / 2));
     const snapshot = m.snapshot();
     for (let k = 0; k < 2; k++) {
       expect(await m.run()).toEqual(whole);
       m.restore(snapshot);
     }
+  });
+
+  it('a checkpoint in the middle of network traffic is gone back to again and again', { timeout: 120_000 }, async () => {
+    const whole = await createMachine(configOf('virtio-net')).run();
+    const m = new DeterministicMachine(configOf('virtio-net'), createEngine);
+    for (const part of [0.2, 0.5, 0.8]) {
+      m.runFor(Math.floor(whole.instructions * part) - m.instructions);
+      m.checkpoint();
+      for (let k = 0; k < 3; k++) { expect(await m.run()).toEqual(whole); m.rollBack(); }
+    }
+  });
+
+  it('a NIC that the guest leaves alone changes no instruction', { timeout: 60_000 }, async () => {
+    const without = await createMachine(configOf('lapic')).run();
+    const { instructions, virtualNs } = await createMachine(configOf('lapic', { net: { backend: { kind: 'user' } } })).run();
+    expect([instructions, virtualNs]).toEqual([without.instructions, without.virtualNs]);
   });
 
   it('records what is typed and replays it', async () => {
@@ -84,7 +100,7 @@ describe.skipIf(missing !== null)('deterministic mode on the real engine', () =>
 });
 
 describe.skipIf(missing !== null)('parallel mode', () => {
-  for (const name of ['hello', 'lapic', 'smp', 'virtio-blk']) {
+  for (const name of ['hello', 'lapic', 'smp', 'virtio-blk', 'virtio-net']) {
     it(`${name} passes with a thread per vCPU`, { timeout: 120_000 }, async () => {
       let output = '';
       const machine = createMachine(configOf(name, { mode: 'parallel', timeoutMs: 100_000, com1: (bytes) => { output += new TextDecoder().decode(bytes); } }));

@@ -52,6 +52,7 @@ export class DeviceBlocks {
   }
 
   placeAt<M extends FieldMap>(list: FieldList<M>, base: BoardOffset, name = list.name): FieldView<M> {
+    if (this.blocks.some((block) => block.name === name)) throw new RangeError(`two device blocks are called ${name}: a snapshot would keep one`);
     this.blocks.push({ name, list: list as unknown as FieldList<FieldMap>, base });
     return list.bind(this.#board.buffer, base);
   }

@@ -57,7 +57,7 @@ const FIELDS = {
   /** Parallel mode: bumped by doorbells; the I/O worker sleeps on it while `asleep`; 1 = the guest uses the device, start the worker; served: 1 by the worker, 2 never again. */
   doorbell: derived(u32), asleep: derived(u32), wanted: derived(u32), served: derived(u32),
 } as const;
-const LIST = new FieldList('virtio-net', FIELDS);
+const LIST = new FieldList('virtio-net card', FIELDS);
 
 export interface NetCounters {
   readonly framesOut: number; readonly bytesOut: number; readonly framesIn: number; readonly bytesIn: number;
