@@ -165,7 +165,7 @@ async function main(argv: readonly string[]): Promise<number> {
 
   program.command('inject').description('a fault-injection campaign: break servers, drivers or the kernel at many points of a workload and see what becomes of it')
     .argument('[spec]', 'JSON file: {target, model, n, seed, trigger, cpus, scheduleSeed, memory, boundMs}')
-    .option('--target <names>', 'comma-separated: supervisor, process, fs, tty, uart0, uart1, virtio-blk, kernel; or all, servers, drivers')
+    .option('--target <names>', 'comma-separated: supervisor, process, fs, tty, net, uart0, uart1, virtio-blk, virtio-net, kernel; or all, servers, drivers')
     .option('--model <names>', 'comma-separated: reg.flip, mem.flip, text, nop, src, dst, ptr, loop, interface, ipc.drop, ipc.dup, ipc.corrupt, disk.error, server.kill, server.hang; or swifi, flips, ipc, all')
     .option('--n <count>', 'number of experiments (default 100)', whole(1, 10_000_000))
     .option('--seed <n>', 'seed of the campaign (default 1)', whole(0, 2 ** 31 - 1))
