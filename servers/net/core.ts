@@ -35,16 +35,16 @@ import { ipv4Init, ipv4Input } from './ipv4';
 import { OP_BYTES, Op, PARKED, complete, nextAnswer, opsInit, park, parked, unpark } from './op';
 import { ETHERNET_BYTES, Packet, drop, looped, nextLooped, nextQueued, packetOf, packetsFree, packetsInit, packetsPrivateBytes } from './packet';
 import { pmtuInit } from './pmtu';
-import { poolInit, poolMapBytes } from './pool';
+import { mayQueue, poolInit, poolMapBytes } from './pool';
 import { reassemblyInit, reassemblyPrivateBytes, reassemblyTimer } from './reassembly';
 import { VICTIMS, VICTIM_BYTES, attachSockets, commitTouched, victims } from './record';
 import {
   ACK_NOW, FIN_QUEUED, FORCE, OUTPUT, REVIVED, STREAM, Socket, findId, lt, nextWoken, outputSlot, outputs, outputsDone, socketAt, socketFree, socketSlots, socketsBytes, socketsFreeList, socketsInit, touchedCount, usedSlot,
-  waitAppend, wake, wantOutput,
+  waitAppend, wake, wantOutput, woken,
 } from './socket';
-import { packetsCame, packetsWanted, serve, socketsShared } from './sockets';
+import { packetsCame, packetsWanted, pagesCame, pagesWanted, serve, socketsShared } from './sockets';
 import { countersAt, openState, poolAddress, stateAt, statePages } from './state';
-import { abort, acceptAppend, keepaliveStart, ORPHAN_US, TIME_WAIT_US } from './tcp/connection';
+import { abort, acceptAppend, keepaliveStart, ORPHAN_LIMIT_US, ORPHAN_US, TIME_WAIT_US } from './tcp/connection';
 import { cookiesPossible } from './tcp/listen';
 import { INITIAL_RTO, sendBare, settleMss, tcpOutput } from './tcp/output';
 import { ACK, RST } from './tcp/segment';
@@ -123,7 +123,7 @@ function revive(): void {
       if (s.sndMax != s.sndUna) s.flags |= REVIVED | FORCE;
       s.flags |= ACK_NOW;
       if (state == NET_TCP_STATE_TIME_WAIT) { s.flags &= ~ACK_NOW; s.lifeAt = now + TIME_WAIT_US; if (s.id == 0) waitAppend(s); }
-      else if (state == NET_TCP_STATE_FIN_WAIT2 && s.id == 0) s.lifeAt = now + ORPHAN_US;
+      else if (s.id == 0 && s.parent == 0) s.lifeAt = now + (state == NET_TCP_STATE_FIN_WAIT2 ? ORPHAN_US : ORPHAN_LIMIT_US);
       if (s.lifeAt != NEVER) armAtMost(s.timer, s.lifeAt);
       keepaliveStart(s);
     }
@@ -162,6 +162,11 @@ export function transmitted(frame: usize): void {
   if (changetype<usize>(p) == 0) { count(C_FRAME_TRANSMITTED_WRONG); return; }
   drop(p);
   if (packetsWanted) packetsAreFree();
+}
+/** The pool has pages again: who waits to send, or to hear that it may, looks again. */
+function pagesAreFree(): void {
+  pagesCame();
+  for (let n: u32 = 0; n < socketSlots(); n++) { const s = socketAt(n); if (usedSlot(n) && s.type == STREAM) wake(s); }
 }
 function packetsAreFree(): void {
   packetsCame();
@@ -217,6 +222,7 @@ export function finish(): void {
       hostTransmit(p.frame, p.bytes, p.flags, p.sumStart, p.sumOffset);
     }
     for (let op = nextAnswer(); changetype<usize>(op) != 0; op = nextAnswer()) hostAnswer(changetype<usize>(op));
+    if (woken()) continue; // pages came back
     if (!looped() || ++rounds == ROUNDS) break;
     loopback();
   }
@@ -242,6 +248,7 @@ function commit(): void {
   if (arpPending()) arpCommit();
   if (now - savedAt > SAVE_US) { savedAt = now; writable(); memory.copy(countersAt(), countersAtPrivate(), COUNTER_BYTES); }
   windowClose();
+  if (pagesWanted && mayQueue()) pagesAreFree();
 }
 /** When `finish` must be called again (ns of the host's clock). */
 export function nextDeadline(): u64 {

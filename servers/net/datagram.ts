@@ -7,7 +7,7 @@
 import { NET_TYPE_ECHO } from 'kintsugi/protocols';
 import { copyAddress } from './address';
 import { C_DATAGRAM_ARENA, C_DATAGRAM_QUEUE, count } from './counters';
-import { reserve } from './host';
+import { reserveRaw } from './host';
 import { Socket, findOnPort, wake } from './socket';
 
 const CHUNK: u32 = 2048;
@@ -20,7 +20,7 @@ export let chunksFree: u32 = 0;
 
 export function datagramsPrivateBytes(): u32 { return CHUNK * CHUNKS + 64; }
 export function datagramsInit(): void {
-  arena = reserve(CHUNK * CHUNKS);
+  arena = reserveRaw(CHUNK * CHUNKS);
   free = 0;
   chunksFree = CHUNKS;
   for (let n = <i32>CHUNKS - 1; n >= 0; n--) { const c = arena + <usize>n * CHUNK; store<usize>(c, free); free = c; }

@@ -47,6 +47,7 @@ export function dhcpBegin(): void {
     if (timer.at <= now) dhcpTimer();
     return;
   }
+  if (config.lease != 0) { count(C_DHCP_EXPIRED); lose(); } // it ran out while nobody looked
   select();
 }
 export function dhcpStop(): void { dhcpState = DHCP_OFF; disarm(timer); }

@@ -55,9 +55,14 @@ let end: usize = 0;
 export function privateMemory(at: usize, bytes: usize): void { next = (at + 63) & ~63; end = at + bytes; }
 /** Zeroed memory for good, 64-aligned. Too little is a wrong size in the manifest (core.ts: `privateBytes`): a trap, not a limp. */
 export function reserve(bytes: usize): usize {
+  const at = reserveRaw(bytes);
+  memory.fill(at, 0, (bytes + 63) & ~63);
+  return at;
+}
+/** The same, not zeroed: for what is large and written before it is read (each start after a death pays for zeroing). */
+export function reserveRaw(bytes: usize): usize {
   const at = next, size = (bytes + 63) & ~63;
   if (size > end - at) unreachable();
   next = at + size;
-  memory.fill(at, 0, size);
   return at;
 }

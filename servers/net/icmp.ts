@@ -64,7 +64,7 @@ export function icmpErrorAbout(type: u32, code: u32, value: u32, header: usize, 
   ipv4Send(p, PROTOCOL_ICMP, destination, source, 8 + quoted, 64, false);
 }
 /** A packet of ours that nobody took: its sender hears of it as if a router had said so. */
-export function hostUnreachable(p: Packet): void { quoted(p.frame + ETHERNET_BYTES, p.bytes - ETHERNET_BYTES, EHOSTUNREACH, false); }
+export function hostUnreachable(p: Packet): void { quoted(p.frame + ETHERNET_BYTES, p.bytes - ETHERNET_BYTES, EHOSTUNREACH, true); }
 
 export function icmpInput(at: usize, bytes: u32): void {
   if (bytes < 8) { count(C_ICMP_SHORT); return; }

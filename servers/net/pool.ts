@@ -53,5 +53,7 @@ export function promise(): u32 {
   if (pagesFree > total >> 3) return 16384;
   return pagesFree > total >> 4 ? 4096 : 2048;
 }
+/** A receiver that holds something already leaves the last thirty-second part to those that hold nothing. */
+export function mayReceive(): bool { return pagesFree > total >> 5; }
 /** A sender leaves the last eighth of the pool to receivers. */
 export function mayQueue(): bool { return pagesFree > total >> 3; }

@@ -1,17 +1,17 @@
 /**
- * Reassembly of IPv4 fragments (RFC 791, RFC 815). CONTEXTS datagrams at a time, the oldest gives way; 30 s (RFC 1122, 3.3.2: 60 s at most); 1 context in 4 at most per
- * source. Fragments that overlap spoil the whole datagram (as RFC 5722 rules for IPv6): nobody sends them in good faith. Exact repetitions are fine.
+ * Reassembly of IPv4 fragments (RFC 791, RFC 815). CONTEXTS datagrams at a time, the oldest gives way; 30 s (RFC 1122, 3.3.2: 60 s at most); PER_SOURCE of them at
+ * most of one source. Fragments that overlap spoil the whole datagram (as RFC 5722 rules for IPv6): nobody sends them in good faith. Exact repetitions are fine.
  */
 import { get16, put16, v4 } from './address';
 import { finish, add } from './checksum';
 import { C_FRAGMENT_EVICTED, C_FRAGMENT_LIMIT, C_FRAGMENT_LONG, C_FRAGMENT_OVERLAP, C_FRAGMENT_SIZE, C_FRAGMENT_TIMEOUT, C_FRAGMENTS, C_REASSEMBLED, count } from './counters';
-import { now, reserve } from './host';
+import { now, reserve, reserveRaw } from './host';
 import { FRAGMENT_TIME, TIME_EXCEEDED, icmpErrorAbout } from './icmp';
 import { DESTINATION, SOURCE, deliverReassembled } from './ipv4';
 import { TIMER_REASSEMBLY, Timer, armAtMost, timerInit } from './timer';
 
 const CONTEXTS: u32 = 4;
-const PER_SOURCE: u32 = 4;
+const PER_SOURCE: u32 = 3;
 const KEEP_US: u64 = 30_000_000;
 const ROOM: usize = 65536 + 64; // header, then up to 64 KiB - 1 of payload
 const MAX_HEADER: usize = 60;
@@ -28,7 +28,7 @@ function context(n: u32): Context { return changetype<Context>(contexts + <usize
 export function reassemblyPrivateBytes(): u32 { return CONTEXTS * (<u32>offsetof<Context>() + <u32>ROOM + <u32>BITMAP + 192) + 64; }
 export function reassemblyInit(): void {
   contexts = reserve(<usize>CONTEXTS * offsetof<Context>());
-  for (let n: u32 = 0; n < CONTEXTS; n++) { context(n).buffer = reserve(ROOM); context(n).bitmap = reserve(BITMAP); }
+  for (let n: u32 = 0; n < CONTEXTS; n++) { context(n).buffer = reserveRaw(ROOM); context(n).bitmap = reserve(BITMAP); }
   timerInit(timer, TIMER_REASSEMBLY, 0);
 }
 export function reassembling(): u32 {

@@ -10,7 +10,7 @@
 import { NET_TCP_STATE_CLOSED, NET_TCP_STATE_LISTEN, NET_TCP_STATE_SYN_RECEIVED, NET_TCP_STATE_SYN_SENT, NET_TCP_STATE_TIME_WAIT, NET_TYPE_DATAGRAM, NET_TYPE_ECHO, NET_TYPE_STREAM } from 'kintsugi/protocols';
 import { copyAddress, isAny, sameAddress, setAny } from './address';
 import { C_SOCKETS_FULL, C_TIME_WAIT_RECYCLED, count } from './counters';
-import { random, reserve } from './host';
+import { random, reserve, reserveRaw } from './host';
 import { NO_PAGE, PAGE, pageGive } from './pool';
 import { NEVER, TIMER_SOCKET, Timer, disarm, timerInit } from './timer';
 import { Op } from './op';
@@ -147,11 +147,11 @@ export function socketsInit(count_: u32): void {
   ids = reserve(ID_BUCKETS << 1); ports = reserve(PORT_BUCKETS << 1); connections = reserve(CONNECTION_BUCKETS << 1);
   memory.fill(ids, 0xff, ID_BUCKETS << 1); memory.fill(ports, 0xff, PORT_BUCKETS << 1); memory.fill(connections, 0xff, CONNECTION_BUCKETS << 1);
   hashSeed = random() | 1;
-  const at = reserve(<usize>count_ * SOCKET_BYTES);
+  const at = reserveRaw(<usize>count_ * SOCKET_BYTES); // `clear` empties a socket when it is taken
   for (let n = <i32>count_ - 1; n >= 0; n--) {
     const s = changetype<Socket>(at + <usize>n * SOCKET_BYTES);
     store<usize>(table + (<usize>n << 2), changetype<usize>(s));
-    s.slot = <u32>n;
+    s.slot = <u32>n; s.type = 0; s.flags = 0; s.id = 0; s.state = 0;
     s.nextId = firstFree;
     firstFree = <u32>n;
   }
@@ -381,6 +381,7 @@ export function wake(s: Socket): void {
   s.flags |= WOKEN;
   store<u16>(wokenList + ((<usize>(wokenCount++)) << 1), <u16>s.slot);
 }
+export function woken(): bool { return wokenCount != 0; }
 /** The next woken socket, null when there is none. */
 export function nextWoken(): Socket {
   while (wokenCount != 0) {

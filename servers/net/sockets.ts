@@ -12,10 +12,10 @@ import {
   NET_TCP_STATE_SYN_RECEIVED, NET_TCP_STATE_SYN_SENT, NET_WATCH,
 } from 'kintsugi/protocols';
 import { inRange } from '../lib/mem';
-import { copyAddress, isAny, isV4, put16, sameAddress, setAny, setV4, v4, v4Multicast } from './address';
+import { copyAddress, isAny, isV4, put16, sameAddress, setAny, setV4, v4, v4Loopback, v4Multicast } from './address';
 import { arpFlush } from './arp';
 import { add, finish } from './checksum';
-import { DHCP, ETH, RESOLVERS, UP, addressOf, broadcastV4, config, configChanged, gatewayOf, mayBind, resolverOf, sourceFor } from './config';
+import { DHCP, ETH, RESOLVERS, UP, addressOf, broadcastV4, config, configChanged, gatewayOf, isOwn, mayBind, resolverOf, sourceFor } from './config';
 import { C_OPS_BAD, count } from './counters';
 import { copyDatagram, datagramBytes, datagramFrom, datagramPort, dropDatagram, dropDatagrams } from './datagram';
 import { dhcpBegin, dhcpStop } from './dhcp';
@@ -28,7 +28,7 @@ import { writable } from './host';
 import { ECHO_REQUEST } from './icmp';
 import { PROTOCOL_ICMP, ipv4SendLong } from './ipv4';
 import { Op, PARKED, complete, failAll, findParked, unpark } from './op';
-import { NO_PAGE, PAGE, mayQueue, pageAt, pageTake } from './pool';
+import { NO_PAGE, PAGE, mayQueue, mayReceive, pageAt, pageTake } from './pool';
 import { query } from './query';
 import {
   BOUND, BROADCAST, CONNECTED, CUBIC, DATAGRAM, ECHO, FIN_QUEUED, FIN_RECEIVED, MAX_BUFFER, NODELAY, NO_RECEIVE, NO_SLOT, REUSE, STREAM, STREAM_PAGES, Socket, URGENT_OUT, bindPort, dataEnd, ephemeralPort, findConnection,
@@ -175,7 +175,7 @@ function connect(op: Op, s: Socket): i32 {
   if (givenPort == 0) return -EADDRNOTAVAIL;
   const to = v4(GIVEN);
   if (v4Multicast(to) || to == 0xffffffff || (to == broadcastV4() && to != 0) || !sourceFor(to, LOCAL)) return -<i32>ENETUNREACH;
-  if (!isAny(localOf(s))) copyAddress(LOCAL, localOf(s));
+  if (!isAny(localOf(s))) { if (!reaches(to, localOf(s))) return -EINVAL; copyAddress(LOCAL, localOf(s)); }
   const port = s.localPort != 0 ? s.localPort : ephemeralPort(STREAM, LOCAL, GIVEN, givenPort);
   if (port == 0) return -EADDRNOTAVAIL;
   if (findConnection(LOCAL, GIVEN, port, givenPort) != NONE) return -EADDRINUSE;
@@ -184,6 +184,8 @@ function connect(op: Op, s: Socket): i32 {
   open(s);
   return (op.a2 & NONBLOCK) != 0 ? -EINPROGRESS : PARKED;
 }
+/** A source of 127.0.0.0/8 does not leave the machine. */
+function reaches(to: u32, local: usize): bool { return !v4Loopback(v4(local)) || isOwn(to); }
 function connectDatagram(op: Op, s: Socket): i32 {
   if (s.type == DATAGRAM && givenPort == 0) return -EADDRNOTAVAIL;
   if (!sourceFor(v4(GIVEN), LOCAL)) return -<i32>ENETUNREACH;
@@ -242,6 +244,9 @@ function send(op: Op, s: Socket): i32 {
   op.r0 = skip + taken;
   return 0;
 }
+/** Somebody could not send because the pool is nearly empty, and hears nothing when others give back pages. */
+export let pagesWanted: bool = false;
+export function pagesCame(): void { pagesWanted = false; }
 /** Copies into the send stream as much as there is room for. */
 function append(s: Socket, from: usize, bytes: u32): u32 {
   const used = s.sndEnd - s.sndUna;
@@ -254,9 +259,8 @@ function append(s: Socket, from: usize, bytes: u32): u32 {
     const entry = sndPage(s, position);
     let page = <u32>load<u16>(entry);
     if (page == NO_PAGE) {
-      if (!mayQueue() && used + done >= PAGE) break;
-      page = pageTake();
-      if (page == NO_PAGE) break;
+      page = !mayQueue() && (used + done >= PAGE || !mayReceive()) ? NO_PAGE : pageTake();
+      if (page == NO_PAGE) { pagesWanted = true; break; }
       store<u16>(entry, <u16>page);
     }
     const inPage = position & (PAGE - 1), k = PAGE - inPage < n - done ? PAGE - inPage : n - done;
@@ -346,7 +350,7 @@ function sendTo(op: Op, s: Socket): i32 {
     if (bad != 0) return bad;
     op.r0 = 0;
   }
-  if (!isAny(localOf(s))) copyAddress(LOCAL, localOf(s));
+  if (!isAny(localOf(s))) { if (!reaches(to, localOf(s))) return -EINVAL; copyAddress(LOCAL, localOf(s)); }
   let sent: i32;
   if (s.type == ECHO) {
     if (op.a3 < 8 || <u32>load<u8>(from) != ECHO_REQUEST || load<u8>(from, 1) != 0) return -EINVAL;
@@ -443,7 +447,9 @@ export function events(s: Socket): u32 {
   if (state == NET_TCP_STATE_CLOSED) return e | NET_EVENTS_WRITABLE | NET_EVENTS_HANGUP | ((s.flags & CONNECTED) != 0 || e != 0 ? NET_EVENTS_READABLE : 0);
   if (s.rcvSeen != dataEnd(s) || (s.flags & (FIN_RECEIVED | NO_RECEIVE)) != 0) e |= NET_EVENTS_READABLE;
   if ((s.flags & FIN_QUEUED) != 0) { e |= NET_EVENTS_WRITABLE; if ((s.flags & FIN_RECEIVED) != 0) e |= NET_EVENTS_HANGUP; }
-  else if ((state == NET_TCP_STATE_ESTABLISHED || state == NET_TCP_STATE_CLOSE_WAIT) && (s.sndEnd - s.sndUna) + (s.sndBuf >> 2) <= s.sndBuf && (mayQueue() || s.sndEnd == s.sndUna)) e |= NET_EVENTS_WRITABLE;
+  else if ((state == NET_TCP_STATE_ESTABLISHED || state == NET_TCP_STATE_CLOSE_WAIT) && (s.sndEnd - s.sndUna) + (s.sndBuf >> 2) <= s.sndBuf) {
+    if (mayQueue() || s.sndEnd == s.sndUna) e |= NET_EVENTS_WRITABLE; else pagesWanted = true;
+  }
   return e;
 }
 function cancel(entry: u32): i32 {

@@ -1,4 +1,5 @@
-import { describe, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
+import * as P from './packet.ts';
 import { ACTIVE, PASSIVE, script } from './script.ts';
 
 describe('closing', () => {
@@ -137,6 +138,28 @@ describe('closing', () => {
       +59.9s
       +100ms
       state none`);
+  });
+  test('a closed socket whose peer keeps its window shut is given up after 15 minutes', async () => {
+    const stack = await script(`
+      listen
+      < S 0:0(0) win 65535 <mss 1000>
+      > S. 0:0(0) ack 1 win 65535 <mss 1460>
+      < . 1:1(0) ack 1 win 0
+      accept
+      send 100
+      close`);
+    stack.onFrame = undefined;
+    for (let s = 0; s < 880; s += 10) {
+      stack.advance(10_000_000_000n);
+      const last = stack.out.map((f) => P.parse(f)).filter((p) => p.tcp !== undefined).pop();
+      stack.out.length = 0;
+      if (last?.tcp === undefined || (last.tcp.flags & P.RST) !== 0) continue;
+      const from = P.ip('10.0.2.2'), to = P.ip('10.0.2.15');
+      stack.input(P.ethernet(P.mac('52:54:00:12:34:56'), P.mac('02:00:00:00:00:02'), 0x800, P.ipv4({ protocol: 6, source: from, destination: to }, P.tcp(from, to, { sourcePort: 4000, destinationPort: 80, seq: last.tcp.ack, ack: last.tcp.seq, flags: P.ACK, window: 0 }))));
+    }
+    expect(stack.objects('sockets')).toBe(2);
+    stack.advance(20_000_000_000n);
+    expect(stack.objects('sockets')).toBe(1);
   });
   test('closing before the SYN is answered is silent', async () => {
     await script(`

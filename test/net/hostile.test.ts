@@ -73,7 +73,7 @@ describe('hostile packets', () => {
   test.each([1, 2])('malformed packets, seed %i: no trap, nothing stays, every reason has a name', async (seed) => {
     const r = new Random(seed), w = await world();
     const { stack } = w;
-    const clean = { packets: stack.options.packets, chunks: 256 };
+    const clean = { packets: stack.options.packets, chunks: stack.objects('chunks') };
     for (let n = 0; n < rounds; n++) {
       const verified = r.chance(300) ? 1 : 0; // the device may lie about checksums
       stack.push(harm(r, good(r, w)), verified);

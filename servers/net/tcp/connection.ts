@@ -19,6 +19,7 @@ import { INITIAL_RTO, sendReset, settleMss } from './output';
 
 export const TIME_WAIT_US: u64 = 60_000_000; // 2 MSL
 export const ORPHAN_US: u64 = 60_000_000; // FIN-WAIT-2 of a closed socket
+export const ORPHAN_LIMIT_US: u64 = 900_000_000; // a closed socket whose peer takes neither data nor FIN, but answers
 export const OUR_SCALE: u32 = 2; // 65535 << 2 covers MAX_BUFFER
 
 const INPUT: usize = memory.data(36, 4);
@@ -174,7 +175,8 @@ export function close(s: Socket): void {
   if (s.state == NET_TCP_STATE_TIME_WAIT) { waitAppend(s); return; }
   if (s.state == NET_TCP_STATE_SYN_RECEIVED) { abort(s); return; }
   shutdownSend(s);
-  if (s.state == NET_TCP_STATE_FIN_WAIT2) { s.lifeAt = now + ORPHAN_US; armAtMost(s.timer, s.lifeAt); }
+  s.lifeAt = now + (s.state == NET_TCP_STATE_FIN_WAIT2 ? ORPHAN_US : ORPHAN_LIMIT_US);
+  armAtMost(s.timer, s.lifeAt);
 }
 function closeListener(l: Socket): void {
   const id = l.id;

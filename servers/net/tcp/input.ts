@@ -16,10 +16,10 @@ import {
 import { ECONNREFUSED, ECONNRESET, EPIPE } from '../errors';
 import { now, nowMs, writable } from '../host';
 import { DESTINATION, SOURCE, arrivedOn } from '../ipv4';
-import { NO_PAGE, PAGE, pageAt, pageTake } from '../pool';
+import { NO_PAGE, PAGE, mayReceive, pageAt, pageTake } from '../pool';
 import {
   ACK_LATER, ACK_NOW, AFTER_RTO, FIN_QUEUED, FIN_RECEIVED, FORCE, NO_RECEIVE, PASSIVE, RECOVERY, RETRANSMITTED, REVIVED, SACK_OK, SCALING, STAMPS, Socket, TIMING, URGENT_IN, URGENT_OUT,
-  findConnection, findOnPort, le, localOf, lt, peerOf, rcvPage, socketFree, touch, wake, wantOutput,
+  dataEnd, findConnection, findOnPort, le, localOf, lt, peerOf, rcvPage, socketFree, touch, wake, wantOutput,
 } from '../socket';
 import { NEVER, armAtMost } from '../timer';
 import { congestionAck, congestionLoss } from './congestion';
@@ -317,7 +317,7 @@ function store_(s: Socket, seq: u32, from: usize, bytes: u32): bool {
     const entry = rcvPage(s, position);
     let page = <u32>load<u16>(entry);
     if (page == NO_PAGE) {
-      page = pageTake();
+      page = mayReceive() || s.rcvRead == dataEnd(s) ? pageTake() : NO_PAGE;
       if (page == NO_PAGE) { count(C_TCP_NO_PAGE); return false; }
       store<u16>(entry, <u16>page);
     }

@@ -47,6 +47,7 @@ export function socketTimer(slot: u32): void {
   if (s.lifeAt <= now) {
     s.lifeAt = NEVER;
     if (s.state == NET_TCP_STATE_TIME_WAIT || s.state == NET_TCP_STATE_FIN_WAIT2) { toClosed(s, 0); return; }
+    if (s.id == 0 && s.parent == 0) { count(C_TCP_GIVEN_UP); abort(s); return; }
   }
   if (s.rtoAt <= now && !retransmission(s)) return;
   if (s.persistAt <= now && !persist(s)) return;
