@@ -6,6 +6,7 @@ import { PROTOCOL, get16 } from '../../vm/net/frames.ts';
 import { ADDRESS } from '../../vm/net/user/network.ts';
 import { GUEST_FEATURES, NicDriver, ethernet, parse, tcp } from './driver.ts';
 import { NetRig } from './rig.ts';
+import { Rig } from '../machine/rig.ts';
 
 /** The other end of the wire: keeps what comes, sends what it is told to. */
 class Recorder implements ScriptedPeer {
@@ -36,6 +37,13 @@ describe('virtio-net', () => {
     const offered = d.read(d.common + COMMON.DEVICE_FEATURE, 4);
     for (const bit of Object.values(NET_FEATURE)) expect(offered & bit).toBe(bit);
     expect(d.status).toBe(0xf);
+  });
+
+  it('finds room beside four disks, and the first disk is found before it', () => {
+    const r = new Rig({ disks: [0, 1, 2, 3].map(() => ({ bytes: new Uint8Array(512) })), net: { backend: { kind: 'user' } } });
+    const d = new NicDriver({ bus: r.chipset, ram: r.board.ram });
+    expect(d.start()).toBe(0xf);
+    expect(d.config(0x3c) & 0xff).toBe(16);
   });
 
   it('takes MAC and MTU from the configuration and refuses features it did not offer', () => {

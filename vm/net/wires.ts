@@ -72,7 +72,7 @@ export class StreamWire extends Wire implements LiveBackend {
     });
     await new Promise<void>((resolve, reject) => {
       server.once('error', (error) => reject(hostError(error, this.#subject, this.#name)));
-      server.listen(this.#port, this.#host, resolve);
+      server.listen(this.#port, this.#host, () => { server.on('error', () => this.count('connection not accepted')); resolve(); });
     });
   }
   #connect(): Promise<net.Socket> {

@@ -256,7 +256,11 @@ export class UserBackend implements LiveBackend {
       if (protocol === 'tcp') {
         const server = net.createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.#outside.accept(socket, guestPort));
         server.once('error', (error) => reject(hostError(error, subject, address)));
-        server.listen({ port, host, backlog: BACKLOG }, () => { this.#servers.push(server); resolve(); });
+        server.listen({ port, host, backlog: BACKLOG }, () => {
+          server.on('error', () => this.network.count('connection not accepted')); // out of descriptors
+          this.#servers.push(server);
+          resolve();
+        });
       } else {
         const socket = dgram.createSocket('udp4');
         socket.once('error', (error) => reject(hostError(error, subject, address)));
