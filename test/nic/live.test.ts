@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { readFileSync, mkdtempSync, rmSync } from 'node:fs';
 import * as dgram from 'node:dgram';
 import * as net from 'node:net';
@@ -312,6 +313,9 @@ describe('capture', () => {
       }
       expect([out, back]).toEqual([20_000, 20_000]);
       expect(get32(b, 0)).toBe(0x4d3c_b2a1);
+      // Where there is tshark, it is the judge: nothing malformed, no wrong checksum, no warning.
+      const judge = spawnSync('tshark', ['-r', file, '-o', 'tcp.check_checksum:TRUE', '-o', 'ip.check_checksum:TRUE', '-Y', '_ws.malformed || _ws.expert.severity >= 0x600000'], { encoding: 'utf8' });
+      if (judge.status === 0) expect(judge.stdout).toBe('');
     } finally { rmSync(folder, { recursive: true, force: true }); }
   });
 

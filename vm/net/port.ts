@@ -142,8 +142,8 @@ export class NicPort {
   }
 
   #capture(batch: FrameBatch, count: number): void {
-    const wall = Date.now();
-    this.#pcap?.batch(Math.floor(wall / 1000), wall % 1000 * 1e6, batch, 0, count);
+    const wallMs = performance.timeOrigin + performance.now();
+    this.#pcap?.batch(Math.floor(wallMs / 1000), Math.floor(wallMs % 1000 * 1e6), batch, 0, count);
     this.#pcapTimer ??= setTimeout(() => { this.#pcapTimer = undefined; this.#pcap?.flush(); }, PCAP_FLUSH_MS);
   }
 }

@@ -595,7 +595,7 @@ export class Tcp {
     if (c.sndNxt < ackedTo) c.sndNxt = ackedTo;
     forget(c.sacked, ackedTo);
     if (c.recover >= 0) {
-      if (ackedTo >= c.recover) { c.recover = -1; c.cwnd = Math.min(c.ssthresh, Math.max(c.sndMax - c.sndUna, c.mss) + c.mss); c.duplicates = 0; }
+      if (ackedTo >= c.recover) { c.recover = -1; c.cwnd = c.sackOn ? c.ssthresh : Math.min(c.ssthresh, Math.max(c.sndMax - c.sndUna, c.mss) + c.mss); c.duplicates = 0; }
       else {
         c.rexmitted = Math.max(c.rexmitted, ackedTo);
         if (!c.sackOn) { c.duplicates = Math.max(0, c.duplicates - Math.floor(acked / c.mss)); c.rexmitted = ackedTo; } // RFC 6582: the next hole
