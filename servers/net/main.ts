@@ -9,12 +9,14 @@
  * Death and successor: the state Frames hold what the core committed. Requests that the dead one had taken are posted again by process. Receive buffers go on:
  * those that the driver fills meanwhile, and those that were filled and perhaps not looked at, are looked at in the order in which they were posted (a frame
  * seen twice is a duplicate, as networks make them). Transmit packets of the dead one are waited for before their memory is used again.
+ * Until the first boot has an address, or PATIENCE_NS is over, requests that lead off this machine wait: a program that is started with the machine need not ask
+ * for the network twice.
  * A driver that died shows in the ring's epoch: it is asked again for MAC, MTU and link; receive buffers that it had taken are posted again (`rxLost`).
  */
 import { rdtsc } from 'kintsugi/x86';
 import {
   NETDEV_BUFFER_BYTES, NETDEV_HEADROOM, NETDEV_INFO, NETDEV_RECEIVE, NETDEV_TRANSMIT, NET_CONFIGURE, NET_CONFIGURE_DHCP, NET_EVENTS_ERROR, NET_EVENTS_HANGUP, NET_POLL, NET_POLL_RECORD_EVENTS, NET_POLL_RECORD_FOUND,
-  NET_POLL_RECORD_ID, NET_POLL_RECORD_SIZE, NET_CANCEL, REGION_DMA, REGION_STATE, RING_FLAGS_READONLY, RING_SLOTS, ROLE_STATE_FRAMES, SERVERS_NET,
+  NET_POLL_RECORD_ID, NET_POLL_RECORD_SIZE, NET_ADDRESS_BYTES, NET_ADDRESS_SIZE, NET_CANCEL, NET_CONNECT, NET_RESOLVE, NET_SENDTO, REGION_DMA, REGION_STATE, RING_FLAGS_READONLY, RING_SLOTS, ROLE_STATE_FRAMES, SERVERS_NET,
 } from 'kintsugi/protocols';
 import { ERR_OK } from 'kintsugi/abi';
 import { heapFree, mustAlloc, pages } from '../lib/alloc';
@@ -26,7 +28,8 @@ import { Request, RingOwner, RingWorker, ringDispatch, ringOwner, ringWorker } f
 import { serverInit } from '../lib/server';
 import { handle, needRegion, ownEpoch, ownNotify, ready } from '../lib/startup';
 import * as sys from '../lib/sys';
-import { ETH } from './config';
+import { isAny } from './address';
+import { ETH, addressOf } from './config';
 import { ATTACHED, FRESH, coreStart, device, deviceGone, finish, frameIn, newOp, nextDeadline, privateBytes, submit, transmitted } from './core';
 import { setHost } from './host';
 import { Op } from './op';
@@ -203,7 +206,34 @@ function takeRequests(): void {
     const op = opAt(r.slot);
     op.code = r.op; op.entry = r.id; op.cookie = r.slot;
     op.a0 = r.a0; op.a1 = r.a1; op.a2 = r.a2; op.a3 = r.a3; op.a4 = r.a4; op.a5 = r.a5;
+    if (holding && leadsOut(r)) { store<u8>(HELD + r.slot, 1); continue; }
+    if (holding && r.op == NET_CANCEL) cancelHeld(r.a0);
     submit(op);
+  }
+}
+
+// ---- before the first address -------------------------------------------------------------------------------------------------------------
+const PATIENCE_NS: u64 = 3_000_000_000;
+let holding: bool = false;
+let holdUntil: u64 = 0;
+const HELD: usize = memory.data(64); // u8[RING_SLOTS]: this slot's Op waits
+/** It needs an address of the outside: not the loopback. */
+function leadsOut(r: Request): bool {
+  if (r.op == NET_RESOLVE) return true;
+  if (r.op != NET_CONNECT && r.op != NET_SENDTO) return false;
+  return inRange(r.a1, NET_ADDRESS_SIZE, requests.dataBytes) && load<u8>(requests.data + <usize>r.a1, NET_ADDRESS_BYTES + 12) != 127;
+}
+/** The wait is over: what was held goes on, in the order of the slots. */
+function stopHolding(): void {
+  holding = false;
+  for (let slot: u32 = 0; slot < RING_SLOTS; slot++) if (load<u8>(HELD + slot) != 0) { store<u8>(HELD + slot, 0); submit(opAt(slot)); }
+}
+function cancelHeld(id: u32): void {
+  for (let slot: u32 = 0; slot < RING_SLOTS; slot++) {
+    if (load<u8>(HELD + slot) == 0 || opAt(slot).entry != id) continue;
+    store<u8>(HELD + slot, 0);
+    complete(slot, -EINTR, 0);
+    return;
   }
 }
 function takePoll(r: Request): void {
@@ -257,7 +287,9 @@ function batch(): void {
   takeFrames();
   takeSent();
   takeRequests();
+  if (holding && (driverGone || !isAny(addressOf()) || sys.clock() >= holdUntil)) stopHolding();
   finish();
+  if (holding && !isAny(addressOf())) { stopHolding(); finish(); } // the address came with this batch
   lookAll();
   offer();
   if (offered) { offered = false; receive.knock(); }
@@ -300,13 +332,16 @@ export function main(page: usize): void {
     op.code = NET_CONFIGURE; op.cookie = INTERNAL; op.entry = 0;
     op.a0 = ETH; op.a1 = NET_CONFIGURE_DHCP; op.a2 = 0xffffffff; op.a3 = 0;
     submit(op);
+    holding = true;
+    holdUntil = sys.clock() + PATIENCE_NS;
   }
   if (how == ATTACHED) log.info(line().lit('taken over: sockets ').dec(recordsTaken).lit(', damaged ').dec(recordsBad));
   else if (ownEpoch() != 1) log.warn(line().lit('started empty: no usable state'));
   batch();
   ready(SERVERS_NET);
   while (true) {
-    if (sys.wait(ownNotify, 0xffffffff, nextDeadline()) == ERR_OK) ringDispatch(sys.pending());
+    const deadline = nextDeadline();
+    if (sys.wait(ownNotify, 0xffffffff, holding && holdUntil < deadline ? holdUntil : deadline) == ERR_OK) ringDispatch(sys.pending());
     batch();
   }
 }

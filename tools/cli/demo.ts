@@ -39,7 +39,7 @@ function summary(report: DemoReport): string {
 }
 
 export async function demo(what: string, options: DemoOptions, show: { readonly json: boolean; readonly log: boolean }): Promise<number> {
-  if (what !== 'restart') throw new UserError(`no demo ${what}; there is: restart`);
+  if (what !== 'restart') throw new UserError(`no demo ${what}; there are: restart, tcp`);
   for (const name of options.victims) if (!(VICTIMS as readonly string[]).includes(name)) throw new UserError(`no victim ${name}; there are: ${VICTIMS.join(', ')}`);
   if (options.disk !== undefined) throw new UserError('demo restart works on a copy of the root image of its own; leave --disk out');
   const live = process.stderr.isTTY;
