@@ -625,6 +625,52 @@ describe('operations', () => {
   });
 });
 
+describe('many', () => {
+  test('a thousand idle connections: less than 8 MiB, no pages; a successor takes them all over; names and ports are found without a search', async () => {
+    stack = await Stack.start({ sockets: 1100 });
+    meet();
+    expect(stack.needs + 1100 * 896).toBeLessThan(8 << 20);
+    const pages = stack.objects('pages');
+    stack.ok('socket', [1, 2, 1, 0]); stack.ok('bind', [1, stack.putAddress(0, '0.0.0.0', 80)]); stack.ok('listen', [1, 100]);
+    const isses: number[] = [];
+    for (let n = 0; n < 1000; n++) {
+      const t = (f: Partial<P.TcpFields>): void => { stack.input(fromPeer(6, P.tcp(B, A, { sourcePort: 2000 + n, destinationPort: 80, seq: 1, ack: 0, flags: P.ACK, window: 60000, ...f }))); };
+      t({ seq: 0, flags: P.SYN });
+      isses.push(take()[0]!.tcp!.seq);
+      t({ ack: isses[n]! + 1 >>> 0, payload: text('q'), flags: P.ACK | P.PSH });
+      stack.ok('accept', [1, 10 + n, 0xffffffff, 1]);
+      stack.ok('recv', [10 + n, 0, 4096, 10, 1]);
+      stack.call('recv', [10 + n, 1, 4096, 10, 1]);
+    }
+    stack.out.length = 0;
+    expect([stack.objects('sockets'), stack.objects('pages')]).toEqual([1001, pages]);
+    stack.kill();
+    expect([stack.objects('recordsTaken'), stack.objects('recordsBad'), stack.objects('sockets'), stack.objects('pages')]).toEqual([1001, 0, 1001, pages]);
+    expect(new Set(take().filter((p) => p.tcp?.flags === P.ACK).map((p) => p.tcp!.destinationPort)).size).toBe(1000); // one duplicate ACK each
+    expect(new Set(isses).size).toBe(1000);
+    for (const n of [0, 500, 999]) {
+      stack.ok('send', [10 + n, 0, stack.put(4096, text('answer')), 6, 1]);
+      expect(take().map((p) => [p.tcp!.destinationPort, p.tcp!.seq])).toEqual([[2000 + n, isses[n]! + 1 >>> 0]]);
+    }
+  });
+  test('connections that come and go: nothing stays but TIME-WAIT, which is bounded', async () => {
+    stack = await Stack.start({ sockets: 64, address: '', nic: false });
+    stack.ok('socket', [1, 2, 1, 0]); stack.ok('bind', [1, stack.putAddress(0, '127.0.0.1', 80)]); stack.ok('listen', [1, 5]);
+    for (let n = 0; n < 300; n++) {
+      const a = 10 + 2 * n, b = a + 1;
+      stack.ok('socket', [a, 2, 1, 0]); stack.ok('connect', [a, stack.putAddress(0, '127.0.0.1', 80), 0]); stack.ok('accept', [1, b, 0xffffffff, 1]);
+      stack.ok('send', [a, 0, 65536, 100, 1]);
+      expect(stack.ok('recv', [b, 0, 65536, 1000, 1]).r0).toBe(100);
+      stack.ok('close', [a]); stack.ok('close', [b]);
+      if (n % 50 === 49) { stack.advance(200n * MS); stack.kill(); }
+    }
+    expect(stack.objects('sockets')).toBeLessThanOrEqual(64);
+    expect(stack.counters()['time_wait_recycled']).toBeGreaterThan(200);
+    stack.advance(130n * S);
+    expect(stack.objects('sockets')).toBe(1);
+  });
+});
+
 describe('damaged state', () => {
   beforeEach(meet);
   const connectPeer = (port: number): number => {

@@ -44,6 +44,8 @@ export class Stack {
   countdown = Infinity;
   events = 0;
   deaths = 0;
+  /** Bytes of private memory. */
+  needs = 0;
   windows = 0;
   readonly options: Required<Omit<StackOptions, 'nowNs'>>;
   readonly pending = new Map<number, Pending>();
@@ -123,6 +125,7 @@ export class Stack {
     const instance = new WebAssembly.Instance(this.#module, { env: { memory: this.memory }, device });
     this.#guest = instance.exports as unknown as Exports;
     const needs = this.#guest.needs(this.options.sockets, this.options.stateBytes, this.options.packets);
+    this.needs = needs;
     if (needs > STATE - HEAP - MiB) throw new Error(`needs ${needs} bytes of private memory`);
     const status = this.#guest.start(STATE, this.options.stateBytes, this.options.sockets, HEAP, STATE - HEAP, PACKETS, this.options.packets, SHARED, SHARED_BYTES);
     if (status < 0) throw new Error(`start: ${status}`);

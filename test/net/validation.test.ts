@@ -124,6 +124,18 @@ describe('timestamps (RFC 7323)', () => {
   });
 });
 
+describe('answers to answers', () => {
+  test('acknowledgements that do not fit are answered five times a second at most, data always', async () => {
+    await script(`${PASSIVE}
+      ${'< . -100:-100(0) ack 1 win 65535\n > . 1:1(0) ack 1 win 65535\n'.repeat(5)}
+      < . -100:-100(0) ack 1 win 65535
+      < . 90000:90000(0) ack 1 win 65535
+      counter tcp_challenges_held 2
+      < . -100:-90(10) ack 1 win 65535
+      > . 1:1(0) ack 1 win 65535`);
+  });
+});
+
 describe('keepalive (RFC 9293 3.8.4)', () => {
   test('asks after the idle time, then every 75 s; nine without answer end it', async () => {
     await script(`${PASSIVE}

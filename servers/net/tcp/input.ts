@@ -69,6 +69,9 @@ function challenge(s: Socket): void {
   ackNow(s);
 }
 
+/** The answer to a segment that does not fit: at once if it brings something, else within limits, so that two ends never answer each other's answers for ever. */
+function unacceptable(s: Socket): void { if (seg.length != 0) ackNow(s); else challenge(s); }
+
 function segment(s: Socket): void {
   if (s.state == NET_TCP_STATE_SYN_SENT) { synSent(s); return; }
   // A revived connection does not know what its predecessor sent last: anything up to the end of what it may have sent is fine (sndMax).
@@ -78,7 +81,7 @@ function segment(s: Socket): void {
     if (!seg.stamped) { if ((flags & RST) == 0) { count(C_TCP_PAWS); return; } }
     else if (lt(seg.tsVal, s.tsRecent) && (flags & RST) == 0 && nowMs - s.tsRecentAge < 2_073_600_000) {
       count(C_TCP_PAWS);
-      ackNow(s);
+      unacceptable(s);
       return;
     }
   }
@@ -101,7 +104,7 @@ function segment(s: Socket): void {
     if (drop >= seg.length) { // nothing new: the peer does not know, or asks whether we live
       count(C_TCP_DUPLICATE);
       if (drop > seg.length + 0x3fffffff) return;
-      ackNow(s);
+      unacceptable(s);
       seg.at += seg.bytes; seg.bytes = 0; seg.length = 0; seg.flags &= ~FIN;
       if (s.state == NET_TCP_STATE_TIME_WAIT) { s.lifeAt = now + TIME_WAIT_US; armAtMost(s.timer, s.lifeAt); }
     } else {
@@ -127,7 +130,7 @@ function segment(s: Socket): void {
       if ((seg.flags & FIN) != 0) { seg.flags &= ~FIN; seg.length--; seg.bytes -= over - 1; seg.length -= over - 1; }
       else { seg.bytes -= over; seg.length -= over; }
     }
-  } else if (seg.length == 0 && lt(edge, seg.seq)) { count(C_TCP_OUT_OF_WINDOW); ackNow(s); return; }
+  } else if (seg.length == 0 && lt(edge, seg.seq)) { count(C_TCP_OUT_OF_WINDOW); unacceptable(s); return; }
   if (seg.stamped && (s.flags & STAMPS) != 0 && le(seg.seq, s.lastAckSent) && le(s.tsRecent, seg.tsVal)) { s.tsRecent = seg.tsVal; s.tsRecentAge = nowMs; }
   if ((seg.flags & ACK) == 0) { count(C_TCP_NO_ACK); return; }
   if (s.state == NET_TCP_STATE_SYN_RECEIVED) {

@@ -10,7 +10,7 @@ import { sipHash } from '../hash';
 import { now, nowMs } from '../host';
 import { DESTINATION, SOURCE } from '../ipv4';
 import {
-  ACK_NOW, CUBIC, NODELAY, PASSIVE, SACK_OK, SCALING, STAMPS, STREAM, Socket, hash, setEnds, socketNew, socketSlots, socketsUsed, touch, wantOutput,
+  ACK_NOW, CUBIC, NODELAY, PASSIVE, SACK_OK, SCALING, STAMPS, STREAM, Socket, hash, lt, setEnds, socketNew, socketSlots, socketsUsed, touch, wantOutput,
 } from '../socket';
 import { begin, established, initialSequence, receiveBegins, stampOffset } from './connection';
 import { refuse, sendCookie, settleMss } from './output';
@@ -85,7 +85,8 @@ function cookie(): void {
   count(C_COOKIES_SENT);
   const offset = stampOffset(DESTINATION, SOURCE, seg.destinationPort, seg.sourcePort);
   const options = (seg.scale >= 0 ? <u32>seg.scale : 15) | (seg.sackPermitted ? 16 : 0);
-  const stamp = (nowMs + offset & ~OPTION_BITS) | options;
+  let stamp = (nowMs + offset & ~OPTION_BITS) | options;
+  if (lt(nowMs + offset, stamp)) stamp -= OPTION_BITS + 1; // never ahead of the clock: what follows would look old
   sendCookie(DESTINATION, SOURCE, period << 27 | m << 24 | cookieHash(period, seg.seq), stamp, OUR_SCALE);
 }
 /** The segment at hand acknowledges a cookie: the connection exists. */
