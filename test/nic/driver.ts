@@ -10,7 +10,8 @@ import type { PhysAddr } from '../../vm/board.ts';
 import type { Bus } from '../../vm/devices/bus.ts';
 import { ADDRESS } from '../../vm/net/user/network.ts';
 import type { ConnectFailure } from '../../vm/net/user/outside.ts';
-import { Tcp, type TcpConnection, type TcpNetwork } from '../../vm/net/user/tcp.ts';
+import type { TcpConnection } from '../../vm/net/user/connection.ts';
+import { Tcp, type TcpNetwork } from '../../vm/net/user/tcp.ts';
 
 /** What the driver needs of a machine: its bus and its memory. */
 export interface Metal { readonly bus: Bus; readonly ram: Uint8Array }

@@ -2,7 +2,7 @@
 import { ADDRESS } from '../../vm/net/user/network.ts';
 import { crc32, pattern } from '../../vm/net/user/pattern.ts';
 import type { HostStream } from '../../vm/net/user/outside.ts';
-import type { TcpConnection } from '../../vm/net/user/tcp.ts';
+import type { TcpConnection } from '../../vm/net/user/connection.ts';
 import type { NetConfig } from '../../vm/net/config.ts';
 import type { VirtualNetwork } from '../../vm/net/virtual.ts';
 import { Rig } from '../machine/rig.ts';

@@ -13,7 +13,7 @@ import { parseIpv4, showIpv4, type FrameBatch } from '../frames.ts';
 import { hostError } from '../wires.ts';
 import { ADDRESS, DNS_PORT, UNREACHABLE, UserNetwork, inSubnet } from './network.ts';
 import type { ConnectFailure, HostStream, Outside, UdpFlow } from './outside.ts';
-import type { TcpConnection } from './tcp.ts';
+import type { TcpConnection } from './connection.ts';
 
 const LOOPBACK = '127.0.0.1';
 const READ_BYTES = 64 * 1024;

@@ -15,7 +15,8 @@ import type { StateReader, StateWriter } from '../state.ts';
 import { DHCP_CLIENT_PORT, DHCP_SERVER_PORT, answerDhcp } from './dhcp.ts';
 import type { ConnectFailure, Outside, UdpFlow } from './outside.ts';
 import { Reassembly } from './reassembly.ts';
-import { Tcp, transportChecksumHolds, type TcpConnection, type TcpNetwork } from './tcp.ts';
+import type { TcpConnection } from './connection.ts';
+import { Tcp, transportChecksumHolds, type TcpNetwork } from './tcp.ts';
 
 export const ADDRESS = { guest: ipv4(10, 0, 2, 15), gateway: ipv4(10, 0, 2, 2), dns: ipv4(10, 0, 2, 3), subnet: ipv4(10, 0, 2, 0), mask: ipv4(255, 255, 255, 0), subnetBroadcast: ipv4(10, 0, 2, 255) } as const;
 export const DNS_PORT = 53;

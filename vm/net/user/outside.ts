@@ -6,7 +6,7 @@
  * it can. What it does not take stays in the receive buffer and closes the guest's window; what the guest does not take leaves no room, and
  * the stream stops reading.
  */
-import type { TcpConnection } from './tcp.ts';
+import type { TcpConnection } from './connection.ts';
 
 export interface HostStream {
   /** Bytes of the guest are there (`peek`, `consume`), or its end (`atEnd`). */

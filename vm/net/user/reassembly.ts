@@ -3,7 +3,7 @@
  * 65,515 bytes of payload, all gone after 30 s. Overlapping fragments end the datagram (RFC 5722 says so for IPv6, and attacks need them).
  */
 import type { StateReader, StateWriter } from '../state.ts';
-import { insert } from './tcp.ts';
+import { insert } from './ring.ts';
 
 const MOST_DATAGRAMS = 16;
 const MOST_BYTES = 65_515;

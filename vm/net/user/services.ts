@@ -20,7 +20,7 @@ import { ADDRESS, DNS_PORT, UNREACHABLE, type UserNetwork } from './network.ts';
 import type { HostStream, Outside, UdpFlow } from './outside.ts';
 import { crc32, pattern } from './pattern.ts';
 import { answerDns } from './scripted-dns.ts';
-import type { TcpConnection } from './tcp.ts';
+import type { TcpConnection } from './connection.ts';
 
 export const PORT = { echo: 7, discard: 9, daytime: 13, chargen: 19, dns: 53, http: 80, source: 5001, sink: 5002 } as const;
 export const PEER = ipv4(10, 0, 2, 100);

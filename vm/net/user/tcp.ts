@@ -14,25 +14,20 @@
  */
 import { ETHERNET_HEADER, type FrameBatch, PROTOCOL, checksum, get16, get32, pseudoSum, put16, put32, fold } from '../frames.ts';
 import type { StateReader, StateWriter } from '../state.ts';
+import { DEFAULT_MSS, FLAGS, NUMBERS, RECEIVE_BYTES, RTO_FIRST_NS, SEND_BYTES, STATE, TcpConnection } from './connection.ts';
 import type { ConnectFailure, HostStream } from './outside.ts';
+import { EMPTY, extract, fetch, forget, grown, insert, store, sum } from './ring.ts';
 
 export const FLAG = { FIN: 1, SYN: 2, RST: 4, PSH: 8, ACK: 16, URG: 32 } as const;
 const IP_HEADER = 20;
 const TCP_HEADER = 20;
 const OPTION = { end: 0, nop: 1, mss: 2, windowScale: 3, sackPermitted: 4, sack: 5, timestamps: 8 } as const;
 
-export const STATE = { connecting: 0, synReceived: 1, synSent: 2, established: 3, timeWait: 4, closed: 5 } as const;
-const BUFFER_LEAST = 4096;
-/** Received and not yet taken by the far side: at most this; it is the window a guest sees. */
-export const RECEIVE_BYTES = 256 * 1024;
-const RECEIVE_SCALE = 3;
-/** The far side is told to stop when less than SEND_SLACK of this is free. */
-export const SEND_BYTES = 512 * 1024;
-export const SEND_SLACK = 128 * 1024;
-const DEFAULT_MSS = 536;
 const LEAST_MSS = 64;
+const RECEIVE_SCALE = 3;
+/** An emptied ring larger than this is given back. */
+const RING_KEPT = 16 * 1024;
 const MS = 1e6;
-const RTO_FIRST_NS = 1000 * MS;
 const RTO_LEAST_NS = 200 * MS;
 const RTO_MOST_NS = 60_000 * MS;
 const SYN_RETRIES = 6;
@@ -44,8 +39,6 @@ const BEYOND_RANGES = 64;
 const SACK_RANGES = 64;
 const CHALLENGES_EACH_SECOND = 100;
 export const MOST_CONNECTIONS = 4096;
-
-const EMPTY = new Uint8Array(0);
 
 /** What TCP needs of the network it is part of. */
 export interface TcpNetwork {
@@ -61,110 +54,6 @@ export interface TcpNetwork {
   /** A guest that has not been seen yet cannot be sent to. */
   reachable(address: number): boolean;
 }
-
-export class TcpConnection {
-  readonly tcp: Tcp;
-  readonly id: number;
-  readonly guestAddress: number;
-  readonly guestPort: number;
-  readonly peerAddress: number;
-  readonly peerPort: number;
-  /** The far side opened it. */
-  readonly inbound: boolean;
-  stream: HostStream | undefined;
-  state: number = STATE.connecting;
-  // from the guest
-  irs = 0;
-  rcvNxt = 0;
-  rcvTaken = 0;
-  rcvEdge = 0;
-  rcvMost = 65535;
-  rcvScale = 0;
-  finIn = false;
-  endTold = false;
-  /** Received beyond rcvNxt: pairs [start, end), ascending. */
-  beyond: number[] = [];
-  /** Start of the range that the last segment fell into: the first SACK block. */
-  beyondLast = -1;
-  rcvBytes: Uint8Array<ArrayBuffer> = EMPTY;
-  ackNow = false;
-  // to the guest
-  iss = 0;
-  sndUna = 0;
-  sndNxt = 0;
-  sndMax = 0;
-  sndEnd = 0;
-  sndWnd = 0;
-  sndScale = 0;
-  sndWl1 = 0;
-  sndWl2 = 0;
-  finOut = false;
-  sndBytes: Uint8Array<ArrayBuffer> = EMPTY;
-  full = false;
-  mss = DEFAULT_MSS;
-  sackOn = false;
-  stampsOn = false;
-  stampRecent = 0;
-  // loss and congestion
-  cwnd = 0;
-  ssthresh = 1e9;
-  duplicates = 0;
-  /** Recovery ends when this position is acknowledged; -1 = not in it. */
-  recover = -1;
-  rexmitted = 0;
-  sacked: number[] = [];
-  srttNs = 0;
-  rttvarNs = 0;
-  rtoNs = RTO_FIRST_NS;
-  retries = 0;
-  timedPosition = -1;
-  timedAtNs = 0;
-  /** Retransmission, probe or end of TIME-WAIT; Infinity = none. */
-  deadline = Infinity;
-  /** Deadline of its entry in the heap. */
-  queued = Infinity;
-  /** In a list of the network: to be served after this batch; waits for room in the batch of frames. */
-  touched = false;
-  blocked = false;
-
-  constructor(tcp: Tcp, id: number, guestAddress: number, guestPort: number, peerAddress: number, peerPort: number, inbound: boolean) {
-    this.tcp = tcp; this.id = id;
-    this.guestAddress = guestAddress; this.guestPort = guestPort; this.peerAddress = peerAddress; this.peerPort = peerPort; this.inbound = inbound;
-  }
-
-  // ---- for the far side -----------------------------------------------------------------------------------------------------------
-
-  /** Bytes of the guest that wait to be taken. */
-  get available(): number { return this.rcvNxt - this.rcvTaken; }
-  /** All was taken and the guest has ended its half. */
-  get atEnd(): boolean { return this.finIn && this.rcvTaken === this.rcvNxt; }
-  /** The first of them, as far as they lie together. Unchanged until consumed. */
-  peek(): Uint8Array<ArrayBuffer> {
-    const size = this.rcvBytes.length;
-    if (size === 0) return EMPTY;
-    const from = this.rcvTaken % size;
-    return this.rcvBytes.subarray(from, Math.min(size, from + this.available));
-  }
-  consume(bytes: number): void { this.tcp.consumed(this, bytes); }
-  /** True once: the guest's end was reached and is the far side's to pass on. */
-  takeEnd(): boolean { return this.atEnd && !this.endTold && this.tcp.endTaken(this); }
-  /** Bytes that `send` takes now. It may take SEND_SLACK more in one piece when there was any. */
-  get sendSpace(): number { return this.state >= STATE.timeWait || this.finOut ? 0 : Math.max(0, SEND_BYTES - SEND_SLACK - (this.sndEnd - this.sndUna)); }
-  send(bytes: Uint8Array): void { this.tcp.send(this, bytes); }
-  /** No more from the far side. */
-  sendEnd(): void { this.tcp.sendEnd(this); }
-  connected(): void { this.tcp.connected(this); }
-  failed(failure: ConnectFailure): void { this.tcp.failed(this, failure); }
-  /** The far side is gone: RST. */
-  abort(): void { this.tcp.abort(this, 'far side reset'); }
-}
-
-/** Numbers that are saved as they are, in order. */
-const NUMBERS = [
-  'state', 'irs', 'rcvNxt', 'rcvTaken', 'rcvEdge', 'rcvMost', 'rcvScale', 'beyondLast', 'iss', 'sndUna', 'sndNxt', 'sndMax', 'sndEnd', 'sndWnd', 'sndScale', 'sndWl1', 'sndWl2',
-  'mss', 'stampRecent', 'cwnd', 'ssthresh', 'duplicates', 'recover', 'rexmitted', 'srttNs', 'rttvarNs', 'rtoNs', 'retries', 'timedPosition', 'timedAtNs', 'deadline', 'queued',
-] as const;
-const FLAGS = ['finIn', 'endTold', 'ackNow', 'finOut', 'full', 'sackOn', 'stampsOn', 'touched', 'blocked'] as const;
 
 /** One received segment, taken apart; a single object, used again. */
 interface Segment { seq: number; ack: number; flags: number; window: number; payload: number; bytes: number; mss: number; scale: number; sackPermitted: boolean; stamp: boolean; stampValue: number; stampEcho: number; sacks: number; sackAt: number }
@@ -372,7 +261,7 @@ export class Tcp {
   consumed(c: TcpConnection, bytes: number): void {
     c.rcvTaken += bytes;
     if (c.state >= STATE.timeWait) return;
-    if (c.rcvTaken === c.rcvNxt && c.beyond.length === 0 && c.rcvBytes.length > BUFFER_LEAST * 4) c.rcvBytes = EMPTY;
+    if (c.rcvTaken === c.rcvNxt && c.beyond.length === 0 && c.rcvBytes.length > RING_KEPT) c.rcvBytes = EMPTY;
     // The window opens by two segments at least, or half (RFC 9293 3.8.6.2.2).
     const edge = c.rcvTaken + c.rcvMost;
     if (!c.finIn && edge - c.rcvEdge >= Math.min(2 * c.mss, c.rcvMost / 2) && (c.rcvEdge - c.rcvNxt < c.rcvMost / 2)) { c.ackNow = true; this.#touch(c); }
@@ -608,7 +497,7 @@ export class Tcp {
     }
     if (c.sndUna === c.sndMax) c.deadline = Infinity;
     else this.#arm(c, this.#net.now() + c.rtoNs);
-    if (c.sndUna >= c.sndEnd && c.sndBytes.length > BUFFER_LEAST * 4) c.sndBytes = EMPTY;
+    if (c.sndUna >= c.sndEnd && c.sndBytes.length > RING_KEPT) c.sndBytes = EMPTY;
     this.#touch(c);
     return !this.#ended(c);
   }
@@ -962,67 +851,6 @@ export class Tcp {
 
 /** Milliseconds, as timestamps have them; never 0. */
 const stampOf = (ns: number): number => (Math.floor(ns / MS) + 1) >>> 0;
-const sum = (ranges: readonly number[]): number => { let total = 0; for (let k = 0; k < ranges.length; k += 2) total += ranges[k + 1] - ranges[k]; return total; };
-
-/** Adds [from, to) to ascending, disjoint ranges. Whether anything was new. At most `most` ranges: the rest is not remembered. */
-export function insert(ranges: number[], from: number, to: number, most: number): boolean {
-  let first = 0;
-  while (first < ranges.length && ranges[first + 1] < from) first += 2;
-  let last = first;
-  let start = from;
-  let end = to;
-  let news = true;
-  while (last < ranges.length && ranges[last] <= to) {
-    if (ranges[last] <= from && to <= ranges[last + 1]) news = false;
-    start = Math.min(start, ranges[last]);
-    end = Math.max(end, ranges[last + 1]);
-    last += 2;
-  }
-  if (!news) return false;
-  if (last === first && ranges.length >= 2 * most) return false;
-  ranges.splice(first, last - first, start, end);
-  return true;
-}
-/** Cuts off everything below `position`. */
-function forget(ranges: number[], position: number): void {
-  while (ranges.length > 0 && ranges[1] <= position) ranges.splice(0, 2);
-  if (ranges.length > 0 && ranges[0] < position) ranges[0] = position;
-}
-
-/** A ring that holds `bytes` bytes; the old one if it does. Stream position p lies at p modulo its length, a power of two. */
-function grown(ring: Uint8Array<ArrayBuffer>, bytes: number, from: number, to: number): Uint8Array<ArrayBuffer> {
-  if (bytes <= ring.length) return ring;
-  let size = Math.max(BUFFER_LEAST, ring.length);
-  while (size < bytes) size *= 2;
-  const larger = new Uint8Array(size);
-  if (ring.length > 0) for (let at = from; at < to;) {
-    const count = Math.min(to - at, ring.length - at % ring.length);
-    store(larger, at, ring, at % ring.length, count);
-    at += count;
-  }
-  return larger;
-}
-function store(ring: Uint8Array, position: number, source: Uint8Array, from: number, bytes: number): void {
-  const at = position % ring.length;
-  const first = Math.min(bytes, ring.length - at);
-  ring.set(source.subarray(from, from + first), at);
-  if (first < bytes) ring.set(source.subarray(from + first, from + bytes), 0);
-}
-function fetch(ring: Uint8Array, position: number, bytes: number, into: Uint8Array, to: number): void {
-  const at = position % ring.length;
-  const first = Math.min(bytes, ring.length - at);
-  into.set(ring.subarray(at, at + first), to);
-  if (first < bytes) into.set(ring.subarray(0, bytes - first), to + first);
-}
-/** Bytes [from, to) of a ring, zero outside [from, solid) and `ranges`. */
-function extract(ring: Uint8Array, from: number, to: number, solid: number, ranges: readonly number[]): Uint8Array {
-  if (ring.length === 0 || to <= from) return EMPTY;
-  const out = new Uint8Array(to - from);
-  fetch(ring, from, solid - from, out, 0);
-  for (let k = 0; k < ranges.length; k += 2) fetch(ring, ranges[k], ranges[k + 1] - ranges[k], out, ranges[k] - from);
-  return out;
-}
-
 /** Whether the checksum of a TCP or UDP packet holds. */
 export const transportChecksumHolds = (b: Uint8Array, at: number, bytes: number, source: number, destination: number, protocol: number): boolean =>
   checksum(b, at, bytes, pseudoSum(source, destination, protocol, bytes)) === 0;
