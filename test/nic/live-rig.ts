@@ -7,6 +7,9 @@ import { IoHost } from '../../vm/net/io-host.ts';
 import { VCpus } from '../../vm/vcpu.ts';
 import { GuestStack, NicDriver } from './driver.ts';
 
+/** Nothing has come: the other threads need the cores. */
+const pause = (): Promise<void> => new Promise((resolve) => { setTimeout(resolve, 1); });
+
 export class LiveRig {
   readonly board: Board;
   readonly chipset: Chipset;
@@ -33,7 +36,7 @@ export class LiveRig {
   }
   /** The stack works until `done`. */
   async until(done: () => boolean): Promise<void> {
-    while (!done()) { this.stack.poll(); await new Promise((resolve) => setImmediate(resolve)); }
+    while (!done()) { if (this.stack.poll() > 0) await new Promise((resolve) => setImmediate(resolve)); else await pause(); }
   }
   readonly #waiting: Uint8Array[] = [];
   /** Takes raw frames in order until one pleases. */
@@ -41,7 +44,7 @@ export class LiveRig {
     for (;;) {
       this.#waiting.push(...this.driver.frames());
       for (let frame = this.#waiting.shift(); frame; frame = this.#waiting.shift()) if (wanted(frame)) return frame;
-      await new Promise((resolve) => setImmediate(resolve));
+      await pause();
     }
   }
   async stop(): Promise<void> { await this.io.stop(); }
