@@ -34,6 +34,7 @@ import { ATTACHED, FRESH, coreStart, device, deviceGone, finish, frameIn, newOp,
 import { setHost } from './host';
 import { Op } from './op';
 import { BUFFER_SKEW } from './packet';
+import { poolTotal } from './pool';
 import { recordsBad, recordsTaken } from './record';
 import { findId } from './socket';
 import { events } from './sockets';
@@ -297,6 +298,7 @@ function batch(): void {
   if (answered) { answered = false; requests.knock(); }
 }
 
+let sockets_: u32 = 0;
 /** As many sockets as state and heap have room for; their private memory. */
 function startCore(stateAt: usize, stateBytes: u32, packetBytes: u32): i32 {
   const packetsAt = (RING_SLOTS + 1) * NETDEV_BUFFER_BYTES, packets = min((packetBytes - packetsAt) / NETDEV_BUFFER_BYTES - 1, PACKETS), room = (heapFree() - 8192) & ~4095;
@@ -304,6 +306,7 @@ function startCore(stateAt: usize, stateBytes: u32, packetBytes: u32): i32 {
   while (sockets > 16 && (sockets * 900 > stateBytes >> 1 || privateBytes(sockets, stateBytes, packets) + 65536 > room)) sockets -= 16;
   const bytes = (privateBytes(sockets, stateBytes, packets) + (RING_SLOTS + 1) * 128 + 4095) & ~4095, heap = pages(bytes >> 12);
   if (heap == 0) { sys.fault(0x4e45, bytes, heapFree()); return 0; } // the manifest gives net too little heap
+  sockets_ = sockets;
   return coreStart(stateAt, stateBytes, sockets, heap, bytes, packetMemory + <usize>packetsAt, packets, requests.data, requests.dataBytes);
 }
 export function main(page: usize): void {
@@ -336,7 +339,8 @@ export function main(page: usize): void {
     holdUntil = sys.clock() + PATIENCE_NS;
   }
   if (how == ATTACHED) log.info(line().lit('taken over: sockets ').dec(recordsTaken).lit(', damaged ').dec(recordsBad));
-  else if (ownEpoch() != 1) log.warn(line().lit('started empty: no usable state'));
+  else if (ownEpoch() == 1) log.info(line().lit('room for ').dec(sockets_).lit(' sockets, ').dec(poolTotal()).lit(' pages of data'));
+  else log.warn(line().lit('started empty: no usable state'));
   batch();
   ready(SERVERS_NET);
   while (true) {
