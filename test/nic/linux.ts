@@ -70,7 +70,7 @@ export async function linuxGuest(command: string, options: { loss?: number; forw
     });
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const child = spawn('python3', [TAP, String((server.address() as net.AddressInfo).port), 'sh', '-c', command], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn('python3', [TAP, String((server.address() as net.AddressInfo).port), 'sh', '-c', command], { stdio: ['ignore', 'pipe', 'pipe'], env: { PATH: process.env['PATH'] ?? '' } }); // no proxies of the host's
   const text = { stdout: '', stderr: '' };
   child.stdout.on('data', (data) => { text.stdout += String(data); });
   child.stderr.on('data', (data) => { text.stderr += String(data); });

@@ -190,8 +190,6 @@ export class VirtioNet extends VirtioPci {
     return (Atomics.load(this.memory.halves as Uint16Array<SharedArrayBuffer>, (s.availLow[queue] + 2) >> 1) - s.availNext[queue]) & 0xffff;
   }
   get linkUp(): boolean { return (this.state.status & NET_STATUS.LINK_UP) !== 0; }
-  /** Whether the driver is there to take frames. */
-  get up(): boolean { return this.running && this.s.queueEnable[NET_QUEUE.RX] !== 0; }
 
   // ---- transmit: guest -> wire (5.1.6.2) ------------------------------------------------------------------------------------------
 
