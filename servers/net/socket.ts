@@ -77,7 +77,7 @@ export const FORCE: u32 = 1 << 29; // the head goes out again, whatever the wind
   rtoAt: u64; persistAt: u64; ackAt: u64; keepAt: u64; lifeAt: u64 /* TIME-WAIT, FIN-WAIT-2, SYN-RECEIVED limits */;
   keepalive: u32 /* s */; keepProbes: u32; lastHeard: u64;
   // congestion
-  cwnd: u32; ssthresh: u32; recover: u32; dupAcks: u32; ackedBytes: u32; pipe: u32; highRxt: u32; rescue: u32; undoCwnd: u32;
+  cwnd: u32; ssthresh: u32; recover: u32; dupAcks: u32; ackedBytes: u32; pipe: u32; highRxt: u32; headMark: u32 /* sndMax when the head went again */; flightSent: u32 /* under way after the last segment sent */;
   wMax: u32; epochAt: u64; cubicK: u32 /* ms */; originPoint: u32; wEst: u32; wEstAcked: u32;
   sacked: u32; // ranges in `sackAt`
   ranges: u32; // ranges in `rangeAt`, out of order data

@@ -223,6 +223,32 @@ describe('SACK (RFC 2018, RFC 6675)', () => {
       counter tcp_retransmitted 3
       counter tcp_timeouts 0`);
   });
+  test('the head is lost again: three segments sent after it have come, so it goes once more, without the timer', async () => {
+    await script(`${PASSIVE_SACK}
+      option congestion 0
+      send 20000
+      ${segments(1, 10)}
+      < . 1:1(0) ack 1 win 65535 <sack 1001:4001>
+      > . 1:1001(1000) ack 1 win 65535
+      < . 1:1(0) ack 1 win 65535 <sack 1001:8001>
+      > . 10001:11001(1000) ack 1 win 65535
+      > . 11001:12001(1000) ack 1 win 65535
+      < . 1:1(0) ack 1 win 65535 <sack 1001:10001>
+      > . 12001:13001(1000) ack 1 win 65535
+      > . 13001:14001(1000) ack 1 win 65535
+      < . 1:1(0) ack 1 win 65535 <sack 1001:12001>
+      > . 14001:15001(1000) ack 1 win 65535
+      > . 15001:16001(1000) ack 1 win 65535
+      < . 1:1(0) ack 1 win 65535 <sack 1001:13001>
+      > . 1:1001(1000) ack 1 win 65535
+      > . 16001:17001(1000) ack 1 win 65535
+      < . 1:1(0) ack 17001 win 65535
+      > . 17001:18001(1000) ack 1 win 65535
+      > . 18001:19001(1000) ack 1 win 65535
+      > P. 19001:20001(1000) ack 1 win 65535
+      counter tcp_timeouts 0
+      counter tcp_lost_again 1`);
+  });
   test('a timeout forgets what was reported: the receiver may have', async () => {
     await script(`${PASSIVE_SACK}
       send 3000

@@ -10,7 +10,7 @@ import { v4 } from '../address';
 import { arpConfirm } from '../arp';
 import { ETH, nextHop } from '../config';
 import {
-  C_TCP_ACK_FUTURE, C_TCP_ACK_OLD, C_TCP_AFTER_CLOSE, C_TCP_CHALLENGES, C_TCP_CHALLENGES_HELD, C_TCP_DUPLICATE, C_TCP_FAST_RETRANSMIT, C_TCP_NO_ACK, C_TCP_NO_PAGE, C_TCP_NO_PORT, C_TCP_OUT_OF_ORDER, C_TCP_OUT_OF_WINDOW, C_TCP_PAWS,
+  C_TCP_ACK_FUTURE, C_TCP_ACK_OLD, C_TCP_AFTER_CLOSE, C_TCP_CHALLENGES, C_TCP_CHALLENGES_HELD, C_TCP_DUPLICATE, C_TCP_FAST_RETRANSMIT, C_TCP_LOST_AGAIN, C_TCP_NO_ACK, C_TCP_NO_PAGE, C_TCP_NO_PORT, C_TCP_OUT_OF_ORDER, C_TCP_OUT_OF_WINDOW, C_TCP_PAWS,
   C_TCP_RST_IN, C_TCP_RST_WINDOW, C_TCP_RST_WRONG, C_TCP_SEGMENTS_IN, C_TCP_SYN_IN_WINDOW, C_TCP_TIME_WAIT_REUSED, C_TCP_TRIMMED, C_TCP_URGENT, count,
 } from '../counters';
 import { ECONNREFUSED, ECONNRESET, EPIPE } from '../errors';
@@ -26,7 +26,7 @@ import { congestionAck, congestionLoss } from './congestion';
 import { established, keepaliveStart, toClosed, toTimeWait, ORPHAN_US, TIME_WAIT_US } from './connection';
 import { listenInput, takeCookieConnection, takeSyn } from './listen';
 import { armRto, refuse, sendBare, stampOf } from './output';
-import { lostBefore, rangeEnter, rangeJoin, sackAdvance, sackUpdate } from './sack';
+import { lostBefore, rangeEnter, rangeJoin, sackAdvance, sackUpdate, sackedEnd } from './sack';
 import { ACK, FIN, RST, SYN, URG, parse, seg } from './segment';
 import { DELAYED_ACK_US, roundTrip } from './timers';
 
@@ -233,13 +233,15 @@ function acknowledged(s: Socket): bool {
   s.dupAcks++;
   if ((s.flags & RECOVERY) != 0) {
     if ((s.flags & SACK_OK) == 0) s.cwnd += s.mss;
+    // Three segments that were sent after the head went again have arrived, the head has not: it is lost once more.
+    else if (s.sacked != 0 && lt(s.headMark + 3 * s.mss - 1, sackedEnd(s, s.sacked - 1))) { count(C_TCP_LOST_AGAIN); s.headMark = s.sndMax; s.flags |= FORCE; }
     wantOutput(s);
     return true;
   }
   if (s.dupAcks >= 3 || (s.sacked != 0 && lostBefore(s, 0))) {
     if (lt(una, s.recover) && (s.flags & AFTER_RTO) != 0) { wantOutput(s); return true; } // duplicates of what went again after a timeout (RFC 6582, 3.2)
     count(C_TCP_FAST_RETRANSMIT);
-    congestionLoss(s, flight < s.cwnd ? flight : s.cwnd);
+    congestionLoss(s, inUse(s, flight));
     s.recover = s.sndMax;
     s.highRxt = una;
     s.cwnd = (s.flags & SACK_OK) != 0 ? s.ssthresh : s.ssthresh + 3 * s.mss;
@@ -248,6 +250,11 @@ function acknowledged(s: Socket): bool {
   }
   wantOutput(s);
   return true;
+}
+/** What was under way when segments went last (several acknowledgements may have come in this batch), no more than the window allowed. */
+export function inUse(s: Socket, flight: u32): u32 {
+  const n = flight < s.flightSent ? s.flightSent : flight;
+  return n < s.cwnd ? n : s.cwnd;
 }
 function newData(s: Socket, una: u32, ack: u32, flight: u32): void {
   const acked = ack - una;
@@ -260,6 +267,7 @@ function newData(s: Socket, una: u32, ack: u32, flight: u32): void {
   s.sndUna = ack;
   if (lt(s.sndNxt, ack)) s.sndNxt = ack;
   sackAdvance(s);
+  s.headMark = s.sndMax; // of another head: what was sent until now says nothing about it
   s.retries = 0;
   s.persistAt = NEVER;
   touch(s);

@@ -204,6 +204,8 @@ function sendData(s: Socket, seq: u32, bytes: u32, fin: bool): bool {
   if (lt(seq, s.sndMax)) { s.retransmits++; count(C_TCP_RETRANSMITTED); }
   else if ((s.flags & TIMING) == 0 && bytes != 0) { s.flags |= TIMING; s.rttSeq = after; s.rttAt = now; }
   if (lt(s.sndMax, after)) s.sndMax = after;
+  s.flightSent = s.sndMax - s.sndUna;
+  if (seq == s.sndUna) s.headMark = s.sndMax;
   if (s.rtoAt == NEVER) armRto(s);
   return true;
 }
