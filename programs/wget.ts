@@ -11,7 +11,7 @@ import { decimal, field, fieldHas, fieldLength, headLength, hexDigit, lineLength
 import { Bytes, allocate, keep, release } from './lib/memory';
 import { POLL_BYTES, READABLE, complainPort, connectTo, lookUp, newAddress, pollSet } from './lib/net';
 import { flush, put, putByte, putBytes, putNumber, putText, putZeros, toStream, writeAll } from './lib/output';
-import { clock, sysClose, sysIsTerminal, sysPoll, sysRecv, sysSend } from './lib/sys';
+import { MSG_NOSIGNAL, clock, sysClose, sysIsTerminal, sysPoll, sysRecv, sysSend } from './lib/sys';
 import { Text, formatNumber, isDigit, isNumber, lengthOf, parseNumber, same, sliceIs, startsWith } from './lib/text';
 
 const USAGE: string = 'wget [-O file] [-q] [-S] [-T seconds] url...';
@@ -135,7 +135,7 @@ function exchange(first: Text): i32 {
   request.pushLiteral('GET '); request.pushText(path); request.pushLiteral(' HTTP/1.1\r\nHost: '); request.pushText(host);
   if (port != 80) { request.push(58); request.pushBytes(DIGITS, formatNumber(DIGITS, port, 10)); }
   request.pushLiteral('\r\nUser-Agent: wget (kintsugi)\r\nAccept: */*\r\nConnection: close\r\n\r\n');
-  const status = writeAll(socket, request.at, request.length);
+  const status = sendAll(request.at, request.length);
   request.free();
   if (status < 0) { complain(first, status); return 4; }
   let head = 0;
@@ -175,6 +175,15 @@ function exchange(first: Text): i32 {
   progress(true);
   if (fd != target) sysClose(fd);
   return result;
+}
+function sendAll(from: usize, bytes: i32): i32 {
+  while (bytes > 0) {
+    const sent = sysSend(socket, from, bytes, MSG_NOSIGNAL, 0);
+    if (sent == -EINTR) continue;
+    if (sent <= 0) return sent;
+    from += sent; bytes -= sent;
+  }
+  return 0;
 }
 /** More bytes behind those in the buffer, which has room; 0 = end of the stream, < 0 after a complaint. */
 function receive(): i32 {
