@@ -209,28 +209,37 @@ function isKnown(at: usize, n: i32): bool { return sliceIs(at, n, 'POST') || sli
 
 function statusOf(errno: i32): i32 { return errno == -ENOENT || errno == -ENOTDIR || errno == -ENAMETOOLONG || errno == -ELOOP ? 404 : errno == -EACCES ? 403 : errno == -EMFILE || errno == -ENFILE ? 503 : 500; }
 function resource(c: Connection, head: usize, length: i32, line: i32, only: bool): void {
-  const path = joinPath(root, PATH + 1), asked = lengthOf(PATH), slash = load<u8>(PATH + asked - 1) == 47;
-  let status = statOf(path, false);
-  if (status >= 0 && (statMode() & S_IFMT) == S_IFDIR) {
-    if (!slash) { moved(c, head, line, only); release(path); return; }
-    const index = joinPath(path, INDEX);
-    status = statOf(index, false);
-    if (status >= 0 && (statMode() & S_IFMT) == S_IFREG) file(c, index, head, length, line, only);
-    else directory(c, path, head, line, only);
-    release(index);
-  } else if (status < 0) answer(c, head, line, statusOf(status));
-  else if (slash) answer(c, head, line, 404);
-  else if ((statMode() & S_IFMT) != S_IFREG) answer(c, head, line, 403);
-  else file(c, path, head, length, line, only);
+  const path = joinPath(root, PATH + 1), asked = lengthOf(PATH), slash = load<u8>(PATH + asked - 1) == 47, fd = openKnown(path);
+  if (fd < 0) answer(c, head, line, statusOf(fd));
+  else if ((statMode() & S_IFMT) == S_IFDIR) {
+    sysClose(fd);
+    if (slash) folder(c, path, head, length, line, only); else moved(c, head, line, only);
+  } else if (slash || (statMode() & S_IFMT) != S_IFREG) {
+    sysClose(fd);
+    answer(c, head, line, slash ? 404 : 403);
+  } else file(c, path, fd, head, length, line, only);
   release(path);
+}
+/** A directory is its index.html, or a listing. */
+function folder(c: Connection, path: Text, head: usize, length: i32, line: i32, only: bool): void {
+  const index = joinPath(path, INDEX), fd = openKnown(index);
+  if (fd >= 0 && (statMode() & S_IFMT) == S_IFREG) file(c, index, fd, head, length, line, only);
+  else {
+    if (fd >= 0) sysClose(fd);
+    directory(c, path, head, line, only);
+  }
+  release(index);
+}
+/** Opens it; the last stat record is its. */
+function openKnown(path: Text): i32 {
+  const fd = openRetry(path, O_RDONLY, 0), status = fd < 0 ? fd : statFd(fd);
+  if (fd >= 0 && status < 0) sysClose(fd);
+  return status < 0 ? status : fd;
 }
 const INDEX: usize = memory.data<u8>([105, 110, 100, 101, 120, 46, 104, 116, 109, 108, 0]);
 
-/** The last stat was of this file. */
-function file(c: Connection, path: Text, head: usize, length: i32, line: i32, only: bool): void {
-  const fd = openRetry(path, O_RDONLY, 0);
-  if (fd < 0) { answer(c, head, line, statusOf(fd)); return; }
-  if (statFd(fd) < 0) { sysClose(fd); answer(c, head, line, 500); return; }
+/** The last stat record is that of `fd`, which is this function's. */
+function file(c: Connection, path: Text, fd: i32, head: usize, length: i32, line: i32, only: bool): void {
   const size = <i64>statSize(), etag = tag();
   const match = field(head, length, 'if-none-match');
   if (match && matches(match, fieldLength(), etag)) {
