@@ -56,25 +56,26 @@ describe.skipIf(!available)("Linux's stack as the guest", () => {
     await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve));
     const { port: hostPort } = probe.address() as net.AddressInfo;
     await new Promise((resolve) => probe.close(resolve));
-    const results: Promise<string>[] = [];
-    const program = "import socket\ns = socket.create_server(('', 8000), backlog=64)\nfor n in range(20):\n  c, a = s.accept()\n  d = b''\n  while True:\n    p = c.recv(65536)\n    if not p: break\n    d += p\n  c.sendall(d[::-1]); c.close()";
-    const run = await linuxGuest(`python3 -c "${program}"`, {
-      forwards: [{ protocol: 'tcp', host: '127.0.0.1', port: hostPort, guestPort: 8000 }],
-      started: () => {
-        for (let k = 0; k < 20; k++) results.push(new Promise((resolve) => {
-          // Until the guest listens it is refused.
-          const attempt = (): void => {
-            const chunks: Buffer[] = [];
-            const socket = net.connect({ host: '127.0.0.1', port: hostPort, allowHalfOpen: true }, () => socket.end(content.subarray(k, k + 100_000)));
-            socket.on('data', (data) => chunks.push(data as Buffer));
-            socket.on('end', () => resolve(digest(Buffer.concat(chunks))));
-            socket.on('error', () => setTimeout(attempt, 50));
-          };
-          attempt();
-        }));
-      },
+    // The guest goes when a caller with nothing to say has come: not before all the others have their answers.
+    const program = "import socket\ns = socket.create_server(('', 8000), backlog=64)\nd = b'x'\nwhile d:\n  c, a = s.accept()\n  d = b''\n  while True:\n    p = c.recv(65536)\n    if not p: break\n    d += p\n  c.sendall(d[::-1]); c.close()";
+    let open = (): void => undefined;
+    const opened = new Promise<void>((resolve) => { open = resolve; });
+    const running = linuxGuest(`python3 -c "${program}"`, { forwards: [{ protocol: 'tcp', host: '127.0.0.1', port: hostPort, guestPort: 8000 }], started: open });
+    await opened;
+    const call = (message: Buffer): Promise<string> => new Promise((resolve) => {
+      const attempt = (): void => { // until the guest listens it is refused
+        const chunks: Buffer[] = [];
+        const socket = net.connect({ host: '127.0.0.1', port: hostPort, allowHalfOpen: true }, () => socket.end(message));
+        socket.on('data', (data) => chunks.push(data as Buffer));
+        socket.on('end', () => resolve(digest(Buffer.concat(chunks))));
+        socket.on('error', () => setTimeout(attempt, 50));
+      };
+      attempt();
     });
+    const results = await Promise.all(Array.from({ length: 20 }, (_, k) => call(content.subarray(k, k + 100_000))));
+    expect(results).toEqual(Array.from({ length: 20 }, (_, k) => digest(Buffer.from(content.subarray(k, k + 100_000)).reverse())));
+    net.connect(hostPort, '127.0.0.1').on('error', () => undefined).end();
+    const run = await running;
     expect(run.stderr).toBe('');
-    expect(await Promise.all(results)).toEqual(Array.from({ length: 20 }, (_, k) => digest(Buffer.from(content.subarray(k, k + 100_000)).reverse())));
   });
 });

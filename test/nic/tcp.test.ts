@@ -175,6 +175,28 @@ describe('TCP toward the guest, segment by segment', () => {
     expect(rest.length).toBeLessThanOrEqual(7); // half of ten, and a little
   });
 
+  it('probes the tail after two round trips, and an answer without news brings everything again (RFC 8985)', () => {
+    const s = script(5001);
+    s.open([2, 4, 5, 180]);
+    s.send({ flags: ACK, data: text('3000\n') });
+    s.seq += 5;
+    s.peer += 1460;
+    s.send({ flags: ACK }); // a round trip is known now, 1,540 bytes and the FIN are in flight
+    expect(s.wait(30e6).map((seen) => shape(seen, s))).toEqual([[FIN | ACK, 1540, 0, 0]]);
+    expect(s.send({ flags: ACK }).map((seen) => shape(seen, s))).toEqual([[ACK, 0, 0, 1460], [ACK | PSH, 1460, 0, 80], [FIN | ACK, 1540, 0, 0]]);
+  });
+
+  it('a duplicate long after the last segment comes from a receiver that has lost what it had', () => {
+    const s = script(5001);
+    s.open([2, 4, 5, 180]);
+    s.send({ flags: ACK, data: text('4000\n') });
+    s.seq += 5;
+    s.peer += 1460;
+    s.send({ flags: ACK });
+    s.wait(6e6);
+    expect(s.send({ flags: ACK }).map((seen) => seen.data.length)).toEqual([1460, 1080, 0]);
+  });
+
   it('a closed window stops it; probes keep asking, for as long as the guest answers', () => {
     const s = script(5001);
     s.open([2, 4, 5, 180], 1000);

@@ -71,6 +71,10 @@ export class TcpConnection {
   retries = 0;
   timedPosition = -1;
   timedAtNs = 0;
+  lastSentNs = 0;
+  /** The deadline is that of a tail loss probe; one has been sent and not been answered. */
+  probing = false;
+  probed = false;
   /** Retransmission, probe or end of TIME-WAIT; Infinity = none. */
   deadline = Infinity;
   /** Deadline of its entry in the heap. */
@@ -114,6 +118,6 @@ export class TcpConnection {
 /** Numbers that are saved as they are, in order. */
 export const NUMBERS = [
   'state', 'irs', 'rcvNxt', 'rcvTaken', 'rcvEdge', 'rcvMost', 'rcvScale', 'beyondLast', 'iss', 'sndUna', 'sndNxt', 'sndMax', 'sndEnd', 'sndWnd', 'sndScale', 'sndWl1', 'sndWl2',
-  'mss', 'stampRecent', 'cwnd', 'ssthresh', 'duplicates', 'recover', 'rexmitted', 'srttNs', 'rttvarNs', 'rtoNs', 'retries', 'timedPosition', 'timedAtNs', 'deadline', 'queued',
+  'mss', 'stampRecent', 'cwnd', 'ssthresh', 'duplicates', 'recover', 'rexmitted', 'srttNs', 'rttvarNs', 'rtoNs', 'retries', 'timedPosition', 'timedAtNs', 'lastSentNs', 'deadline', 'queued',
 ] as const;
-export const FLAGS = ['finIn', 'endTold', 'ackNow', 'finOut', 'full', 'sackOn', 'stampsOn', 'touched', 'blocked'] as const;
+export const FLAGS = ['finIn', 'endTold', 'ackNow', 'finOut', 'full', 'sackOn', 'stampsOn', 'touched', 'blocked', 'probing', 'probed'] as const;

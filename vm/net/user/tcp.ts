@@ -3,7 +3,7 @@
  * is restarted, the deterministic link drops them on purpose) and because its windows carry backpressure from the far side.
  *
  * RFC 9293 (states, RST and SYN checks of RFC 5961), RFC 6298 (retransmission timer), RFC 5681 + 6582 (congestion control, NewReno),
- * RFC 2018 + 6675 (SACK both ways), RFC 7323 (window scale, timestamps, PAWS). No Nagle, no urgent data (the pointer is ignored, RFC 6093).
+ * RFC 2018 + 6675 (SACK both ways), RFC 8985 (tail loss probe only), RFC 7323 (window scale, timestamps, PAWS). No Nagle, no urgent data (the pointer is ignored, RFC 6093).
  *
  * Stream positions are plain numbers: byte 0 is the one after the SYN, so nothing wraps but at the edge where sequence numbers are made.
  *
@@ -30,6 +30,11 @@ const RING_KEPT = 16 * 1024;
 const MS = 1e6;
 const RTO_LEAST_NS = 200 * MS;
 const RTO_MOST_NS = 60_000 * MS;
+/** Tail loss probe (RFC 8985 7.2): after two round trips, at least this; a lone segment may wait for a delayed acknowledgement. */
+const PROBE_LEAST_NS = 10 * MS;
+const DELAYED_ACK_NS = 40 * MS;
+/** A duplicate this long after the last segment was sent answers none of them: the receiver has lost what it had (a server was restarted). */
+const LATE_LEAST_NS = 4 * MS;
 const SYN_RETRIES = 6;
 const RETRIES = 12;
 const TIME_WAIT_NS = 5000 * MS;
@@ -179,6 +184,10 @@ export class Tcp {
       case STATE.established: break;
       default: return;
     }
+    if (c.probing) {
+      c.probing = false;
+      if (c.sndWnd > 0 && c.sndUna < c.sndMax) { this.#probeTail(c); return; }
+    }
     if (++c.retries > RETRIES) { this.#net.count('guest is gone'); this.abort(c, 'retransmission timed out'); return; }
     if (c.sndWnd === 0 || c.sndUna === c.sndMax) { // the window is shut (RFC 9293 3.8.6.1)
       if (c.sndEnd > c.sndUna || c.finOut) this.#probe(c);
@@ -194,6 +203,40 @@ export class Tcp {
     c.timedPosition = -1;
     c.rtoNs = Math.min(RTO_MOST_NS, c.rtoNs * 2);
     this.retransmitted++;
+    this.#output(c);
+    if (c.deadline === Infinity) this.#arm(c, this.#net.now() + c.rtoNs);
+  }
+
+  /** Arms the retransmission timer, or before it that of the tail loss probe. */
+  #armLoss(c: TcpConnection): void {
+    const now = this.#net.now();
+    const probe = c.srttNs > 0 && !c.probed && c.recover < 0 && c.retries === 0
+      ? Math.max(PROBE_LEAST_NS, Math.ceil(2 * c.srttNs)) + (c.sndMax - c.sndUna <= c.mss ? DELAYED_ACK_NS : 0) : Infinity;
+    c.probing = probe < c.rtoNs;
+    this.#arm(c, now + Math.min(probe, c.rtoNs));
+  }
+  /** The last segment again: what comes back tells what is missing, long before the time-out. */
+  #probeTail(c: TcpConnection): void {
+    const end = Math.min(c.sndEnd, c.sndMax);
+    const position = c.sndMax > c.sndEnd ? c.sndEnd : Math.max(c.sndUna, end - c.mss);
+    if (!this.#transmit(c, position, end - position)) this.#block(c);
+    c.probed = true;
+    c.timedPosition = -1;
+    this.retransmitted++;
+    this.#arm(c, this.#net.now() + c.rtoNs);
+  }
+  /** All in flight is lost, and the network is there: sent again from the acknowledgement on, at half the rate. */
+  #goBack(c: TcpConnection, b: Uint8Array): void {
+    c.ssthresh = Math.max((c.sndMax - c.sndUna) / 2, 2 * c.mss);
+    c.cwnd = c.ssthresh;
+    c.recover = -1;
+    c.duplicates = 0;
+    c.probed = c.probing = false;
+    c.timedPosition = -1;
+    c.sacked.length = 0; // what was said before may have died with who said it (RFC 2018, section 8)
+    if (c.sackOn && this.#segment.sacks > 0) this.#scoreboard(c, b);
+    c.sndNxt = c.sndUna;
+    c.deadline = Infinity;
     this.#output(c);
     if (c.deadline === Infinity) this.#arm(c, this.#net.now() + c.rtoNs);
   }
@@ -469,7 +512,8 @@ export class Tcp {
         if (c.sndWnd > 0) { if (c.sndMax - c.sndUna <= 1) c.sndNxt = c.sndUna; c.deadline = Infinity; c.rtoNs = this.#rto(c); }
       }
       const duplicate = bare && c.sndMax > c.sndUna && (window === before || news);
-      if (duplicate && c.recover < 0) {
+      if (duplicate && c.recover < 0 && c.sndWnd > 0 && (c.probed || (c.srttNs > 0 && this.#net.now() - c.lastSentNs > Math.max(LATE_LEAST_NS, 2 * c.srttNs)))) this.#goBack(c, b);
+      else if (duplicate && c.recover < 0) {
         c.duplicates++;
         if (c.duplicates >= DUPLICATES || (c.sackOn && sum(c.sacked) > (DUPLICATES - 1) * c.mss && c.sacked.length >= 2 && this.#lost(c, c.sndUna))) this.#enterRecovery(c);
       } else if (duplicate) c.duplicates++;
@@ -480,6 +524,7 @@ export class Tcp {
     const acked = ackedTo - c.sndUna;
     this.#measure(c, ackedTo);
     c.retries = 0;
+    c.probed = false;
     c.sndUna = ackedTo;
     if (c.sndNxt < ackedTo) c.sndNxt = ackedTo;
     forget(c.sacked, ackedTo);
@@ -496,7 +541,7 @@ export class Tcp {
       if (c.cwnd > 2 * SEND_BYTES) c.cwnd = 2 * SEND_BYTES;
     }
     if (c.sndUna === c.sndMax) c.deadline = Infinity;
-    else this.#arm(c, this.#net.now() + c.rtoNs);
+    else this.#armLoss(c);
     if (c.sndUna >= c.sndEnd && c.sndBytes.length > RING_KEPT) c.sndBytes = EMPTY;
     this.#touch(c);
     return !this.#ended(c);
@@ -542,6 +587,7 @@ export class Tcp {
     c.cwnd = c.ssthresh;
     c.rexmitted = c.sndUna;
     c.timedPosition = -1;
+    c.probing = c.probed = false;
     // The first hole goes out at once, whatever the pipe holds.
     const bytes = this.#hole(c, c.sndUna);
     if (this.#transmit(c, c.sndUna, bytes)) c.rexmitted = c.sndUna + Math.max(1, bytes);
@@ -661,8 +707,9 @@ export class Tcp {
       else if (c.timedPosition < 0 && !c.stampsOn) { c.timedPosition = c.sndNxt; c.timedAtNs = this.#net.now(); }
       c.sndNxt += rest > 0 ? bytes : 1;
       if (c.sndNxt > c.sndMax) c.sndMax = c.sndNxt;
+      c.lastSentNs = this.#net.now();
       pipe += bytes;
-      if (c.deadline === Infinity) this.#arm(c, this.#net.now() + c.rtoNs);
+      if (c.deadline === Infinity) this.#armLoss(c);
     }
     // Window shut with something to send: probe (RFC 9293 3.8.6.1).
     if (c.deadline === Infinity && c.sndNxt < limit && c.sndUna === c.sndMax && !c.blocked) this.#arm(c, this.#net.now() + c.rtoNs);
