@@ -1,6 +1,7 @@
 /** `./kintsugi demo restart --sweep`: the proof behind the demo. The engine is tools/lab/sweep.ts. Exit status 1 when one operation was not done exactly once. */
 import { OPERATIONS, type Operation } from '../lab/operations.ts';
 import { SWEEP_VICTIMS, sweep, type SweepProgress, type SweepReport, type SweepVictim } from '../lab/sweep.ts';
+import { ordinal } from '../lab/statistics.ts';
 import { SWEEPS } from '../lab/sweep-record.ts';
 import { EXIT, UserError } from './errors.ts';
 
@@ -20,7 +21,7 @@ const thousands = (value: number): string => value.toLocaleString('en-US');
 export function sweepText(report: SweepReport): string {
   const out = ['operation  victim      instructions    killed at    done exactly once   recovery, instructions: median         p99'];
   for (const row of report.rows) {
-    const at = row.every === 1 ? 'every one' : `every ${thousands(row.every)}th`;
+    const at = row.every === 1 ? 'every one' : `every ${ordinal(row.every)}`;
     out.push(`${row.operation.padEnd(10)} ${row.victim.padEnd(10)} ${thousands(row.instructions).padStart(13)} ${at.padStart(12)} ${`${thousands(row.exactlyOnce)} of ${thousands(row.kills)}`.padStart(20)} ${thousands(row.recoverInstructions.median).padStart(32)} ${thousands(row.recoverInstructions.p99).padStart(11)}`);
     for (const f of row.failures.slice(0, 8)) out.push(`    NOT at its instruction ${f.number} (${f.symbol} ${f.line}): ${f.outcome}; ${f.note}`);
     if (row.failures.length > 8) out.push(`    ... and ${row.failures.length - 8} more`);

@@ -13,3 +13,9 @@ export function quantile(values: readonly number[], q: number): number | undefin
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.max(0, Math.ceil(q * sorted.length) - 1))];
 }
+
+/** 2 -> "2nd", 11 -> "11th", 1,305 -> "1,305th". */
+export function ordinal(value: number): string {
+  const suffix = value % 100 >= 11 && value % 100 <= 13 ? 'th' : ['th', 'st', 'nd', 'rd'][value % 10] ?? 'th';
+  return `${value.toLocaleString('en-US')}${suffix}`;
+}

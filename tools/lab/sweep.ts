@@ -16,7 +16,7 @@ import type { Point } from './experiment.ts';
 import { imageHash, runGolden, type Golden, type Trace } from './golden.ts';
 import { LABEL, SYNC_LABEL, type Operation } from './operations.ts';
 import { TargetTrace, type Moment } from './points.ts';
-import { quantile } from './statistics.ts';
+import { ordinal, quantile } from './statistics.ts';
 import { workloadImage } from './store.ts';
 import { SweepRecord, type Kill } from './sweep-record.ts';
 import { faultAt } from './models/model.ts';
@@ -133,7 +133,7 @@ export async function sweep(options: SweepOptions): Promise<SweepReport> {
     } finally { record.close(); }
     const row = rowFrom(part);
     rows.push(row);
-    options.progress?.(`${operation}: ${victim} killed at ${row.kills} of ${part.all} instructions${part.every > 1 ? ` (every ${part.every}th)` : ''}, ${row.exactlyOnce} times done exactly once`);
+    options.progress?.(`${operation}: ${victim} killed at ${row.kills} of ${part.all} instructions${part.every > 1 ? ` (every ${ordinal(part.every)})` : ''}, ${row.exactlyOnce} times done exactly once`);
   }
   const used = process.cpuUsage(cpu), sum = (of: (row: SweepRow) => number): number => rows.reduce((all, row) => all + of(row), 0);
   const kills = sum((row) => row.kills), exactlyOnce = sum((row) => row.exactlyOnce);
