@@ -245,7 +245,8 @@ function restarts(): u32 {
   let sum: u32 = 0;
   for (let i = 0; i < count; i++) {
     const one = SERVERS + <usize>i * P.PROCESS_PS_RECORD_SIZE;
-    if (load<u32>(one) == 0) sum += load<u32>(one + P.PROCESS_PS_RECORD_GENERATION) - 1;
+    const generation = load<u32>(one + P.PROCESS_PS_RECORD_GENERATION);
+    if (load<u32>(one) == 0 && generation > 0) sum += generation - 1; // 0: never started, its device is absent
   }
   return sum;
 }
