@@ -21,7 +21,7 @@ import { DISK_MEMORY, deviceBytes, deviceReadOnly, diskAnswers, diskInfo, diskIn
 import { privateMemory, setCurrent, setHost, windowClose, windowOpen } from './host';
 import { attached, mount, orphansFreed } from './mount';
 import { OP_MEMORY, Op, newOp } from './op';
-import { serve, serviceInit } from './service';
+import { serve, serviceInit, suspicious } from './service';
 import { HEADER_DOUBT, rememberDevice, rememberedDevice, state, stateAt } from './state';
 import { SHADOWS, replayed } from './transaction';
 import { REFUSED_BLOCK_SIZE, REFUSED_DESCRIPTOR, REFUSED_DEVICE, REFUSED_FEATURE, REFUSED_GEOMETRY, REFUSED_INODE_SIZE, REFUSED_MAGIC, REFUSED_MEMORY, blockSize, blocks, lastWritten, readOnly, unclean, unknownFeatures } from './volume';
@@ -57,7 +57,7 @@ function answer(worker: RingWorker, request: Request): void {
   op.r0 = 0; op.r1 = 0; op.r2 = 0; op.r3 = 0;
   setCurrent(changetype<usize>(op));
   const status = mounted ? serve(op) : -ENODEV;
-  if (status == -EIO) doubt();
+  if (status == -EIO || suspicious) doubt();
   if (status == -EIO && !toldDamage) { // once: what it is about, the caller knows by its path
     toldDamage = true;
     log.error(line().lit("input/output error: the file system is damaged (e2fsck says where) or the device fails; operation ").dec(op.code));
@@ -72,7 +72,7 @@ let toldDamage: bool = false;
 
 const DOUBT_SECONDS: u32 = 60;
 /**
- * A request is about to fail with an input/output error, and no device told of one: either the volume is damaged, or this incarnation is. It dies, once
+ * A request is about to fail with an input/output error, and no device told of one, or as nonsense: either the volume or the client is damaged, or this incarnation is. It dies, once
  * in DOUBT_SECONDS; its successor has a fresh text, does the request again, and is believed.
  */
 function doubt(): void {
@@ -82,7 +82,7 @@ function doubt(): void {
   openWindow();
   store<u32>(state, at, HEADER_DOUBT);
   closeWindow();
-  log.error(line().lit("metadata looks damaged: starting again before that is believed"));
+  log.error(line().lit("metadata or a request looks damaged: starting again before that is believed"));
   sys.fault(FAULT_DOUBT, 0, 0);
 }
 /** Code of the deliberate fault. */

@@ -23,9 +23,15 @@ import { blockSize, blocks, readOnly, superblock } from './volume';
 
 let area: usize = 0;
 let areaBytes: u32 = 0;
+/** The last request was refused for something that process never does: a range outside the area, a key used for two requests. Rather this server misread it. */
+export let suspicious: bool = false;
 /** The shared data area of the FS ring. */
 export function serviceInit(at: usize, bytes: u32): void { area = at; areaBytes = bytes; }
-function inArea(offset: u32, bytes: u32): bool { return bytes <= areaBytes && offset <= areaBytes - bytes; }
+function inArea(offset: u32, bytes: u32): bool {
+  if (bytes <= areaBytes && offset <= areaBytes - bytes) return true;
+  suspicious = true;
+  return false;
+}
 
 /** Copies a path to private memory, so that it cannot change while it is resolved. 0 or an error. */
 function takePath(to: usize, offset: u32, bytes: u32): i32 {
@@ -47,13 +53,14 @@ function isReadonly(code: u32): bool {
 /** (pauses) Runs the request in `op` (code, ringSlot, key, a0-a5 set). Status 0 with r0-r3, or a negative errno. */
 export function serve(op: Op): i32 {
   newRequest();
+  suspicious = false;
   op.r0 = 0; op.r1 = 0; op.r2 = 0; op.r3 = 0; op.stored = false;
   if (!isReadonly(op.code)) {
     op.hash = hashOf(op);
     const seen = storedReply(op);
     if (seen > 0) return storedStatus;
     if (seen == -2) return -EIO; // done, but how it went is lost
-    if (seen < 0) return -EINVAL; // the client uses one key for two different requests
+    if (seen < 0) { suspicious = true; return -EINVAL; } // the client uses one key for two different requests
   }
   const status = dispatch(op);
   proveTools();
@@ -136,7 +143,7 @@ function dispatch(op: Op): i32 {
       op.r0 = load<u32>(sb, EXT2_SUPERBLOCK_FREE_BLOCKS); op.r1 = blocks; op.r2 = blockSize;
       return 0;
     }
-    default: return -ENOSYS;
+    default: suspicious = true; return -ENOSYS;
   }
 }
 /** (pauses) Closes all files but those listed. r0 = closed. */
