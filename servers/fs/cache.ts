@@ -190,6 +190,7 @@ function evictable(slot: u32): bool {
 }
 /** Gives an evictable slot to a block. Its content is not valid yet; the table does not know yet (`prepare`). */
 function claim(slot: u32, block: u32): void {
+  if (find(block) >= 0) unreachable(); // whoever looked for it is not to be trusted: two slots of one block are two truths
   hashOut(slot);
   const p = slotOf(slot);
   p.block = block; p.bits = REFERENCED | STALE; p.verified = 0;

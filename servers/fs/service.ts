@@ -5,12 +5,12 @@
 import {
   FS_OPEN, FS_CLOSE, FS_READ, FS_WRITE, FS_TRUNCATE, FS_STAT, FS_READDIR, FS_MKDIR, FS_UNLINK,
   FS_RMDIR, FS_RENAME, FS_LINK, FS_SYMLINK, FS_READLINK, FS_CHMOD, FS_SYNC, FS_RETAIN, FS_STATFS,
-  FS_STAT_SIZE, EXT2_SUPERBLOCK_FREE_BLOCKS,
+  FS_STAT_SIZE, EXT2_SUPERBLOCK_FREE_BLOCKS, EXT2_SUPERBLOCK_FREE_INODES,
 } from 'kintsugi/protocols';
 import { newRequest } from './cache';
 import { readFile, truncateFile, writeFile } from './data';
 import { dirList, nextPosition } from './directory';
-import { EINVAL, EIO, ENAMETOOLONG, ENOSYS } from '../lib/errno';
+import { EFBIG, EINVAL, EIO, ENAMETOOLONG, ENOSPC, ENOSYS } from '../lib/errno';
 import { fileClose, fileId, reapOrphans } from './files';
 import { inodeLive } from './inode';
 import { sync } from './mount';
@@ -63,8 +63,14 @@ export function serve(op: Op): i32 {
     if (seen < 0) { suspicious = true; return -EINVAL; } // the client uses one key for two different requests
   }
   const status = dispatch(op);
+  if (status == -EFBIG || (status == -ENOSPC && thereIsRoom())) suspicious = true;
   proveTools();
   return status;
+}
+/** The counters of the volume do not agree with an ENOSPC. Positions beyond what a file can have (EFBIG) are not named by process either. */
+function thereIsRoom(): bool {
+  const sb = superblock();
+  return sb != 0 && load<u32>(sb, EXT2_SUPERBLOCK_FREE_BLOCKS) > 64 && load<u32>(sb, EXT2_SUPERBLOCK_FREE_INODES) != 0;
 }
 function dispatch(op: Op): i32 {
   switch (op.code) {

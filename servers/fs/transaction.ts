@@ -169,6 +169,10 @@ export function commitStep(op: Op | null, status: i32): void {
   if (verifyRecord(redo + RECORD_HEAD, shadows, count, stateEdits, stateEditBytes, forgets, forgetCount) != redo + bytes || !meaning(shadows, count)) unreachable();
   store<u32>(state, lsn, HEADER_LSN); // the commit
   applyRecord(false);
+  for (let n: u32 = 0; n < count; n++) { // else the successor applies it again
+    const p = shadowAt(n), words = blockBytes >> 2;
+    if (differ(slotAddress(p.slot), p.at, words) != words) unreachable();
+  }
   store<u32>(state, lsn, HEADER_APPLIED);
   windowClose();
   finish();

@@ -554,6 +554,7 @@ const PHASE_ANSWERED: u32 = 2;
   /** Entry n is not what its owner posted. What is in work in that slot goes on; its owner finds out by itself. */
   private refuse(n: u32, seq: u32): void {
     proveGuard();
+    if (requestGuard(this.entry(n), n) == load<u32>(this.entry(n), RING_REQUEST_ENTRY_GUARD)) unreachable(); // it is right: what copied or judged it is not
     this.damaged++;
     store<u32>(this.statusHalf, this.damaged, RING_STATUS_HEADER_DAMAGED);
     const own = this.own(n);
@@ -728,7 +729,7 @@ function serveFiber(argument: usize): void {
   const me = current();
   while (true) {
     me.tag = 0;
-    s.worker.nextWait(request);
+    if (!s.worker.nextWait(request)) continue;
     me.tag = request.slot + 1;
     call_indirect(s.handler, s.worker, request);
   }
