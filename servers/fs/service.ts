@@ -69,8 +69,8 @@ export function serve(op: Op): i32 {
 }
 /** The counters of the volume do not agree with an ENOSPC. Positions beyond what a file can have (EFBIG) are not named by process either. */
 function thereIsRoom(): bool {
-  const sb = superblock();
-  return sb != 0 && load<u32>(sb, EXT2_SUPERBLOCK_FREE_BLOCKS) > 64 && load<u32>(sb, EXT2_SUPERBLOCK_FREE_INODES) != 0;
+  const counters = superblock();
+  return counters != 0 && load<u32>(counters, EXT2_SUPERBLOCK_FREE_BLOCKS) > 64 && load<u32>(counters, EXT2_SUPERBLOCK_FREE_INODES) != 0;
 }
 function dispatch(op: Op): i32 {
   switch (op.code) {
