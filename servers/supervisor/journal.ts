@@ -52,10 +52,11 @@ export function functionRecord(n: u32): usize { return base + FUNCTIONS + <usize
 /** Memory of the tables at a fixed place. */
 export function journalAt(offset: usize): usize { return base + offset; }
 
-/** True when a predecessor left complete records. */
-export function journalInit(va: usize): bool {
+/** True when a predecessor left complete records. A first supervisor (`first`) gets an empty journal; anybody else's is left as it is. */
+export function journalInit(va: usize, first: bool): bool {
   base = va;
   if (load<u32>(base) == MAGIC && globals().booted != 0) return true;
+  if (!first) return false;
   memory.fill(base, 0, <usize>JOURNAL_PAGES << 12);
   store<u32>(base, 1, 4);
   barrier();

@@ -32,10 +32,20 @@ const READY_LIMIT_NS: u64 = 10_000_000_000;
 let faults: u32 = 0;
 let reply: u32 = 0;
 
+/** Nothing is watched over any more; what can still be done without the tables is to switch off. */
 function fatal(what: string): void {
   print(line().lit('supervisor: ').lit(what).lit(', argument ').dec(sys.errArg()).lit(', status ').dec(sys.R.status));
+  while (sys.recv(faults, reply, sys.FOREVER) == ERR_OK) {
+    if (!sys.notified()) { sys.reply(reply, sys.tag(1, 0), 0, 0, 0); continue; } // a server died: it stays stopped
+    if ((sys.pending() & SUPERVISOR_BITS_POWER_OFF) != 0) switchOff();
+    if ((sys.pending() & SUPERVISOR_BITS_REBOOT) != 0) pulseReset();
+  }
   while (true) sys.sleepUntil(sys.FOREVER);
 }
+/** ACPI S5 of the i440FX board and of our own (PM1a control block at 0x604). */
+function switchOff(): void { sys.portOut(BOOTINFO_HANDLES_IO_PORTS, 0x604, 2, 0x2000); }
+/** Pulse of the keyboard controller's reset line. */
+function pulseReset(): void { sys.portOut(BOOTINFO_HANDLES_IO_PORTS, 0x64, 1, 0xfe); }
 /** The boot cannot be finished: says why and stops the machine with a failure (debug-exit of the board: status 2 * 0 + 1). */
 function bootFailed(what: string): void {
   drainAll();
@@ -45,18 +55,16 @@ function bootFailed(what: string): void {
   sys.portOut(BOOTINFO_HANDLES_IO_PORTS, DEBUG_EXIT, 1, 0);
   while (true) sys.sleepUntil(sys.FOREVER); // a board without debug-exit
 }
-/** ACPI S5 of the i440FX board and of our own (PM1a control block at 0x604). */
 function powerOff(): void {
   drainAll();
   tellAll();
   if (globals().quiet == 0) print(line().lit('power off'));
-  sys.portOut(BOOTINFO_HANDLES_IO_PORTS, 0x604, 2, 0x2000);
+  switchOff();
 }
-/** Pulse of the keyboard controller's reset line. */
 function reboot(): void {
   drainAll();
   print(line().lit('reboot'));
-  sys.portOut(BOOTINFO_HANDLES_IO_PORTS, 0x64, 1, 0xfe);
+  pulseReset();
 }
 
 /** The command line has this word. */
@@ -194,7 +202,9 @@ export function main(page: usize): void {
   reply = needHandle(ROLE_REPLY);
   builderTable(ownTable);
   incarnationInit(faults, ownNotify);
-  if (journalInit(needRegion(REGION_STATE).va)) resume(); else boot();
+  if (journalInit(needRegion(REGION_STATE).va, generation() == 1)) resume();
+  else if (generation() == 1) boot();
+  else fatal('the journal of its predecessor is damaged: the servers run on, nobody restarts them');
   let limit = sys.clock() + READY_LIMIT_NS, watch = sys.clock() + watchNs();
   const twinsOff = str.optionIs(str.option(commandLine(), 'twin'), 'off');
   let twins = !twinsOff; // some may be missing
