@@ -19,7 +19,7 @@
  */
 import {
   RING_MAGIC, RING_SLOTS, RING_REQUEST_HEADER_MAGIC, RING_REQUEST_HEADER_VERSION, RING_REQUEST_HEADER_SLOTS, RING_REQUEST_HEADER_HEAD, RING_REQUEST_HEADER_EPOCH,
-  RING_REQUEST_HEADER_DATA_BYTES, RING_REQUEST_HEADER_REPOSTED, RING_REQUEST_HEADER_AGAIN, RING_REQUEST_HEADER_REPAIRED, RING_REQUEST_HEADER_SIZE, RING_REQUEST_ENTRY_SEQ, RING_REQUEST_ENTRY_ID, RING_REQUEST_ENTRY_OP,
+  RING_REQUEST_HEADER_DATA_BYTES, RING_REQUEST_HEADER_GREETED, RING_REQUEST_HEADER_REPOSTED, RING_REQUEST_HEADER_AGAIN, RING_REQUEST_HEADER_REPAIRED, RING_REQUEST_HEADER_SIZE, RING_REQUEST_ENTRY_SEQ, RING_REQUEST_ENTRY_ID, RING_REQUEST_ENTRY_OP,
   RING_REQUEST_ENTRY_FLAGS, RING_REQUEST_ENTRY_KEY_BADGE, RING_REQUEST_ENTRY_KEY_SERIAL, RING_REQUEST_ENTRY_KEY_SEQ, RING_REQUEST_ENTRY_KEY_SUB,
   RING_REQUEST_ENTRY_A0, RING_REQUEST_ENTRY_A1, RING_REQUEST_ENTRY_A2, RING_REQUEST_ENTRY_A3, RING_REQUEST_ENTRY_A4, RING_REQUEST_ENTRY_A5, RING_REQUEST_ENTRY_ORDER, RING_REQUEST_ENTRY_GUARD, RING_REQUEST_ENTRY_SIZE,
   RING_STATUS_HEADER_MAGIC, RING_STATUS_HEADER_VERSION, RING_STATUS_HEADER_EPOCH, RING_STATUS_HEADER_TAKEN, RING_STATUS_HEADER_DONE, RING_STATUS_HEADER_RUNNING, RING_STATUS_HEADER_FAILED, RING_STATUS_HEADER_DAMAGED, RING_STATUS_HEADER_DOUBLED, RING_STATUS_HEADER_MISSING, RING_STATUS_HEADER_SIZE, RING_POISON, RING_GONE, RING_DAMAGED,
@@ -276,11 +276,13 @@ const MOST_REPAIRS: u32 = 3;
   }
   /** Posts again every entry that an epoch before `epoch` took and did not finish. */
   private repost(epoch: u32): void {
-    let again: u32 = 0;
+    let again: u32 = 0, stray = false;
     for (let n: u32 = 0; n < RING_SLOTS; n++) {
-      const state = this.slot(n).state;
-      if (state != SLOT_POSTED && state != SLOT_ORPHAN) continue;
-      const st = this.statusEntry(n);
+      const state = this.slot(n).state, st = this.statusEntry(n);
+      if (state != SLOT_POSTED && state != SLOT_ORPHAN) {
+        stray = stray || load<u32>(st, RING_STATUS_ENTRY_STATE) == RING_STATE_TAKEN; // of an answer that was read long ago
+        continue;
+      }
       if (load<u32>(st, RING_STATUS_ENTRY_SEQ) != load<u32>(this.own(n), RING_REQUEST_ENTRY_SEQ)) continue; // not taken yet
       barrier();
       // Younger than `epoch`: yet another worker came since that was read, and is at work on it.
@@ -290,7 +292,9 @@ const MOST_REPAIRS: u32 = 3;
     }
     this.reposted += again;
     store<u32>(this.request, load<u32>(this.request, RING_REQUEST_HEADER_REPOSTED) + again, RING_REQUEST_HEADER_REPOSTED);
-    if (again != 0) this.knock();
+    barrier();
+    store<u32>(this.request, epoch, RING_REQUEST_HEADER_GREETED);
+    if (again != 0 || stray) this.knock();
   }
   /** An answered slot of which the result was read; the slot is free again. */
   release(n: u32): void { this.drop(n); }
@@ -430,8 +434,8 @@ export function ringOwnerAt(n: u32, request: usize, status: usize, data: usize, 
     barrier();
     store<u32>(request, o.head, RING_REQUEST_HEADER_HEAD);
     o.knock();
-    o.reap(); // and the worker may have died, too: what another epoch than the present one took is posted again
   }
+  if (o.orphans != 0 || load<u32>(status, RING_STATUS_HEADER_FAILED) != 0) o.reap(); // the worker may have died, too: what another epoch than the present one took is posted again
   return o;
 }
 /** A predecessor died: what it left in flight becomes orphans. Its head and ids go on; which worker it knew is forgotten. */
@@ -477,6 +481,7 @@ const PHASE_ANSWERED: u32 = 2;
   arrivals: WaitQueue; // fibers that wait for a request
   slots: usize; again: u32; damaged: u32; doubled: u32; missing: u32;
   turn: u32; tolerant: bool; gap: bool; // `order` of the next entry; entries ahead of it are taken, too; one was found
+  greeted: bool; // the owner has posted again what it will, of the time before this worker
   inherited: u32; newest: u32; // entries left of those that were posted when this worker attached, and the highest id among them
 
   entry(n: u32): usize { return this.request + RING_REQUEST_HEADER_SIZE + <usize>n * RING_REQUEST_ENTRY_SIZE; }
@@ -591,8 +596,9 @@ const PHASE_ANSWERED: u32 = 2;
     }
     if (any) this.knock();
   }
-  /** Taken by a dead epoch, and the owner has not posted it again yet. */
+  /** Taken by a dead epoch, and the owner has not posted it again yet. Once it has greeted this one, what is left is of damaged answers that it does not miss. */
   private widowed(n: u32): bool {
+    if (this.greeted) return false;
     const st = this.statusEntry(n);
     return load<u32>(st, RING_STATUS_ENTRY_STATE) == RING_STATE_TAKEN && load<u32>(st, RING_STATUS_ENTRY_EPOCH) != this.epoch
       && load<u32>(st, RING_STATUS_ENTRY_SEQ) == load<u32>(this.entry(n), RING_REQUEST_ENTRY_SEQ) && load<u32>(st, RING_STATUS_ENTRY_SEQ) != 0;
@@ -600,6 +606,8 @@ const PHASE_ANSWERED: u32 = 2;
   /** Slot of the inherited entry with the lowest id; NOT_YET while its owner still has to post it again, -1 when all were taken. */
   private oldest(): i32 {
     let best: i32 = -1, id: u32 = 0;
+    this.greeted = load<u32>(this.request, RING_REQUEST_HEADER_GREETED) == this.epoch;
+    barrier();
     for (let n: u32 = 0; n < RING_SLOTS; n++) {
       const e = this.entry(n), mine = load<u32>(e, RING_REQUEST_ENTRY_ID);
       if (<i32>(mine - this.newest) > 0 || (best >= 0 && <i32>(mine - id) >= 0)) continue;
@@ -612,7 +620,10 @@ const PHASE_ANSWERED: u32 = 2;
   inherit(): u32 {
     let fresh: u32 = 0;
     for (let n: u32 = 0; n < RING_SLOTS; n++) {
-      this.own(n).seq = load<u32>(this.statusEntry(n), RING_STATUS_ENTRY_SEQ);
+      const st = this.statusEntry(n);
+      // All that is there is of the dead. A damaged one may have left an epoch that nobody has had yet, in which case the owner would wait for that one.
+      if (<i32>(load<u32>(st, RING_STATUS_ENTRY_EPOCH) - this.epoch) >= 0) store<u32>(st, this.epoch - 1, RING_STATUS_ENTRY_EPOCH);
+      this.own(n).seq = load<u32>(st, RING_STATUS_ENTRY_SEQ);
       const e = this.entry(n), posted = load<u32>(e, RING_REQUEST_ENTRY_SEQ) != this.own(n).seq;
       if (posted) fresh++;
       if (!posted && !this.widowed(n)) continue;

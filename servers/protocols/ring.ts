@@ -10,7 +10,7 @@
  * Entries `taken` by a dead epoch are posted again by the owner (same key, same id, next seq), and counted. The worker of a new epoch
  * announces itself in the status header; a worker takes a slot only when request seq != status seq.
  * Entries that were posted when a worker attached are taken in the order of their ids, which is the order of posting.
- * `reposted` counts entries posted again. `running` is 1 + the slot whose request the worker's Thread works on at this very moment (0: none): if
+ * `reposted` counts entries posted again; `greeted` is the last epoch of a worker for which that is done. `running` is 1 + the slot whose request the worker's Thread works on at this very moment (0: none): if
  * it dies there, that request alone gets a strike. `failed` is written by the supervisor when it gives the worker up for good: the owner answers
  * everything with `gone`. `poison` is the supervisor's answer to a request that killed its worker twice, `restart` (r0 = the new epoch) to one that a worker without journal may have
  * done halfway. All three are i32 below every errno.
@@ -29,7 +29,7 @@ export const RING = {
   magic: 0x52494e47,
   slots: 64, // entries of every ring (power of two)
   request: {
-    header: { magic: 0, version: 4, slots: 8, head: 12, epoch: 16, ownerState: 20, dataBytes: 24, reposted: 28, again: 32, repaired: 36, size: 64 },
+    header: { magic: 0, version: 4, slots: 8, head: 12, epoch: 16, ownerState: 20, dataBytes: 24, reposted: 28, again: 32, repaired: 36, greeted: 40, size: 64 },
     entry: { seq: 0, id: 4, op: 8, flags: 12, keyBadge: 16, keySerial: 20, keySeq: 24, keySub: 28, a0: 32, a1: 36, a2: 40, a3: 44, a4: 48, a5: 52, order: 56, guard: 60, size: 64 },
   },
   status: {

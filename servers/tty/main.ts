@@ -36,7 +36,7 @@ const TRANSMITS: u32 = 16;
 const COOKIE_RECEIVE: u32 = 1;
 const COOKIE_TRANSMIT: u32 = 2;
 
-const EINTR: i32 = -4, ENXIO: i32 = -6, EINVAL: i32 = -22, ENOSYS: i32 = -38;
+const EINTR: i32 = -4, EIO: i32 = -5, ENXIO: i32 = -6, EINVAL: i32 = -22, ENOSYS: i32 = -38;
 
 /** A parked request. */
 @unmanaged @final class Parked extends Link { request: usize; progress: u32; begun: bool }
@@ -170,10 +170,10 @@ function collect(t: Terminal, n: u32): void {
   }
 }
 
-/** Posts echo and empty buffers; rings the uart once. */
+/** Posts echo and empty buffers; rings the uart once. Of a uart that was given up nothing is expected any more. */
 function feed(t: Terminal): void {
   let posted = false;
-  while (t.receiving < RECEIVES) {
+  while (t.receiving < RECEIVES && !t.ring.failed) {
     const slot = t.ring.claim(SERIAL_RECEIVE, 0);
     if (slot < 0) break;
     t.ring.arg(slot, 0, <u32>slot * SERIAL_BUFFER_BYTES);
@@ -281,9 +281,13 @@ function cancelIn(queue: Link, id: u32): bool {
   return false;
 }
 
+/** The line is dead. */
+function refuse(queue: Link): void { while (!isEmpty(queue)) settle(changetype<Parked>(queue.next), EIO, 0, 0); }
+
 /** Lets everything parked on a line go as far as it can. */
 function serve(t: Terminal, n: u32): void {
   feed(t);
+  if (t.ring.failed) { refuse(t.writes); refuse(t.reads); refuse(t.watches); }
   while (!isEmpty(t.writes) && t.line.outputCount == 0) {
     const p = changetype<Parked>(t.writes.next), r = requestOf(p);
     if (!work(t, n, p)) break;

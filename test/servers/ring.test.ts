@@ -132,6 +132,42 @@ describe('ring', () => {
     expect(g.fn['freeSlots']!(o)).toBe(RING.slots);
   });
 
+  it.each([2, 7, 0x7fff_ffff, 0xbad])('posts again what a damaged worker took under an epoch that nobody had: %i', async (epoch) => {
+    const g = await start();
+    const o = g.fn['owner']!(0, REQUEST, STATUS, 1), w1 = g.fn['worker']!(1, REQUEST, STATUS, 1);
+    post(g, o, 1);
+    post(g, o, 2);
+    const slot = g.fn['take']!(w1);
+    g.u32[statusWord(g, slot, RING.status.entry.epoch)] = epoch; // its last store, and it dies
+    const w2 = g.fn['worker']!(2, REQUEST, STATUS, 2);
+    g.fn['reap']!(o);
+    expect(g.fn['reposted']!(o)).toBe(1);
+    const served: number[] = [];
+    for (let n = g.fn['take']!(w2); n >= 0; n = g.fn['take']!(w2)) { served.push(g.fn['takenOp']!()); g.fn['complete']!(w2, n, 0, 0); }
+    expect(served).toEqual([1, 2]);
+    expect(g.fn['reap']!(o)).toBe(2);
+  });
+
+  it('does not wait for an entry that its owner has done with, though a damaged worker took it again', async () => {
+    const g = await start();
+    const o = g.fn['owner']!(0, REQUEST, STATUS, 1), w1 = g.fn['worker']!(1, REQUEST, STATUS, 1);
+    post(g, o, 1);
+    const slot = g.fn['take']!(w1);
+    g.fn['complete']!(w1, slot, 0, 0);
+    g.fn['reap']!(o);
+    g.fn['slotRelease']!(o, g.fn['poll']!(o));
+    g.u32[statusWord(g, slot, RING.status.entry.state)] = RING.state.taken; // its last store, and it dies
+    post(g, o, 2);
+    const w2 = g.fn['worker']!(2, REQUEST, STATUS, 2);
+    expect(g.fn['take']!(w2)).toBe(-1);
+    g.fn['reap']!(o);
+    expect(g.fn['reposted']!(o)).toBe(0);
+    const again = g.fn['take']!(w2);
+    expect(g.fn['takenOp']!()).toBe(2);
+    g.fn['complete']!(w2, again, 0, 0);
+    expect(g.fn['reap']!(o)).toBe(1);
+  });
+
   it('believes no status with a wrong seq, an unknown state or an epoch from the future', async () => {
     const g = await start();
     const o = g.fn['owner']!(0, REQUEST, STATUS, 1), w = g.fn['worker']!(1, REQUEST, STATUS, 1);
