@@ -412,8 +412,10 @@ export class Mmu {
       }
       return value;
     }
-    const physical = this.translate(va, ACCESS.READ, user);
-    this.warm(va, physical, user, false);
+    // An entry is a translation that was allowed, exactly as generated code takes it.
+    const entry = this.view.table[(va >>> 12) + (user ? 0x200000 : 0)];
+    const physical = entry !== 0 ? va + entry + 3 - GUEST_RAM_BASE >>> 0 : this.translate(va, ACCESS.READ, user);
+    if (entry === 0) this.warm(va, physical, user, false);
     const value = this.readPhysical(physical, size);
     return size === 1 ? value & 0xff : size === 2 ? value & 0xffff : value | 0;
   }
