@@ -58,7 +58,7 @@ describe('300 injections', () => {
     expect(rest.rows).toEqual(one.rows);
   }, 300_000);
   it('can be opened again: replay comes to the same outcome and state hash and shows what ran', () => {
-    const chosen = (['recovered', 'masked', 'latent'] as const).map((outcome) => one.rows.find((row) => row.outcome === outcome && row.eip > 0)!);
+    const chosen = (['recovered', 'masked', 'latent'] as const).map((outcome) => one.rows.find((row) => row.outcome === outcome && row.eip > 0 && (outcome !== 'recovered' || (row.detectInstructions ?? Infinity) < 100))!);
     for (const row of chosen) {
       const replay = replayRow(row.id, { root: path.join(folder, 'one') });
       expect(replay.same, `./kintsugi replay ${row.id}`).toBe(true);
