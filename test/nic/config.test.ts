@@ -3,7 +3,8 @@ import { createDeterministicMachine } from '../../vm/machine.ts';
 import { netConfig, type NetOptions } from '../../tools/cli/network.ts';
 import { checkNet, parseForward, parseMac, parseNet } from '../../vm/net/config.ts';
 import { FrameBatch, checksum, finishChecksum, ipv4, parseIpv4, pseudoSum, put16, showIpv4 } from '../../vm/net/frames.ts';
-import { crc32, pattern } from '../../vm/net/user/pattern.ts';
+import { crc32 } from 'node:zlib';
+import { pattern } from '../../vm/net/user/pattern.ts';
 
 const message = (body: () => unknown): string => { try { body(); return 'no error'; } catch (error) { return (error as Error).message; } };
 

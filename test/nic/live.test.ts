@@ -8,7 +8,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { NetError, type NetConfig } from '../../vm/net/config.ts';
 import { PROTOCOL, get16, get32 } from '../../vm/net/frames.ts';
 import { ADDRESS } from '../../vm/net/user/network.ts';
-import { crc32 } from '../../vm/net/user/pattern.ts';
+import { crc32 } from 'node:zlib';
 import { SEND_BYTES } from '../../vm/net/user/connection.ts';
 import { arp, echo, ethernet, parse, tcp, udp } from './driver.ts';
 import { LiveRig } from './live-rig.ts';

@@ -1,6 +1,7 @@
 /** A chipset with a NIC on the virtual wire, its driver and a guest's stack: virtual time, no CPU. */
 import { ADDRESS } from '../../vm/net/user/network.ts';
-import { crc32, pattern } from '../../vm/net/user/pattern.ts';
+import { crc32 } from 'node:zlib';
+import { pattern } from '../../vm/net/user/pattern.ts';
 import type { HostStream } from '../../vm/net/user/outside.ts';
 import type { TcpConnection } from '../../vm/net/user/connection.ts';
 import type { NetConfig } from '../../vm/net/config.ts';

@@ -6,7 +6,7 @@ import { SnapshotError, Snapshots } from '../../vm/snapshot.ts';
 import type { LinkConfig } from '../../vm/net/config.ts';
 import { PROTOCOL } from '../../vm/net/frames.ts';
 import { ADDRESS } from '../../vm/net/user/network.ts';
-import { crc32 } from '../../vm/net/user/pattern.ts';
+import { crc32 } from 'node:zlib';
 import { insert } from '../../vm/net/user/ring.ts';
 import { tcp, parse, type Seen, type TcpFields } from './driver.ts';
 import { NetRig, Program, patternBytes } from './rig.ts';

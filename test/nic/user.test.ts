@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { ETHERTYPE, PROTOCOL, get16, get32, ipv4, put16, put32 } from '../../vm/net/frames.ts';
 import { ADDRESS } from '../../vm/net/user/network.ts';
-import { crc32 } from '../../vm/net/user/pattern.ts';
+import { crc32 } from 'node:zlib';
 import { PEER } from '../../vm/net/user/services.ts';
 import { GATEWAY_MAC, arp, echo, ethernet, ip, parse, tcp, udp, udpPayload, type Seen } from './driver.ts';
 import { NetRig, Program, patternBytes } from './rig.ts';

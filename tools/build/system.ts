@@ -42,8 +42,9 @@ async function main(): Promise<number> {
   const fresh = existsSync(image) && existsSync(stamp) && readFileSync(stamp, 'utf8') === digest;
   if (!fresh) {
     mkdirSync(path.dirname(image), { recursive: true });
-    writeSparse(`${image}.new`, buildExt2({ entries, sizeMiB: ROOT_MIB, label: 'kintsugi' }));
-    renameSync(`${image}.new`, image);
+    const temporary = `${image}.${process.pid}`; // several may build at once
+    writeSparse(temporary, buildExt2({ entries, sizeMiB: ROOT_MIB, label: 'kintsugi' }));
+    renameSync(temporary, image);
     writeFileSync(stamp, digest);
   }
   const cached = result.built.filter((b) => b.cached).length;

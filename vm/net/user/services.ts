@@ -13,12 +13,13 @@
  *
  * It also calls the guest (PeerCall): connects, sends, ends its half, reads to the end; refused or lost, it tries again 10 ms later.
  */
+import { crc32 } from 'node:zlib';
 import { ipv4 } from '../frames.ts';
 import type { PeerCall } from '../config.ts';
 import type { StateReader, StateWriter } from '../state.ts';
 import { ADDRESS, DNS_PORT, UNREACHABLE, type UserNetwork } from './network.ts';
 import type { HostStream, Outside, UdpFlow } from './outside.ts';
-import { crc32, pattern } from './pattern.ts';
+import { pattern } from './pattern.ts';
 import { answerDns } from './scripted-dns.ts';
 import type { TcpConnection } from './connection.ts';
 
