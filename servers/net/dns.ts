@@ -7,7 +7,7 @@ import { NET_ADDRESS_BYTES, NET_ADDRESS_FAMILY, NET_ADDRESS_PORT, NET_ADDRESS_SC
 import { get16, get32, put16, sameAddress, setV4, v4 } from './address';
 import { config, resolverOf, sourceFor } from './config';
 import { C_DNS_BAD, C_DNS_CACHED, C_DNS_QUERIES, C_DNS_SPOOF, C_DNS_TIMEOUT, count } from './counters';
-import { EINVAL, ENETUNREACH, ENOBUFS, ENOENT, ETIMEDOUT, EIO } from './errors';
+import { EINVAL, ENETUNREACH, ENOBUFS, ENOENT, ETIMEDOUT, EIO } from '../lib/errno';
 import { now, random, reserve } from './host';
 import { SOURCE } from './ipv4';
 import { Op, PARKED, complete, findByQuery, parkOnQuery, unpark } from './op';

@@ -10,7 +10,7 @@ import {
   C_ICMP_CHECKSUM, C_ICMP_ECHO_IN, C_ICMP_ECHO_LONG, C_ICMP_ECHO_MANY, C_ICMP_ERRORS_IN, C_ICMP_ERRORS_OUT, C_ICMP_LIMITED, C_ICMP_QUOTE, C_ICMP_SHORT, C_ICMP_TYPE, C_ICMP_UNWANTED, count,
 } from './counters';
 import { echoDeliver } from './datagram';
-import { EHOSTUNREACH, ENETUNREACH, ECONNREFUSED, EMSGSIZE, EPROTO } from './errors';
+import { EHOSTUNREACH, ENETUNREACH, ECONNREFUSED, EMSGSIZE, EPROTO } from '../lib/errno';
 import { now } from './host';
 import { DESTINATION, IP_BYTES, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP, SOURCE, datagramBytes, headerAt, ipv4Send, payloadOf, roomTo, toMany } from './ipv4';
 import { ETHERNET_BYTES, Packet, take } from './packet';

@@ -13,7 +13,7 @@ import { copyAddress, isAny, setAny, setV4, v4, v4Mask } from './address';
 import { NEIGHBOURS, neighbour } from './arp';
 import { DHCP, ETH, LO, Link, UP, addressOf, config, eth, gatewayOf, lo, macOf, ownV4, resolverOf } from './config';
 import { COUNTERS, counterName, counterValue } from './counters';
-import { EINVAL } from './errors';
+import { EINVAL } from '../lib/errno';
 import { now } from './host';
 import { Op } from './op';
 import { STREAM, dataEnd, localOf, peerOf, socketAt, socketSlots, usedSlot } from './socket';

@@ -23,7 +23,7 @@ import { dnsShared, resolve } from './dns';
 import {
   EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EAGAIN, EBADF, EDESTADDRREQ, EEXIST, EFAULT, EINPROGRESS, EINTR, EINVAL, EISCONN, EMSGSIZE, ENETUNREACH, ENFILE, ENODEV, ENOENT, ENOPROTOOPT, ENOSYS, ENOTCONN, EOPNOTSUPP,
   EPIPE, EPROTONOSUPPORT,
-} from './errors';
+} from '../lib/errno';
 import { writable } from './host';
 import { ECHO_REQUEST } from './icmp';
 import { PROTOCOL_ICMP, ipv4SendLong } from './ipv4';

@@ -5,7 +5,7 @@ import {
 } from 'kintsugi/protocols';
 import { copyAddress } from '../address';
 import { C_TCP_ABORTED, C_TCP_ACCEPTED, C_TCP_OPENED, C_TCP_RESET_DEAF, count } from '../counters';
-import { ECONNABORTED } from '../errors';
+import { ECONNABORTED } from '../../lib/errno';
 import { sipHash } from '../hash';
 import { now } from '../host';
 import { failAll } from '../op';

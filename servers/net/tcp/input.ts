@@ -13,7 +13,7 @@ import {
   C_TCP_ACK_FUTURE, C_TCP_ACK_OLD, C_TCP_AFTER_CLOSE, C_TCP_CHALLENGES, C_TCP_CHALLENGES_HELD, C_TCP_DUPLICATE, C_TCP_FAST_RETRANSMIT, C_TCP_LOST_AGAIN, C_TCP_NO_ACK, C_TCP_NO_PAGE, C_TCP_NO_PORT, C_TCP_OUT_OF_ORDER, C_TCP_OUT_OF_WINDOW, C_TCP_PAWS,
   C_TCP_RST_IN, C_TCP_RST_WINDOW, C_TCP_RST_WRONG, C_TCP_SEGMENTS_IN, C_TCP_SYN_IN_WINDOW, C_TCP_TIME_WAIT_REUSED, C_TCP_TRIMMED, C_TCP_URGENT, count,
 } from '../counters';
-import { ECONNREFUSED, ECONNRESET, EPIPE } from '../errors';
+import { ECONNREFUSED, ECONNRESET, EPIPE } from '../../lib/errno';
 import { now, nowMs, writable } from '../host';
 import { DESTINATION, SOURCE, arrivedOn } from '../ipv4';
 import { NO_PAGE, PAGE, mayReceive, pageAt, pageTake } from '../pool';

@@ -4,7 +4,7 @@
  */
 import { NET_TCP_STATE_CLOSED, NET_TCP_STATE_ESTABLISHED, NET_TCP_STATE_FIN_WAIT2, NET_TCP_STATE_LISTEN, NET_TCP_STATE_SYN_RECEIVED, NET_TCP_STATE_SYN_SENT, NET_TCP_STATE_TIME_WAIT } from 'kintsugi/protocols';
 import { C_TCP_GIVEN_UP, C_TCP_KEEPALIVE_DEAD, C_TCP_KEEPALIVES, C_TCP_PROBES, C_TCP_TIMEOUTS, count } from '../counters';
-import { ETIMEDOUT } from '../errors';
+import { ETIMEDOUT } from '../../lib/errno';
 import { now } from '../host';
 import { ACK_LATER, ACK_NOW, AFTER_RTO, FORCE, KEEP_PROBE, PROBE, RECOVERY, RETRANSMITTED, REVIVED, Socket, TIMING, socketAt, wantOutput } from '../socket';
 import { NEVER, armAtMost } from '../timer';
