@@ -10,8 +10,9 @@ let stream: u32 = 0;
 let at: i32 = 0;
 let filled: i32 = 0;
 let status: i32 = 0;
+let ended: bool = false;
 
-export function fromStream(fd: u32): void { stream = fd; at = 0; filled = 0; status = 0; }
+export function fromStream(fd: u32): void { stream = fd; at = 0; filled = 0; status = 0; ended = false; }
 /** 0, or the negative errno that ended the stream. */
 export function inputStatus(): i32 { return status; }
 
@@ -22,11 +23,13 @@ export function readRetry(fd: u32, buffer: usize, bytes: i32): i32 {
 }
 
 function fill(): bool {
+  if (ended) return false;
   flush();
   const got = readRetry(stream, BUFFER, SIZE);
   at = 0;
   filled = got > 0 ? got : 0;
   if (got < 0) status = got;
+  ended = got <= 0;
   return got > 0;
 }
 

@@ -13,6 +13,8 @@ export const EDIT_BYTES: u32 = 1024;
 export const READY_ITEMS: u32 = 4096; // a power of two
 export const OUTPUT_BYTES: u32 = 8192; // a power of two
 export const MARK: u32 = 0x100;
+/** The end of the channel's input in `ready`: nothing follows, and every read that comes to it finds it again, as with a pipe. */
+export const END: u32 = 0x101;
 
 /** The state of one line. `at*` are memory of the owner: EDIT_BYTES, READY_ITEMS * 2 and OUTPUT_BYTES bytes. */
 @unmanaged @final export class Line {
@@ -93,7 +95,7 @@ export function setItem(l: Line, n: u32, value: u32): void { store<u16>(l.readyA
 function ready(l: Line, item: u32): void {
   setItem(l, l.readyHead + l.readyCount, item);
   l.readyCount++;
-  if (item == 10 || item == MARK) l.stops++;
+  if (item == 10 || item >= MARK) l.stops++;
 }
 export function readyRoom(l: Line): u32 { return READY_ITEMS - l.readyCount; }
 /** Input that is no keyboard (the host channel): bytes and MARKs go straight to the readers. */
@@ -172,7 +174,8 @@ export function read(l: Line, to: usize, bytes: u32): u32 {
   let done: u32 = 0;
   while (done < bytes && l.readyCount > 0) {
     const next = item(l, l.readyHead);
-    // ^D behind typed bytes only ends their read; the end of the channel's input is an end of its own, however it arrives.
+    if (next == END) break;
+    // ^D behind typed bytes only ends their read.
     if (next == MARK && done > 0 && !canonical) break;
     l.readyHead++;
     l.readyCount--;
@@ -217,14 +220,14 @@ export function frameInput(f: Frames, l: Line, byte: u32): void {
     f.have++;
     if (f.have < CHANNEL_HEADER) return;
     if (f.left > CHANNEL_MAX_PAYLOAD) { f.bad++; f.have = 0; return; }
-    if (f.left == 0) { if (f.type == CHANNEL_TO_GUEST_EOF) readyPut(l, MARK); f.have = 0; }
+    if (f.left == 0) { if (f.type == CHANNEL_TO_GUEST_EOF) readyPut(l, END); f.have = 0; }
     return;
   }
   if (f.type == CHANNEL_TO_GUEST_INPUT) readyPut(l, byte);
   else if (f.type == CHANNEL_TO_GUEST_SIGNAL) l.signal = byte & 31;
   f.left--;
   if (f.left > 0) return;
-  if (f.type == CHANNEL_TO_GUEST_EOF) readyPut(l, MARK);
+  if (f.type == CHANNEL_TO_GUEST_EOF) readyPut(l, END);
   f.have = 0;
 }
 

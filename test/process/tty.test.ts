@@ -64,10 +64,11 @@ describe('host channel', () => {
   beforeEach(() => { g['mode']!(0); });
   it('unpacks input, end of file and signals', () => {
     frame(16, 'hello'); expect(read()).toBe('hello');
-    frame(17, ''); expect(read()).toBe('');
     frame(18, '\x0f'); expect(g['signal']!()).toBe(15);
+    frame(17, ''); expect(read()).toBe('');
   });
-  it('keeps the end of the input apart from the data before it', () => { frame(16, 'hello'); frame(17, ''); expect(read()).toBe('hello'); expect(read()).toBe(''); expect(read()).toBe(undefined); });
+  it('keeps the end of the input apart from the data before it', () => { frame(16, 'hello'); frame(17, ''); expect(read()).toBe('hello'); expect(read()).toBe(''); });
+  it('gives the end of the input to every read after it, as a pipe does', () => { frame(16, 'x'); frame(17, ''); expect(read()).toBe('x'); for (let n = 0; n < 3; n++) expect(read()).toBe(''); });
   it('finds the next frame behind rubbish', () => { for (const b of [0, 255, 3, 200]) g['channel']!(b); frame(16, 'ok'); expect(read()).toBe('ok'); });
   it('packs output', () => { u8.set(Buffer.from('abc'), 0x300000); g['frame']!(2, 1, 3); expect(screen()).toBe('\x02\x01\x03\0abc'); });
 });

@@ -30,6 +30,11 @@ describe('kintsugi run', () => {
     const outcome = await sh('seq 1 100 | grep 7 | wc -l; echo one > /tmp/f; echo two >> /tmp/f; sort < /tmp/f | head -1; cat /nowhere 2>/dev/null || echo missing');
     expect(outcome.stdout, outcome.log).toMatch(/^\s*19\s*\none\nmissing\n$/);
   });
+  it('runs commands from its input, also a last one without a newline', async () => {
+    const outcome = await runCommand(base, ['sh'], {}, Buffer.from('echo one\necho two; cat; exit 5'));
+    expect(outcome.stdout, outcome.log).toBe('one\ntwo\n');
+    expect(outcome.exit).toBe(5);
+  });
   it('computes the same SHA-256 as the host, through the file server', async () => {
     const outcome = await sh('sha256sum /bin/sh');
     const expected = createHash('sha256').update(readFileSync(path.join(GUEST_FOLDER, 'sh.elf'))).digest('hex');
