@@ -6,20 +6,20 @@
  * then announces its epoch, upon which fs posts again what was taken. Then: bind the interrupt, enable it, scan the ring once.
  * It refuses a write that overlaps an outstanding write (fs never asks for one: two writes of one block have no order on the device).
  */
-import { mmioRead32, mmioRead8 } from 'kintsugi/x86';
+import { mmioRead32 } from 'kintsugi/x86';
 import {
   BLOCK_FLUSH, BLOCK_INFO, BLOCK_READ, BLOCK_STATUS_BUSY, BLOCK_STATUS_IO_ERROR, BLOCK_STATUS_OK, BLOCK_STATUS_RANGE, BLOCK_STATUS_READONLY,
-  BLOCK_STATUS_UNSUPPORTED, BLOCK_WRITE, NOTIFY_BITS_IRQ, REGION_DMA, ROLE_DEVICE, SERVERS_VIRTIO_BLK,
+  BLOCK_STATUS_UNSUPPORTED, BLOCK_WRITE, REGION_DMA, SERVERS_VIRTIO_BLK,
 } from 'kintsugi/protocols';
 import { mustAlloc } from '../../servers/lib/alloc';
 import { line } from '../../servers/lib/fmt';
 import * as log from '../../servers/lib/log';
 import { Request, RingWorker, ringWorker } from '../../servers/lib/ring';
-import { serverInit, serverLoop } from '../../servers/lib/server';
-import { needHandle, needRegion, ownNotify, ready } from '../../servers/lib/startup';
+import { serverInit } from '../../servers/lib/server';
+import { needRegion } from '../../servers/lib/startup';
 import * as sys from '../../servers/lib/sys';
-import { Structure, VIRTIO_COMMON, VIRTIO_DEVICE, VIRTIO_ISR, VIRTIO_NOTIFY, virtioStructure } from '../lib/pci';
-import { COMMON_BYTES, configGeneration, virtioAccept, virtioGiveUp, virtioGo, virtioOffered, virtioReset } from '../lib/virtio';
+import { bindInterrupt, config, deviceOpen, deviceServe, enableInterrupt, features, notify, refuse } from '../lib/device';
+import { configGeneration, virtioGiveUp, virtioGo } from '../lib/virtio';
 import { collect, describeRequest, describes, freeRequest, kick, queueRequest, requestHeader, requestSlots, requestStatus, requestsInit } from './requests';
 
 const FEATURE_READONLY: u32 = 1 << 5;
@@ -27,14 +27,9 @@ const FEATURE_FLUSH: u32 = 1 << 9;
 // Request types and status, 5.2.6
 const TYPE_IN: u32 = 0, TYPE_OUT: u32 = 1, TYPE_FLUSH: u32 = 4;
 const STATUS_OK: u32 = 0;
-const IRQ_BIT: u32 = 1 << NOTIFY_BITS_IRQ;
+const FAULT_REFUSED: u32 = 0x424c4b;
 const SECTOR_SHIFT: u32 = 9;
 const MAX_SECTORS: u32 = 2048;
-
-const common: Structure = changetype<Structure>(memory.data(12, 4));
-const notify: Structure = changetype<Structure>(memory.data(12, 4));
-const isr: Structure = changetype<Structure>(memory.data(12, 4));
-const config: Structure = changetype<Structure>(memory.data(12, 4));
 
 /** What is in flight, by request slot of the queue. */
 @unmanaged @final class Job { ringSlot: u32; sectors: u32; first: u64; write: u32; active: u32 }
@@ -48,27 +43,16 @@ let readOnly: bool = false;
 let canFlush: bool = false;
 let cachePhysical: u32 = 0;
 let cacheBytes: u32 = 0;
-let irq: u32 = 0;
 
 function job(n: u32): Job { return changetype<Job>(jobs + <usize>n * JOB); }
-/** Says why, leaves the device stopped; the supervisor sees a driver that never gets ready. */
-function refuse(why: string): void {
-  log.error(line().lit("device refused: ").lit(why));
-  sys.fault(0x424c4b, 0, 0);
-}
 
 function start(): void {
-  if (!virtioStructure(VIRTIO_COMMON, COMMON_BYTES, common) || !virtioStructure(VIRTIO_NOTIFY, 2, notify) || !virtioStructure(VIRTIO_ISR, 1, isr) || !virtioStructure(VIRTIO_DEVICE, 8, config)) {
-    refuse("its capabilities name no usable structures"); return;
-  }
-  if (!virtioReset(common)) { refuse("it does not reset"); return; }
-  const offered = virtioOffered();
-  readOnly = (offered & FEATURE_READONLY) != 0;
-  canFlush = (offered & FEATURE_FLUSH) != 0;
-  if (!virtioAccept(offered & (FEATURE_READONLY | FEATURE_FLUSH))) { virtioGiveUp(); refuse("it does not speak virtio 1"); return; }
+  if (!deviceOpen(FAULT_REFUSED, 8, FEATURE_READONLY | FEATURE_FLUSH)) return;
+  readOnly = (features & FEATURE_READONLY) != 0;
+  canFlush = (features & FEATURE_FLUSH) != 0;
   const queue = needRegion(REGION_DMA), cache = needRegion(REGION_DMA + 1);
   cachePhysical = cache.flags; cacheBytes = cache.pages << 12;
-  if (!requestsInit(queue.va, queue.flags, queue.pages, notify)) { virtioGiveUp(); refuse("no usable queue"); return; }
+  if (!requestsInit(queue.va, queue.flags, queue.pages, notify)) { virtioGiveUp(); refuse('no usable queue'); return; }
   virtioGo();
   let generation: u32 = 0;
   for (let n = 0; n < 16; n++) { // capacity is two reads: again when it changed between (4.1.4.3.1)
@@ -146,27 +130,15 @@ function pump(): void {
   if (queued) kick();
   if (answered) worker.knock();
 }
-function onBits(bits: u32): void {
-  if ((bits & IRQ_BIT) != 0) {
-    mmioRead8(isr.va); // lowers the line (4.1.4.5)
-    pump();
-    sys.deviceAck(irq);
-    return;
-  }
-  pump();
-}
 
 export function main(page: usize): void {
   serverInit(page);
   jobs = mustAlloc(64 * <u32>JOB);
   fresh = changetype<Request>(mustAlloc(<u32>offsetof<Request>()));
   start();
-  irq = needHandle(ROLE_DEVICE);
-  sys.deviceBind(irq, ownNotify, IRQ_BIT);
+  bindInterrupt();
   worker = ringWorker(0); // announces this epoch: only now, after the reset
-  sys.deviceAck(irq);
+  enableInterrupt();
   log.info(line().lit("virtio-blk: ").dec(<u32>(sectors >> 11)).lit(" MiB").lit(readOnly ? ", read-only" : "").lit(", ").dec(requestSlots).lit(" requests"));
-  ready(SERVERS_VIRTIO_BLK);
-  pump();
-  serverLoop(onBits);
+  deviceServe(SERVERS_VIRTIO_BLK, pump);
 }

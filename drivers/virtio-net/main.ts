@@ -9,21 +9,20 @@
  * holds any frame of the largest MTU. Work is done in batches: one notification of the device for each queue, one doorbell for each ring, device
  * interrupts off meanwhile. The interrupt of the transmit queue is asked for only while frames are under way that the device did not send at once.
  */
-import { mmioRead16, mmioRead32, mmioRead8 } from 'kintsugi/x86';
+import { mmioRead16, mmioRead32 } from 'kintsugi/x86';
 import {
   NETDEV_BUFFER_BYTES, NETDEV_COUNTERS, NETDEV_FLAGS_CHECKSUMS, NETDEV_FLAGS_CHECKSUM_VERIFIED, NETDEV_FLAGS_FILL_CHECKSUM, NETDEV_FLAGS_LINK, NETDEV_HEADROOM, NETDEV_INFO, NETDEV_RECEIVE,
-  NETDEV_STATUS_IO_ERROR, NETDEV_STATUS_OK, NETDEV_STATUS_RANGE, NETDEV_STATUS_UNSUPPORTED, NETDEV_TRANSMIT, NOTIFY_BITS_IRQ, REGION_DMA, RING_SLOTS, ROLE_DEVICE, SERVERS_VIRTIO_NET,
+  NETDEV_STATUS_IO_ERROR, NETDEV_STATUS_OK, NETDEV_STATUS_RANGE, NETDEV_STATUS_UNSUPPORTED, NETDEV_TRANSMIT, REGION_DMA, RING_SLOTS, SERVERS_VIRTIO_NET,
 } from 'kintsugi/protocols';
 import { mustAlloc } from '../../servers/lib/alloc';
 import { line } from '../../servers/lib/fmt';
 import { inRange } from '../../servers/lib/mem';
 import * as log from '../../servers/lib/log';
 import { Request, RingWorker, ringWorker } from '../../servers/lib/ring';
-import { serverInit, serverLoop } from '../../servers/lib/server';
-import { needHandle, needRegion, ownNotify, ready } from '../../servers/lib/startup';
-import * as sys from '../../servers/lib/sys';
-import { Structure, VIRTIO_COMMON, VIRTIO_DEVICE, VIRTIO_ISR, VIRTIO_NOTIFY, virtioStructure } from '../lib/pci';
-import { COMMON_BYTES, DESC_NEXT, DESC_WRITE, QUEUE_PAGES, Virtqueue, configGeneration, queueOpen, virtioAccept, virtioGiveUp, virtioGo, virtioOffered, virtioReset } from '../lib/virtio';
+import { serverInit } from '../../servers/lib/server';
+import { needRegion } from '../../servers/lib/startup';
+import { bindInterrupt, config, deviceOpen, deviceServe, enableInterrupt, features, notify, refuse } from '../lib/device';
+import { DESC_NEXT, DESC_WRITE, QUEUE_PAGES, Virtqueue, configGeneration, queueOpen, virtioGiveUp, virtioGo } from '../lib/virtio';
 
 const FEATURE_CSUM: u32 = 1 << 0; // the device fills checksums
 const FEATURE_GUEST_CSUM: u32 = 1 << 1; // it may say that it checked them
@@ -42,13 +41,8 @@ const NEEDS_CSUM: u32 = 1, DATA_VALID: u32 = 2;
 const HEADER_STRIDE: u32 = 16;
 const MIN_FRAME: u32 = 14;
 const MAX_FRAME: u32 = NETDEV_BUFFER_BYTES - NETDEV_HEADROOM;
-const IRQ_BIT: u32 = 1 << NOTIFY_BITS_IRQ;
 const RECEIVE_QUEUE: u32 = 0, TRANSMIT_QUEUE: u32 = 1;
-
-const common: Structure = changetype<Structure>(memory.data(12, 4));
-const notify: Structure = changetype<Structure>(memory.data(12, 4));
-const isr: Structure = changetype<Structure>(memory.data(12, 4));
-const config: Structure = changetype<Structure>(memory.data(12, 4));
+const FAULT_REFUSED: u32 = 0x4e4554;
 
 /** One direction: a ring, the queue that serves it, and what is in flight. Chain n owns descriptors 2n, 2n+1 and header n. */
 @unmanaged @final class Lane {
@@ -82,16 +76,9 @@ const LANES_DMA: u32 = QUEUE_PAGES * 2; // first page behind the queues: headers
 
 let transmit: Lane = changetype<Lane>(0);
 let receive: Lane = changetype<Lane>(0);
-let features: u32 = 0;
 let packets: u32 = 0, packetBytes: u32 = 0; // physical address and size of net's packet memory
-let irq: u32 = 0;
 let framesOut: u32 = 0, framesIn: u32 = 0, refusedFrames: u32 = 0, badAnswers: u32 = 0;
 
-/** Says why, leaves the device stopped; the supervisor sees a driver that never gets ready. */
-function refuse(why: string): void {
-  log.error(line().lit("device refused: ").lit(why));
-  sys.fault(0x4e4554, 0, 0);
-}
 function lane(queue: u32, at: usize, physical: u32, n: u32): Lane {
   const l = changetype<Lane>(mustAlloc(<u32>offsetof<Lane>()));
   l.queue = queueOpen(queue, at + <usize>((n * QUEUE_PAGES) << 12), physical + ((n * QUEUE_PAGES) << 12), 2, notify);
@@ -104,19 +91,14 @@ function lane(queue: u32, at: usize, physical: u32, n: u32): Lane {
   return l;
 }
 function start(): void {
-  if (!virtioStructure(VIRTIO_COMMON, COMMON_BYTES, common) || !virtioStructure(VIRTIO_NOTIFY, 2, notify) || !virtioStructure(VIRTIO_ISR, 1, isr) || !virtioStructure(VIRTIO_DEVICE, 12, config)) {
-    refuse("its capabilities name no usable structures"); return;
-  }
-  if (!virtioReset(common)) { refuse("it does not reset"); return; }
-  features = virtioOffered() & WANTED;
-  if (!virtioAccept(features)) { virtioGiveUp(); refuse("it does not speak virtio 1"); return; }
+  if (!deviceOpen(FAULT_REFUSED, 12, WANTED)) return;
   const own = needRegion(REGION_DMA), theirs = needRegion(REGION_DMA + 1);
   packets = theirs.flags; packetBytes = theirs.pages << 12;
-  if (own.pages < LANES_DMA + 1) { refuse("too little queue memory in the manifest"); return; }
+  if (own.pages < LANES_DMA + 1) { refuse('too little queue memory in the manifest'); return; }
   memory.fill(own.va + (LANES_DMA << 12), 0, 2 * RING_SLOTS * HEADER_STRIDE);
   receive = lane(RECEIVE_QUEUE, own.va, own.flags, 0);
   transmit = lane(TRANSMIT_QUEUE, own.va, own.flags, 1);
-  if (changetype<usize>(receive) == 0 || changetype<usize>(transmit) == 0) { virtioGiveUp(); refuse("no usable queues"); return; }
+  if (changetype<usize>(receive) == 0 || changetype<usize>(transmit) == 0) { virtioGiveUp(); refuse('no usable queues'); return; }
   virtioGo();
 }
 
@@ -212,27 +194,15 @@ function pump(): void {
     transmit.queue.interrupts(false);
   }
 }
-function onBits(bits: u32): void {
-  if ((bits & IRQ_BIT) != 0) {
-    mmioRead8(isr.va); // lowers the line (4.1.4.5)
-    pump();
-    sys.deviceAck(irq);
-    return;
-  }
-  pump();
-}
 
 export function main(page: usize): void {
   serverInit(page);
   start();
-  irq = needHandle(ROLE_DEVICE);
-  sys.deviceBind(irq, ownNotify, IRQ_BIT);
+  bindInterrupt();
   transmit.ring = ringWorker(0); // announce this epoch: only now, after the reset
   receive.ring = ringWorker(1);
-  sys.deviceAck(irq);
+  enableInterrupt();
   readConfig();
   log.info(line().lit("virtio-net: MTU ").dec(mtuAndFlags & 0xffff).lit((mtuAndFlags >> 16 & NETDEV_FLAGS_LINK) != 0 ? ", link up" : ", link down").lit((mtuAndFlags >> 16 & NETDEV_FLAGS_CHECKSUMS) != 0 ? ", checksums" : ""));
-  ready(SERVERS_VIRTIO_NET);
-  pump();
-  serverLoop(onBits);
+  deviceServe(SERVERS_VIRTIO_NET, pump);
 }

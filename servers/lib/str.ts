@@ -84,10 +84,15 @@ export function option(commandLine: usize, name: string): usize {
     p = e;
   }
 }
+/** Bytes up to a space or control byte. */
+export function wordLength(s: usize): u32 {
+  let e = s;
+  while (load<u8>(e) > 32) e++;
+  return <u32>(e - s);
+}
 /** The option value at v equals the literal. */
 export function optionIs(v: usize, literal: string): bool {
   if (v == 0) return false;
-  let e = v;
-  while (load<u8>(e) > 32) e++;
-  return <u32>(e - v) == <u32>literal.length && startsWithLit(v, <u32>(e - v), literal);
+  const bytes = wordLength(v);
+  return bytes == <u32>literal.length && startsWithLit(v, bytes, literal);
 }

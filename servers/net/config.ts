@@ -3,7 +3,7 @@
  * in the state (state.ts), with what the driver said last about its device; it says so anew each time it attaches.
  */
 import { NETDEV_FLAGS_CHECKSUMS, NETDEV_FLAGS_LINK } from 'kintsugi/protocols';
-import { ADDRESS_BYTES, copyAddress, isAny, isV4, sameAddress, setAny, setV4, v4, v4Loopback, v4Mask, v4Multicast } from './address';
+import { ADDRESS_BYTES, copyAddress, isAny, isV4, sameAddress, setAny, setV4, v4, v4Invalid, v4Loopback, v4Mask, v4Multicast } from './address';
 import { writable } from './host';
 import { CONFIG_BYTES, commitHalf, configAt, newerHalf } from './state';
 
@@ -28,6 +28,53 @@ export function gatewayOf(): usize { return changetype<usize>(config) + offsetof
 export function serverOf(): usize { return changetype<usize>(config) + offsetof<Config>('server'); }
 export function resolverOf(n: u32): usize { return changetype<usize>(config) + offsetof<Config>('resolver0') + <usize>n * ADDRESS_BYTES; }
 
+/**
+ * What the command line says: ADDRESS/BITS[,GATEWAY[,RESOLVER...]], as in `10.1.0.2/24,10.1.0.1`. False: it is no such text, and nothing was changed.
+ * It holds until somebody configures something else; DHCP is not asked.
+ */
+export function configureStatic(text: usize): bool {
+  textAt = text;
+  const address = quad();
+  if (address == 0xffffffff || v4Invalid(address) || v4Multicast(address) || v4Loopback(address) || load<u8>(textAt) != 47) return false; // a slash
+  textAt++;
+  const bits = number(32);
+  if (bits < 1) return false;
+  let gateway: u32 = 0, resolvers: u32 = 0;
+  for (let n: u32 = 0; load<u8>(textAt) == 44; n++) { // commas
+    textAt++;
+    const a = quad();
+    if (a == 0) return false;
+    if (n == 0) gateway = a; else if (n <= RESOLVERS) { store<u32>(NAMED + (<usize>(n - 1) << 2), a); resolvers = n; } else return false;
+  }
+  if (load<u8>(textAt) != 0 || (gateway != 0 && ((gateway ^ address) & v4Mask(bits)) != 0)) return false;
+  setV4(addressOf(), address);
+  if (gateway != 0) setV4(gatewayOf(), gateway);
+  for (let n: u32 = 0; n < resolvers; n++) setV4(resolverOf(n), load<u32>(NAMED + (<usize>n << 2)));
+  config.prefix = bits; config.resolvers = resolvers;
+  config.flags = UP;
+  changed = true;
+  return true;
+}
+const NAMED: usize = memory.data(12, 4);
+let textAt: usize = 0;
+/** A decimal number of at most three digits and `most`, or -1. */
+function number(most: i32): i32 {
+  let value = 0, digits = 0;
+  for (; digits < 3 && <u32>load<u8>(textAt) - 48 < 10; digits++, textAt++) value = value * 10 + <i32>load<u8>(textAt) - 48;
+  return digits == 0 || value > most ? -1 : value;
+}
+/** An IPv4 address as a v4 word, 0 when there is none. */
+function quad(): u32 {
+  let word: u32 = 0;
+  for (let n: u32 = 0; n < 4; n++) {
+    if (n != 0 && load<u8>(textAt++) != 46) return 0; // dots
+    const value = number(255);
+    if (value < 0) return 0;
+    word |= <u32>value << (n << 3);
+  }
+  return word;
+}
+
 /** Of the device: MAC in 6 bytes, link, MTU, whether it does checksums; and the interfaces' counts of frames and bytes. */
 @unmanaged @final export class Link {
   mac0: u32; mac1: u32; present: bool; link: bool; checksums: bool; mtu: u32;
@@ -38,6 +85,8 @@ export const lo: Link = changetype<Link>(memory.data(64, 8));
 export function macOf(): usize { return changetype<usize>(eth); }
 
 let changed: bool = false;
+/** The predecessor's configuration was not found at attach: it died before its first commit, or the state is damaged. */
+export let configLost: bool = false;
 /** The configuration goes to the state with the next commit. */
 export function configChanged(): void { changed = true; }
 export function configPending(): bool { return changed; }
@@ -57,9 +106,11 @@ export function configInit(): void {
   setAny(addressOf()); setAny(gatewayOf()); setAny(serverOf());
   config.flags = UP;
   changed = false;
+  configLost = false;
 }
-/** At attach. False: nothing usable (fresh, or damaged: the interface starts unconfigured). */
-export function attachConfig(): bool {
+/** At attach. When nothing usable is found (`configLost`), the host configures the interface as at the first boot. */
+export function attachConfig(): void { configLost = !takeOver(); }
+function takeOver(): bool {
   const half = newerHalf(configAt(0), CONFIG_BYTES);
   if (half < 0) return false;
   const at = configAt(<u32>half), bytes = <u32>offsetof<Config>();

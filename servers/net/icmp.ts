@@ -12,7 +12,7 @@ import {
 import { echoDeliver } from './datagram';
 import { EHOSTUNREACH, ENETUNREACH, ECONNREFUSED, EMSGSIZE, EPROTO } from '../lib/errno';
 import { now } from './host';
-import { DESTINATION, IP_BYTES, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP, SOURCE, datagramBytes, headerAt, ipv4Send, payloadOf, roomTo, toMany } from './ipv4';
+import { DESTINATION, IP_BYTES, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP, SOURCE, datagramBytes, headerAt, ipv4Send, ipv4SendLong, payloadOf, roomTo, toMany } from './ipv4';
 import { ETHERNET_BYTES, Packet, take } from './packet';
 import { pmtuLearn } from './pmtu';
 import { tcpError } from './tcp/error';
@@ -85,10 +85,18 @@ export function icmpInput(at: usize, bytes: u32): void {
     default: count(C_ICMP_TYPE); // redirects among them: a host with one gateway needs none
   }
 }
+const LONG: usize = memory.data(8, 4);
 function echoRequest(at: usize, bytes: u32): void {
   if (toMany) { count(C_ICMP_ECHO_MANY); return; } // RFC 1122, 3.2.2.6
   count(C_ICMP_ECHO_IN);
-  if (bytes > roomTo(v4(SOURCE))) { count(C_ICMP_ECHO_LONG); return; }
+  if (bytes > roomTo(v4(SOURCE))) { // it came in pieces, and so goes the answer
+    memory.copy(LONG, at, 8);
+    store<u16>(LONG, 0); store<u16>(LONG, 0, 2);
+    store<u16>(LONG, <u16>finish(add(add(0, LONG, 8), at + 8, bytes - 8)), 2);
+    count(C_ICMP_ECHO_LONG);
+    ipv4SendLong(PROTOCOL_ICMP, v4(DESTINATION), v4(SOURCE), LONG, 8, at + 8, bytes - 8, 64);
+    return;
+  }
   const p = take();
   if (changetype<usize>(p) == 0) return;
   const to = payloadOf(p);

@@ -26,10 +26,10 @@ import * as log from '../lib/log';
 import { inRange } from '../lib/mem';
 import { Request, RingOwner, RingWorker, ringDispatch, ringOwner, ringWorker } from '../lib/ring';
 import { serverInit } from '../lib/server';
-import { handle, needRegion, ownEpoch, ownNotify, ready } from '../lib/startup';
+import { argv, handle, needRegion, ownEpoch, ownNotify, ready } from '../lib/startup';
 import * as sys from '../lib/sys';
 import { isAny } from './address';
-import { ETH, addressOf } from './config';
+import { ETH, addressOf, configLost, configureStatic } from './config';
 import { ATTACHED, FRESH, coreStart, device, deviceGone, finish, frameIn, newOp, nextDeadline, privateBytes, submit, transmitted } from './core';
 import { setHost } from './host';
 import { Op } from './op';
@@ -330,7 +330,10 @@ export function main(page: usize): void {
   const how = startCore(state.va, state.pages << 12, packets.pages << 12);
   if (how < 0) sys.fault(0x4e46, how, state.pages);
   for (let n: u32 = 0; n <= RING_SLOTS; n++) store<usize>(ops + (<usize>n << 2), changetype<usize>(newOp()));
-  if (how == FRESH) { // the first boot: what the network says
+  const given = argv(1); // 0: the network is asked
+  if ((how == FRESH || configLost) && given != 0 && configureStatic(given)) log.info(line().lit('address ').str(given));
+  else if (how == FRESH || configLost) {
+    if (given != 0) log.error(line().lit('ip=').str(given).lit(': not ADDRESS/BITS[,GATEWAY[,RESOLVER]] with the gateway in the same network; asking by DHCP'));
     const op = opAt(RING_SLOTS);
     op.code = NET_CONFIGURE; op.cookie = INTERNAL; op.entry = 0;
     op.a0 = ETH; op.a1 = NET_CONFIGURE_DHCP; op.a2 = 0xffffffff; op.a3 = 0;

@@ -15,7 +15,7 @@ import { inRange } from '../lib/mem';
 import { copyAddress, isAny, isV4, put16, sameAddress, setAny, setV4, v4, v4Loopback, v4Multicast } from './address';
 import { arpFlush } from './arp';
 import { add, finish } from './checksum';
-import { DHCP, ETH, RESOLVERS, UP, addressOf, broadcastV4, config, configChanged, gatewayOf, isOwn, mayBind, resolverOf, sourceFor } from './config';
+import { DHCP, ETH, RESOLVERS, UP, addressOf, broadcastV4, config, configChanged, gatewayOf, isOwn, mayBind, onLink, ownV4, resolverOf, sourceFor } from './config';
 import { C_OPS_BAD, count } from './counters';
 import { copyDatagram, datagramBytes, datagramFrom, datagramPort, dropDatagram, dropDatagrams } from './datagram';
 import { dhcpBegin, dhcpStop } from './dhcp';
@@ -490,12 +490,14 @@ function configure(interface_: u32, what: u32, offset: u32, value: u32): i32 {
       config.flags &= ~DHCP; config.lease = 0;
       copyAddress(addressOf(), GIVEN);
       config.prefix = value;
+      if (!isAny(gatewayOf()) && !onLink(v4(gatewayOf()))) setAny(gatewayOf()); // it led out of the former network
       arpFlush();
       break;
     }
     case NET_CONFIGURE_GATEWAY: {
       const bad = readAddress(offset);
       if (bad != 0) return bad;
+      if (!isAny(GIVEN) && (!onLink(v4(GIVEN)) || v4(GIVEN) == ownV4())) return -<i32>ENETUNREACH; // nobody could be asked for its MAC
       copyAddress(gatewayOf(), GIVEN);
       break;
     }

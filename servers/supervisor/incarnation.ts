@@ -20,7 +20,7 @@ import {
   ROLE_REPLY_COUNT, ROLE_DEVICE, ROLE_PEER_NOTIFY, ROLE_STATE_FRAMES, ROLE_SERVER_THREAD, REGION_LOG, REGION_PCI_CONFIG, REGION_STATE,
   REGION_RING_REQUEST, REGION_RING_STATUS, REGION_RING_DATA, REGION_DMA, REGION_MMIO, REGION_SERVERS, SUPERVISOR_BITS_LOG, SUPERVISOR_BITS_POWER_OFF,
   SUPERVISOR_BITS_REBOOT, SUPERVISOR_BITS_KILL, LOG_MAGIC, LOG_FIELDS_MAGIC, LOG_FIELDS_LEVEL, LOG_LEVELS_WARN, LOG_LEVELS_INFO,
-  SERVERS_ROOT, SERVERS_SUPERVISOR, SERVERS_PROCESS,
+  SERVERS_ROOT, SERVERS_SUPERVISOR, SERVERS_PROCESS, SERVERS_NET,
 } from 'kintsugi/protocols';
 import * as sys from '../lib/sys';
 import * as str from '../lib/str';
@@ -211,6 +211,7 @@ export function activate(s: Server): bool {
   addDevices(t, s);
   startupArgument(t, s.name, str.length(s.name));
   if ((s.flags & LEGACY_UART) != 0) { const l = line().dec(s.port); startupArgument(t, l.at, l.length); }
+  if (s.number == SERVERS_NET) { const ip = str.option(commandLine(), 'ip'); if (ip != 0) startupArgument(t, ip, str.wordLength(ip)); }
   if ((s.flags & CALLABLE) != 0) addCallable(t, s);
   targetStartup(t);
   targetThread(t, s.faultCap, s.sched, s.priority, cpuOf(s), globals().follow);
@@ -308,11 +309,10 @@ function addCallable(t: Target, s: Server): void {
   while (true) {
     while (load<u8>(p) == 32) p++;
     if (load<u8>(p) == 0) break;
-    let e = p;
-    while (load<u8>(e) > 32) e++;
-    if (e == p) break;
-    startupArgument(t, p, <u32>(e - p));
-    p = e;
+    const bytes = str.wordLength(p);
+    if (bytes == 0) break;
+    startupArgument(t, p, bytes);
+    p += bytes;
   }
 }
 /** Query right on a server's Thread, in a fixed slot of process' Table. */

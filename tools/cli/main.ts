@@ -37,17 +37,19 @@ const milliseconds = (text: string): number => {
 
 /** A command with a NIC: what it is plugged into (vm/net/config.ts checks the values). */
 function withNetOptions(command: Command, standard: 'user' | 'none'): Command {
+  if (standard === 'user') command.option('--ip <address>', 'static address of the guest, ADDRESS/BITS[,GATEWAY[,RESOLVER]] (default: DHCP asks the network)');
   return command
     .option('--net <spec>', 'network: user (NAT to the host; deterministic: the built-in peer), stream:HOST:PORT or stream-listen:HOST:PORT (QEMU -netdev stream), dgram:HOST:PORT:LOCALPORT (QEMU -netdev dgram), none', standard)
     .option('--hostfwd <spec>', 'host port that leads to a port of the guest, tcp:HOST:PORT:GUESTPORT or udp:..., repeatable', collect, [])
     .option('--pcap <file>', 'write every frame to a capture file (pcap, nanoseconds: wireshark, tshark)')
-    .option('--mac <address>', 'hardware address of the NIC (default 52:54:00:12:34:56)');
+    .option('--mac <address>', 'hardware address of the NIC (default 52:54:00:12:34:56; with stream and dgram one made from the specification, other at the other end)');
 }
-interface RawNetOptions { net: string; hostfwd: string[]; pcap?: string; mac?: string }
-async function netOptions(raw: RawNetOptions, deterministic: boolean): Promise<{ net?: import('../../vm/net/config.ts').NetConfig }> {
-  if (raw.net === 'none' && raw.hostfwd.length === 0 && raw.pcap === undefined && raw.mac === undefined) return {};
-  const net = (await import('./network.ts')).netConfig(raw, deterministic);
-  return net === undefined ? {} : { net };
+interface RawNetOptions { net: string; hostfwd: string[]; pcap?: string; mac?: string; ip?: string }
+async function netOptions(raw: RawNetOptions, deterministic: boolean): Promise<{ net?: import('../../vm/net/config.ts').NetConfig; ip?: string }> {
+  if (raw.net === 'none' && raw.hostfwd.length === 0 && raw.pcap === undefined && raw.mac === undefined && raw.ip === undefined) return {};
+  const { netConfig, checkIp } = await import('./network.ts');
+  const net = netConfig(raw, deterministic);
+  return net === undefined ? {} : { net, ...(raw.ip === undefined ? {} : { ip: checkIp(raw.ip) }) };
 }
 
 const DEMO_VICTIMS = 'virtio-blk,fs,tty,uart0,uart1';
@@ -86,7 +88,7 @@ async function main(argv: readonly string[]): Promise<number> {
     .addHelpText('after', '\nExamples:\n  $ ./kintsugi                                   boot to a shell (Ctrl-A X quits)\n  $ ./kintsugi run -- sh -c \'cat /etc/motd\'       one command, its output, its status\n  $ ./kintsugi test                              every check\n');
 
   withNetOptions(withSystemOptions(program.command('start', { isDefault: true }).description('boot the system; the shell is on this terminal')), 'user')
-    .addHelpText('after', '\nExamples:\n  $ ./kintsugi --disk my.img --smp 2             changes in my.img survive power-off\n  $ ./kintsugi --hostfwd tcp:127.0.0.1:8080:80   port 8080 of this host is port 80 of the guest\n  $ ./kintsugi --net none                        without a network card\n')
+    .addHelpText('after', '\nExamples:\n  $ ./kintsugi --disk my.img --smp 2             changes in my.img survive power-off\n  $ ./kintsugi --hostfwd tcp:127.0.0.1:8080:80   port 8080 of this host is port 80 of the guest\n  $ ./kintsugi --net none                        without a network card\n  $ ./kintsugi --net stream-listen:127.0.0.1:7000 --ip 10.1.0.1/24   one end of a wire; the other: --net stream:... --ip 10.1.0.2/24\n')
     .action(async (raw: RawSystemOptions & RawNetOptions) => { status = await (await import('./start.ts')).start({ ...systemOptions(raw), ...await netOptions(raw, raw.deterministic) }); });
 
   withNetOptions(withSystemOptions(program.command('run').description('boot, run one command, print its stdout and stderr, exit with its status')), 'user')

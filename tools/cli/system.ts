@@ -24,6 +24,8 @@ export interface SystemOptions {
   readonly append: string;
   /** A NIC and what it is plugged into; undefined: none. */
   readonly net?: NetConfig;
+  /** Static address of the guest, ADDRESS/BITS[,GATEWAY[,RESOLVER]]; undefined: DHCP. */
+  readonly ip?: string;
   /** File for a Perfetto trace of the run. */
   readonly trace?: string;
 }
@@ -40,7 +42,7 @@ export function encodeRun(argv: readonly string[]): string {
 const KERNEL_COMMAND_LINE_BYTES = 1024;
 
 export function systemConfig(options: SystemOptions, run: readonly string[] | undefined, serial: Pick<MachineConfig, 'com1' | 'com2'>): MachineConfig {
-  const cmdline = [`place=${options.place}`, ...(run ? ['quiet', `run=${encodeRun(run)}`] : []), ...(options.append === '' ? [] : [options.append])].join(' ');
+  const cmdline = [`place=${options.place}`, ...(run ? ['quiet', `run=${encodeRun(run)}`] : []), ...(options.ip === undefined ? [] : [`ip=${options.ip}`]), ...(options.append === '' ? [] : [options.append])].join(' ');
   if (cmdline.length >= KERNEL_COMMAND_LINE_BYTES) throw new UserError(`the command is too long: ${cmdline.length} bytes encoded, at most ${KERNEL_COMMAND_LINE_BYTES - 1}; put it into a script on the disk`);
   if (options.disk !== undefined && !existsSync(options.disk)) throw new UserError(`no disk image at ${options.disk}; make one with: kintsugi image ${options.disk}`);
   return {
