@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { createDeterministicMachine } from '../../vm/machine.ts';
-import { netConfig, type NetOptions } from '../../tools/cli/network.ts';
-import { checkNet, parseForward, parseMac, parseNet } from '../../vm/net/config.ts';
+import { checkIp, netConfig, type NetOptions } from '../../tools/cli/network.ts';
+import { checkNet, defaultMac, parseForward, parseMac, parseNet } from '../../vm/net/config.ts';
 import { FrameBatch, checksum, finishChecksum, ipv4, parseIpv4, pseudoSum, put16, showIpv4 } from '../../vm/net/frames.ts';
 import { crc32 } from 'node:zlib';
 import { pattern } from '../../vm/net/user/pattern.ts';
@@ -33,6 +33,28 @@ describe('network options', () => {
     expect(message(() => parseMac('52:54:00'))).toMatch(/expected six bytes in hexadecimal/);
     expect(message(() => parseMac('53:54:00:12:34:56'))).toMatch(/group address/);
     expect(message(() => parseMac('00:00:00:00:00:00'))).toMatch(/no address/);
+  });
+
+  it('the two ends of a wire have different hardware addresses, the same ones each time', () => {
+    const mac = (text: string): string => Buffer.from(defaultMac(parseNet(text)!)).toString('hex');
+    expect(mac('user')).toBe('525400123456');
+    for (const [here, there] of [['stream:h:7000', 'stream-listen:h:7000'], ['dgram:h:1:2', 'dgram:h:2:1'], ['dgram:127.0.0.1:5000:5001', 'dgram:127.0.0.1:5001:5000']]) {
+      expect(mac(here)).not.toBe(mac(there));
+      expect(mac(here)).toMatch(/^525400/);
+      expect(mac(here)).toBe(mac(here));
+    }
+    expect(mac('stream:h:7000')).not.toBe(mac('stream:h:7001'));
+  });
+
+  it('a static address is checked before the boot', () => {
+    expect(['10.1.0.2/24', '10.1.0.2/24,10.1.0.1', '10.1.0.2/16,10.1.9.1,10.1.0.3,8.8.8.8'].map(checkIp)).toEqual(['10.1.0.2/24', '10.1.0.2/24,10.1.0.1', '10.1.0.2/16,10.1.9.1,10.1.0.3,8.8.8.8']);
+    expect(message(() => checkIp('10.1.0.2'))).toMatch(/^--ip 10\.1\.0\.2: expected ADDRESS\/BITS/);
+    expect(message(() => checkIp('10.1.0.2/33'))).toMatch(/1 to 32 bits/);
+    expect(message(() => checkIp('10.1.2/24'))).toMatch(/'10\.1\.2' is not an IPv4 address/);
+    expect(message(() => checkIp('224.0.0.1/4'))).toMatch(/cannot be the address of a station/);
+    expect(message(() => checkIp('10.1.0.2/24,10.2.0.1'))).toMatch(/the gateway 10\.2\.0\.1 is not in the network of 10\.1\.0\.2\/24/);
+    expect(message(() => checkIp('10.1.0.2/24,10.1.0.1,x'))).toMatch(/'x' is not an IPv4 address/);
+    expect(message(() => netConfig({ net: 'none', hostfwd: [], ip: '10.1.0.2/24' }, false))).toMatch(/^--ip: means nothing without a network card/);
   });
 
   it('that do not go together are refused', () => {

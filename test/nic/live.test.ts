@@ -233,6 +233,10 @@ describe('host forwards', () => {
 });
 
 describe('wires to other processes', () => {
+  const message = (bytes: Uint8Array): Buffer => { const head = Buffer.alloc(4); head.writeUInt32BE(bytes.length); return Buffer.concat([head, bytes]); };
+  /** Frames out of the bytes of a stream. */
+  const frames = (stream: Buffer): Buffer[] => { const all: Buffer[] = []; for (let at = 0; at + 4 <= stream.length; at += 4 + stream.readUInt32BE(at)) all.push(stream.subarray(at + 4, at + 4 + stream.readUInt32BE(at))); return all; };
+
   it('stream: frames with their length, both ways; link down while the peer is away; up when it is back', async () => {
     const port = await freePort();
     const r = await rig({ backend: { kind: 'stream', host: '127.0.0.1', port, listen: true } });
@@ -248,7 +252,6 @@ describe('wires to other processes', () => {
     await r.until(() => Buffer.concat(chunks).length >= frame.length + 4);
     expect([...Buffer.concat(chunks)]).toEqual([0, 0, 0, frame.length, ...frame]);
     // Two frames, cut in odd places, and one that is too long between them.
-    const message = (bytes: Uint8Array): Buffer => { const head = Buffer.alloc(4); head.writeUInt32BE(bytes.length); return Buffer.concat([head, bytes]); };
     const stream = Buffer.concat([message(ethernet(r.driver.mac, frame.subarray(6, 12), 0x88b5, patternBytes(300, 1))), message(new Uint8Array(3000)), message(ethernet(r.driver.mac, frame.subarray(6, 12), 0x88b5, patternBytes(60, 2)))]);
     for (let at = 0; at < stream.length; at += 101) { peer.write(stream.subarray(at, at + 101)); await new Promise((resolve) => setImmediate(resolve)); }
     const lengths: number[] = [];
@@ -263,6 +266,70 @@ describe('wires to other processes', () => {
     await r.until(linkUp);
     again.write(Buffer.from([0x7f, 0, 0, 0, 1]));
     await r.until(() => r.notes.some((note) => note.includes('does not speak this protocol')));
+  });
+
+  it('stream: a peer that does not take what it is sent stops the queue of the guest; nothing is lost, and the order stays', async () => {
+    const port = await freePort();
+    const r = await rig({ backend: { kind: 'stream', host: '127.0.0.1', port, listen: true } });
+    const peer = net.connect(port, '127.0.0.1');
+    open.push({ close: () => peer.destroy() });
+    await r.until(() => (r.driver.read(r.driver.device + 6, 2) & 1) === 1);
+    peer.pause();
+    const frame = ethernet(Uint8Array.of(2, 0, 0, 0, 0, 1), r.driver.mac, 0x88b5, patternBytes(1400));
+    let sent = 0;
+    const more = (): void => { while (r.driver.txBuffer() >= 0) { frame[20] = sent; frame[21] = sent >> 8; r.driver.send(frame); sent++; } };
+    // What the kernel's buffers and the wire take ahead has an end; then the ring stays full.
+    let still = 0;
+    for (let before = 0; still < 100; before = sent) { more(); still = sent === before ? still + 1 : 0; await new Promise((resolve) => setTimeout(resolve, 2)); }
+    expect(r.driver.txBuffer()).toBe(-1);
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    peer.on('data', (data) => { chunks.push(data as Buffer); bytes += data.length; });
+    peer.resume();
+    await r.until(() => bytes === sent * (frame.length + 4));
+    expect(frames(Buffer.concat(chunks)).findIndex((f, k) => f.length !== frame.length || f.readUInt16LE(20) !== (k & 65535))).toBe(-1);
+    expect([...(await r.io.counters())]).toEqual([]);
+  });
+
+  it('stream: a second peer is turned away while the first is there; a peer may come and go many times', async () => {
+    const port = await freePort();
+    const r = await rig({ backend: { kind: 'stream', host: '127.0.0.1', port, listen: true } });
+    const linkUp = (): boolean => (r.driver.read(r.driver.device + 6, 2) & 1) === 1;
+    for (let round = 0; round < 5; round++) {
+      const peer = net.connect(port, '127.0.0.1');
+      open.push({ close: () => peer.destroy() });
+      await r.until(linkUp);
+      const second = net.connect(port, '127.0.0.1');
+      const turnedAway = new Promise<void>((resolve) => second.on('error', () => undefined).on('close', () => resolve()));
+      await turnedAway;
+      peer.write(message(ethernet(r.driver.mac, Uint8Array.of(2, 0, 0, 0, 0, 1), 0x88b5, patternBytes(60 + round))));
+      expect((await r.frame((f) => get16(f, 12) === 0x88b5)).length).toBe(74 + round);
+      peer.write(Buffer.from([0, 0, 0, 90, 1, 2, 3])); // a frame that never comes whole
+      peer.end();
+      await r.until(() => !linkUp());
+    }
+    expect([...(await r.io.counters())]).toEqual([['second peer refused', 5], ['frame cut off', 5]]);
+  });
+
+  it('stream: another protocol is cut off with one sentence, and tried again ever later', async () => {
+    let tries = 0;
+    const port = await server((socket) => { tries++; socket.write('HTTP/1.1 400 Bad Request\r\n\r\n'); });
+    const r = await rig({ backend: { kind: 'stream', host: '127.0.0.1', port } });
+    await r.until(() => r.notes.length > 0);
+    expect(r.notes).toEqual([`network: the peer at 127.0.0.1:${port} does not speak this protocol (a frame of ${0x4854_5450} bytes): connection closed; trying again in 2 s`]);
+    expect([tries, (await r.io.counters()).get('not this protocol')]).toEqual([1, 1]);
+  });
+
+  it('two machines with one hardware address: the user is told once', async () => {
+    const port = await freePort();
+    const r = await rig({ backend: { kind: 'stream', host: '127.0.0.1', port, listen: true } });
+    const peer = net.connect(port, '127.0.0.1');
+    open.push({ close: () => peer.destroy() });
+    for (let k = 0; k < 3; k++) peer.write(message(ethernet(new Uint8Array(6).fill(255), r.driver.mac, 0x88b5, patternBytes(60))));
+    for (let k = 0; k < 3; k++) await r.frame((f) => get16(f, 12) === 0x88b5);
+    const mac = [...r.driver.mac].map((byte) => byte.toString(16).padStart(2, '0')).join(':');
+    expect(r.notes).toEqual([expect.stringContaining(`a frame came in from ${mac}, the address of this machine's own card`)]);
+    expect((await r.io.counters()).get('frame with our own hardware address')).toBe(3);
   });
 
   it('stream: nobody there is a clear error', async () => {

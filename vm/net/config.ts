@@ -71,7 +71,7 @@ export interface ScriptedWire { send(frame: Uint8Array): void; wakeAt(ns: number
 
 export interface NetConfig {
   readonly backend: Backend;
-  /** Six bytes. Default 52:54:00:12:34:56. */
+  /** Six bytes. Default: `defaultMac`. */
   readonly mac?: Uint8Array;
   /** Largest IP packet, bytes: 576..9000. Default 1500. */
   readonly mtu?: number;
@@ -94,8 +94,21 @@ export const DEFAULT_MTU = 1500;
 export const LEAST_MTU = 576;
 export const MOST_MTU = 9000;
 
+/**
+ * Behind the user network everybody is 52:54:00:12:34:56, as with QEMU. On a wire of its own a card is 52:54:00 and 24 bits that follow from the
+ * specification alone; the last bit says which end this is, so that the two ends of one wire differ. Who joins more machines than two gives --mac.
+ */
+export function defaultMac(backend: Backend): Uint8Array {
+  if (backend.kind !== 'stream' && backend.kind !== 'dgram') return DEFAULT_MAC.slice();
+  const end = backend.kind === 'stream' ? backend.listen === true : backend.localPort > backend.port;
+  const text = backend.kind === 'stream' ? `stream:${backend.host}:${backend.port}` : `dgram:${backend.host}:${Math.min(backend.port, backend.localPort)}:${Math.max(backend.port, backend.localPort)}`;
+  let hash = 0x811c_9dc5; // FNV-1a
+  for (const byte of new TextEncoder().encode(text)) hash = Math.imul(hash ^ byte, 0x0100_0193) >>> 0;
+  return Uint8Array.of(0x52, 0x54, 0x00, hash >>> 24, hash >>> 16 & 255, (hash & 0xfe) | (end ? 0 : 1));
+}
+
 export function describeNet(config: NetConfig): NetDescriptor {
-  const mac = config.mac ?? DEFAULT_MAC;
+  const mac = config.mac ?? defaultMac(config.backend);
   if (mac.length !== 6 || (mac[0] & 1) !== 0 || mac.every((byte) => byte === 0)) throw new NetError('spec', 'MAC address', 'six bytes of a single station (lowest bit of the first byte clear, not all zero)');
   const mtu = config.mtu ?? DEFAULT_MTU;
   if (!Number.isInteger(mtu) || mtu < LEAST_MTU || mtu > MOST_MTU) throw new NetError('spec', 'MTU', `${mtu}: from ${LEAST_MTU} to ${MOST_MTU} bytes`);

@@ -53,8 +53,8 @@ function make(): LiveBackend {
   const events = { activity: () => { port?.flush(); if (backend.ready && port) port.wake(); }, note: (text: string) => tell({ kind: 'note', text }) };
   switch (data.backend.kind) {
     case 'user': return new UserBackend({ ...events, activity: () => port?.flush() }, clock, data.net.mtu, data.forwards, data.backend.resolver);
-    case 'stream': return new StreamWire(events, nic.mostFrame, { host: data.backend.host, port: data.backend.port, listen: data.backend.listen === true });
-    case 'dgram': return new DatagramWire(events, nic.mostFrame, data.backend);
+    case 'stream': return new StreamWire(events, nic.mostFrame, nic.state.mac, { host: data.backend.host, port: data.backend.port, listen: data.backend.listen === true });
+    case 'dgram': return new DatagramWire(events, nic.mostFrame, nic.state.mac, data.backend);
   }
 }
 const backend = make();
@@ -68,6 +68,7 @@ try {
     if (message === 'counters') counters();
     if (message === 'stop') serving.stop();
   });
+  serving.flush(); // a guest that looks early sees whether somebody is at the other end
   tell({ kind: 'open' });
   await serving.serve();
   counters();
