@@ -17,7 +17,7 @@ export type PeerAnswer = { readonly lines: readonly Stamped[]; readonly instruct
 v8.setFlagsFromString('--experimental-wasm-branch-hinting');
 
 /** Instructions per call of the engine; with one vCPU the schedule has nothing to interleave. */
-const PIECE = 1_000_000;
+const PIECE = 100_000;
 
 /** User and system time of this thread, ns. Node 24 has it; its types do not yet. */
 const threadNs = (): number => {
@@ -42,7 +42,7 @@ async function here(job: PeerJob): Promise<PeerAnswer> {
       if (pause === 'idle') return { problem: 'the machine halted before the end' };
       if (performance.now() - start > job.timeoutMs) return { problem: `not finished after ${job.timeoutMs} ms` };
       // The event loop must turn now and then: translations finished by other threads arrive through it.
-      if (pieces % 8 === 0) await new Promise<void>(resolve => { setImmediate(resolve); });
+      if (pieces % 64 === 0) await new Promise<void>(resolve => { setImmediate(resolve); });
     }
     return { lines: stamper.lines, instructions: machine.instructions, hostMs: performance.now() - start };
   } finally { machine.close(); }
@@ -57,7 +57,7 @@ async function v86(job: PeerJob): Promise<PeerAnswer> {
   const image = readFileSync(job.image), stamper = new LineStamper(threadNs), start = performance.now();
   const machine = new V86({
     wasm_path: path.join(directory, 'v86.wasm'), memory_size: 64 << 20, vga_memory_size: 1 << 20, autostart: true, cmdline: `hold ${job.plan}`,
-    multiboot: { buffer: image.buffer.slice(image.byteOffset, image.byteOffset + image.byteLength) }, disable_keyboard: true, disable_mouse: true, disable_speaker: true, log_level: 0,
+    multiboot: { buffer: image.buffer.slice(image.byteOffset, image.byteOffset + image.byteLength) }, acpi: true, disable_keyboard: true, disable_mouse: true, disable_speaker: true, log_level: 0,
   });
   try {
     return await new Promise<PeerAnswer>(resolve => {

@@ -1,18 +1,61 @@
-/** Host side of guest/programs.ts: names by number, and how many iterations make a repetition of about 60 ms natively. */
-export interface BenchProgram { readonly name: string; /** Iterations per repetition on a native CPU. */ readonly nativeIterations: number; readonly what: string }
+/**
+ * The rows of `bench vm`: host side of guest/programs.ts (user rows, numbers below 64) and guest/kernel.ts (kernel rows), and how many
+ * iterations make a repetition of about 60 ms.
+ */
+export type BenchKind = 'integer' | 'memory' | 'float' | 'kernel';
+export interface BenchProgram {
+  readonly name: string;
+  /** Number in a plan. */
+  readonly number: number;
+  readonly kind: BenchKind;
+  /** Iterations per repetition: of user rows on a native CPU, of kernel rows on any peer. */
+  readonly nativeIterations: number;
+  /** Operations of an iteration, whose time is the row's figure. */
+  readonly operations: number;
+  readonly what: string;
+}
+
+const user = (kind: BenchKind, rows: readonly (readonly [number, string, number, string])[]): BenchProgram[] => rows.map(([number, name, nativeIterations, what]) => ({ name, number, kind, nativeIterations, operations: 1, what }));
 
 export const BENCH_PROGRAMS: readonly BenchProgram[] = [
-  { name: 'sieve', nativeIterations: 60, what: 'sieve of Eratosthenes, 256 Ki' },
-  { name: 'fib', nativeIterations: 500, what: 'recursive Fibonacci of 22' },
-  { name: 'crc32', nativeIterations: 300, what: 'table CRC-32 of 64 KiB' },
-  { name: 'sha256', nativeIterations: 400, what: 'SHA-256 of 16 KiB' },
-  { name: 'interp', nativeIterations: 1500, what: 'bytecode interpreter, about 6,000 operations' },
-  { name: 'qsort', nativeIterations: 80, what: 'quicksort of 8,192 words' },
-  { name: 'modexp', nativeIterations: 800, what: 'modular exponentiation, 32-bit modulus' },
-  { name: 'chase', nativeIterations: 400, what: 'pointer chase over 256 KiB' },
-  { name: 'dhry', nativeIterations: 8000, what: 'records, strings, small procedures' },
-  { name: 'bytesum', nativeIterations: 300, what: 'sum of 256 KiB, byte by byte' },
-  { name: 'memcpy', nativeIterations: 600, what: 'word copy loop, 2 x 128 KiB' },
-  { name: 'hash', nativeIterations: 250, what: 'open-addressing hash table' },
-  { name: 'calls', nativeIterations: 600, what: 'indirect calls' },
+  ...user('integer', [
+    [13, 'intmix', 400, 'all integer arithmetic in registers'],
+    [8, 'dhry', 8000, 'records, strings, small procedures'],
+    [0, 'sieve', 60, 'sieve of Eratosthenes, 256 Ki'],
+    [1, 'fib', 500, 'recursive Fibonacci of 22'],
+    [4, 'interp', 1500, 'bytecode interpreter, about 6,000 operations'],
+    [3, 'sha256', 400, 'SHA-256 of 16 KiB'],
+    [2, 'crc32', 300, 'table CRC-32 of 64 KiB'],
+    [6, 'modexp', 800, 'modular exponentiation, 32-bit modulus'],
+    [5, 'qsort', 80, 'quicksort of 8,192 words'],
+    [7, 'chase', 400, 'pointer chase over 256 KiB'],
+    [11, 'hash', 250, 'open-addressing hash table'],
+    [12, 'calls', 600, 'indirect calls'],
+  ]),
+  ...user('memory', [
+    [10, 'memcpy', 600, 'word copy loop, 2 x 128 KiB'],
+    [14, 'memset', 1200, 'word fill loop, 256 KiB'],
+    [15, 'repmovs', 3000, 'REP MOVSD, 2 x 128 KiB'],
+    [16, 'repstos', 5000, 'REP STOSD, 256 KiB'],
+    [9, 'bytesum', 300, 'sum of 256 KiB, byte by byte'],
+  ]),
+  ...user('float', [
+    [17, 'matmul', 500, 'product of 48 x 48 matrices, SSE2 double'],
+    [18, 'daxpy', 1200, 'y += a x over 8 x 4,096 doubles, SSE2'],
+  ]),
+  ...([
+    ['int80', 300, 1000, 'INT 80h from ring 3 to IRET'],
+    ['syscall', 300, 1000, 'INT 82h into a compiled handler'],
+    ['sysenter', 300, 1000, 'SYSENTER to SYSEXIT'],
+    ['fault', 200, 1000, 'page fault from ring 3, stepped over'],
+    ['map', 100, 1000, 'unmap, INVLPG, page fault that maps'],
+    ['ipc', 100, 1000, 'ping-pong between two address spaces: two switches with CR3 loads'],
+    ['cr3', 60, 1000, 'CR3 load and a load from each of 8 pages'],
+    ['port', 300, 1000, 'IN from the interrupt controller'],
+    ['smc', 100, 255, 'a byte of an instruction written, then executed'],
+    ['cold', 4, 1, '4,096 new functions, each run three times'],
+    ['pages', 300, 1, 'a load from each of 4,096 pages'],
+    ['timer', 10, 20, 'timer interrupt while halted'],
+    ['selfipi', 20, 1000, 'interrupt sent to itself through the local APIC'],
+  ] as const).map(([name, nativeIterations, operations, what], i): BenchProgram => ({ name, number: 64 + i, kind: 'kernel', nativeIterations, operations, what })),
 ];

@@ -1,5 +1,5 @@
 /**
- * `kintsugi bench vm`: the same integer programs natively, on this VM, on v86 and on QEMU, in host CPU time per iteration.
+ * `kintsugi bench vm`: the same programs and kernel operations natively (programs only), on this VM, on v86 and on QEMU, in host CPU time.
  *
  *     node tools/bench/vm.ts [--json] [--jit=off|on|mixed] [--peers=native,here,v86,qemu] [--runs=4] [--scale=1] [programs...]
  *
@@ -49,6 +49,9 @@ export interface BenchVmResult {
 /** Iterations per repetition relative to native, so that every peer's repetition takes about the same time. */
 const SPEED: Readonly<Record<Peer, number>> = { native: 1, here: 0.4, v86: 0.2, qemu: 0.35 };
 
+/** What a peer cannot do. */
+const UNABLE: Readonly<Partial<Record<Peer, readonly string[]>>> = {};
+
 function inWorker(job: PeerJob): Promise<readonly Stamped[]> {
   return new Promise((resolve, reject) => {
     const worker = new Worker(workerUrl('tools/bench/peer.worker.ts'), { workerData: job, execArgv: [] });
@@ -62,7 +65,7 @@ function inWorker(job: PeerJob): Promise<readonly Stamped[]> {
 
 export async function benchVm(options: BenchVmOptions = {}): Promise<BenchVmResult> {
   const peers = options.peers ?? PEERS, runs = Math.max(3, options.runs ?? 4), scale = options.scale ?? 1, timeoutMs = options.timeoutMs ?? 120_000, jit = options.jit ?? 'on';
-  const chosen = BENCH_PROGRAMS.map((p, number) => ({ ...p, number })).filter(p => !options.programs || options.programs.length === 0 || options.programs.includes(p.name));
+  const chosen = BENCH_PROGRAMS.filter(p => !options.programs || options.programs.length === 0 || options.programs.includes(p.name));
   for (const name of options.programs ?? []) if (!BENCH_PROGRAMS.some(p => p.name === name)) throw new BenchError(`no bench program ${name}; there are ${BENCH_PROGRAMS.map(p => p.name).join(', ')}`);
   options.progress?.('building the bench images');
   const images = await benchImages();
@@ -73,7 +76,8 @@ export async function benchVm(options: BenchVmOptions = {}): Promise<BenchVmResu
     if (peer === 'v86' && !existsSync(path.join(REPOSITORY_ROOT, 'node_modules/v86/build/libv86.mjs'))) { problems.push('the development dependency v86 is not installed'); continue; }
     if (peer === 'native' && (process.platform !== 'linux' || (process.arch !== 'x64' && process.arch !== 'ia32'))) { problems.push('native needs Linux on x86'); continue; }
     const slow = peer === 'here' && jit === 'off' ? 0.1 : 1;
-    const counts = new Map(chosen.map(p => [p.number, Math.max(1, Math.round(p.nativeIterations * SPEED[peer] * scale * slow))]));
+    const able = chosen.filter(p => (p.kind !== 'kernel' || peer !== 'native') && !(UNABLE[peer] ?? []).includes(p.name));
+    const counts = new Map(able.map(p => [p.number, Math.max(1, Math.round(p.nativeIterations * (p.kind === 'kernel' ? 1 : SPEED[peer] * slow) * scale))]));
     const plan = `${runs + 1} ${[...counts].map(([n, i]) => `${n}:${i}`).join(' ')}`;
     iterations.set(peer, counts);
     options.progress?.(`running ${chosen.length} programs: ${peer}`);
@@ -88,8 +92,8 @@ export async function benchVm(options: BenchVmOptions = {}): Promise<BenchVmResu
     }
   }
   const cell = (peer: Peer, number: number, of: (m: Measured) => number): number | null => {
-    const m = results.get(peer)?.get(number), n = iterations.get(peer)?.get(number);
-    return m === undefined || n === undefined || m.repetitionsNs.length === 0 ? null : Math.round(of(m) / n * 10) / 10;
+    const m = results.get(peer)?.get(number), n = iterations.get(peer)?.get(number), operations = chosen.find(p => p.number === number)!.operations;
+    return m === undefined || n === undefined || m.repetitionsNs.length === 0 ? null : Math.round(of(m) / n / operations * 10) / 10;
   };
   const table = (of: (m: Measured) => number): BenchVmRow[] => chosen.map(p => ({ name: p.name, native: cell('native', p.number, of), here: cell('here', p.number, of), v86: cell('v86', p.number, of), qemu: cell('qemu', p.number, of) }));
   for (const p of chosen) {

@@ -1,4 +1,5 @@
 /** The bench image as a static Linux program: the plan is the first argument, lines go to stdout with the process's CPU time. */
+import { iterate } from './programs';
 import { putTime, runPlan } from './protocol';
 
 // @ts-ignore: decorator
@@ -14,5 +15,5 @@ function stamp(): void { linux_syscall(CLOCK_GETTIME, PROCESS_CPUTIME, <u32>time
 /** stack -> argc, argv[0], argv[1], ... */
 export function main(stack: usize): i32 {
   if (load<u32>(stack) < 2) return 2;
-  return runPlan(load<u32>(stack + 8), emit, stamp);
+  return runPlan(load<u32>(stack + 8), iterate, emit, stamp);
 }

@@ -9,11 +9,15 @@ import { chase } from './chase';
 import { crc32 } from './crc32';
 import { dhry } from './dhry';
 import { fib } from './fib';
+import { daxpy, matmul } from './float';
 import { hash } from './hash';
+import { intmix } from './intmix';
 import { interp } from './interp';
 import { memcpy } from './memcpy';
+import { memset } from './memset';
 import { modexp } from './modexp';
 import { qsort } from './qsort';
+import { repmovs, repstos } from './repmem';
 import { sha256 } from './sha256';
 import { sieve } from './sieve';
 
@@ -32,6 +36,12 @@ export function iterate(program: u32): u32 {
     case 10: return memcpy();
     case 11: return hash();
     case 12: return calls();
+    case 13: return intmix();
+    case 14: return memset();
+    case 15: return repmovs();
+    case 16: return repstos();
+    case 17: return matmul();
+    case 18: return daxpy();
     default: return 0;
   }
 }

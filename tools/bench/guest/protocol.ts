@@ -7,8 +7,6 @@
  * The host reads CPU time when a line arrives; the Linux image also reports its own. A line whose iterations disagree among
  * themselves says "X" instead of "R".
  */
-import { iterate } from './programs';
-
 const line = memory.data(64, 16);
 let length: u32 = 0;
 
@@ -24,8 +22,8 @@ export function putTime(seconds: u32, ns: u32): void {
   for (let d: u32 = 100000000; d > 0; d /= 10) put(48 + low / d % 10);
 }
 
-/** `emit(address, bytes)` writes a line, `stamp()` may append the time. Returns 0, or 1 when a checksum was not constant. */
-export function runPlan(plan: usize, emit: (at: usize, n: u32) => void, stamp: () => void): u32 {
+/** `iterate(program)` does one iteration and returns its checksum, `emit(address, bytes)` writes a line, `stamp()` may append the time. Returns 0, or 1 when a checksum was not constant. */
+export function runPlan(plan: usize, iterate: (program: u32) => u32, emit: (at: usize, n: u32) => void, stamp: () => void): u32 {
   let repetitions: u32 = 0, bad: u32 = 0, p = plan;
   while (true) {
     while (load<u8>(p) == 32) p++;
