@@ -7,10 +7,10 @@ function prepare(): void {
   if (ready) return;
   ready = true;
   for (let i: u32 = 0; i < N * N; i++) {
-    store<f64>(a + (i << 3), <f64>(<i32>(i * 7 % 31) - 15) / 8.0);
-    store<f64>(b + (i << 3), <f64>(<i32>(i * 11 % 29) - 14) / 16.0);
+    store<f64>(a + (i << 3), <f64>(<i32>(i * 7 % 31) - 15) / 7.0);
+    store<f64>(b + (i << 3), <f64>(<i32>(i * 11 % 29) - 14) / 11.0);
   }
-  for (let i: u32 = 0; i < 4096; i++) store<f64>(x + (i << 3), <f64>i / 64.0);
+  for (let i: u32 = 0; i < 4096; i++) store<f64>(x + (i << 3), <f64>i / 63.0);
 }
 function fold(at: usize, count: u32): u32 {
   let sum: u32 = 0;
@@ -33,7 +33,7 @@ export function matmul(): u32 {
 
 export function daxpy(): u32 {
   prepare();
-  for (let i: usize = 0; i < 32768; i += 8) store<f64>(y + i, 1.0);
-  for (let r = 0; r < 8; r++) for (let i: usize = 0; i < 32768; i += 8) store<f64>(y + i, load<f64>(y + i) + 0.5 * load<f64>(x + i));
+  for (let i: usize = 0; i < 32768; i += 8) store<f64>(y + i, 0.3);
+  for (let r = 0; r < 8; r++) for (let i: usize = 0; i < 32768; i += 8) store<f64>(y + i, load<f64>(y + i) + 0.7 * load<f64>(x + i));
   return fold(y, 64);
 }
