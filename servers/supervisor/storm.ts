@@ -1,5 +1,7 @@
 /**
- * A kill storm on order, for demonstrations and tests: `storm=KILLS:PERIOD_US:SEED:NAME+NAME...` on the command line.
+ * A kill storm on order, for demonstrations and tests: `storm=KILLS:PERIOD_US:SEED:NAME+NAME...[:REST_US:RUN_US]` on the command line. With the last two it
+ * rests and kills in turn, so that what it costs can be measured against the same machine at peace: {"storm":"rests"} and {"storm":"kills"} tell the turns,
+ * {"kill":"net","at":NS} each kill at the moment of the decision (telemetry.ts).
  *
  * Every period a victim is drawn. From then on the storm looks at its rings at random moments, 5-60 us apart, and kills it as soon as a look finds
  * a request in service. After three quarters of a period (at least of PATIENCE) any other victim with a request in service will do; after a whole one (eight,
@@ -26,6 +28,9 @@ import { report, send } from './telemetry';
   target: u32; // server number, 0 = to be drawn
   hits: u32; // kills that hit a request
   periodNs: u64; dueNs: u64 /* of the present kill */; lookNs: u64 /* next look, 0 = not started */;
+  restNs: u64; runNs: u64; // turns; 0 = no rest
+  turnNs: u64; // the present turn ends
+  rests: u32;
 }
 function storm(): Storm { return changetype<Storm>(journalAt(STORM_AT)); }
 
@@ -42,13 +47,18 @@ export function stormInit(): void {
   p = next;
   while (ok && load<u8>(p) > 32) {
     let e = p;
-    while (load<u8>(e) > 32 && load<u8>(e) != 43) e++;
+    while (load<u8>(e) > 32 && load<u8>(e) != 43 && load<u8>(e) != 58) e++;
     const victim = byName(p, <u32>(e - p));
     if (victim == 0) ok = false;
     s.victims |= <u32>1 << victim;
     p = load<u8>(e) == 43 ? e + 1 : e;
+    if (load<u8>(e) != 58) continue;
+    s.restNs = <u64>number(e + 1) * 1000;
+    s.runNs = <u64>number(next) * 1000;
+    ok = ok && s.restNs != 0 && s.runNs != 0;
+    break;
   }
-  if (!ok || s.victims == 0) { print(line().lit('storm= is not KILLS:PERIOD_US:SEED:NAME+NAME, or names an unknown server: no storm')); return; }
+  if (!ok || s.victims == 0) { print(line().lit('storm= is not KILLS:PERIOD_US:SEED:NAME+NAME[:REST_US:RUN_US], or names an unknown server: no storm')); return; }
   s.left = kills;
 }
 let next: usize = 0;
@@ -109,12 +119,35 @@ export function stormDeadline(): u64 { return storm().left == 0 || storm().lookN
 export function stormStart(now: u64): void {
   const s = storm();
   if (s.left == 0 || s.lookNs != 0) return;
+  if (s.restNs != 0) { rest(now); return; }
   s.dueNs = now + s.periodNs;
   s.lookNs = s.dueNs;
+}
+function rest(now: u64): void {
+  const s = storm();
+  s.rests = 1; s.target = 0;
+  s.turnNs = now + s.restNs;
+  s.lookNs = s.turnNs;
+  send(report().lit('{"storm":"rests"}'));
+}
+/** The first kill comes half a period after the turn's beginning: as many as fit have their consequences in it. */
+function run(now: u64): void {
+  const s = storm();
+  s.rests = 0;
+  s.turnNs = now + s.runNs;
+  s.dueNs = now + (s.periodNs >> 1);
+  s.lookNs = s.dueNs;
+  send(report().lit('{"storm":"kills"}'));
+}
+function tellKill(itself: bool, v: Server, now: u64): void {
+  const t = report().lit('{"kill":"');
+  if (itself) t.lit('supervisor'); else t.str(v.name);
+  send(t.lit('","at":').dec64(now).lit('}'));
 }
 export function stormStep(now: u64): void {
   const s = storm();
   if (s.left == 0 || s.lookNs == 0 || now < s.lookNs) return;
+  if (s.restNs != 0 && now >= s.turnNs) { if (s.rests != 0) run(now); else rest(now); return; }
   if (s.target == 0) s.target = draw();
   let v = serverOf(s.target);
   const itself = s.target == SERVERS_SUPERVISOR, late = now - s.dueNs;
@@ -135,7 +168,8 @@ export function stormStep(now: u64): void {
   s.done++;
   s.left--;
   s.dueNs = s.dueNs + s.periodNs > now ? s.dueNs + s.periodNs : now;
-  s.lookNs = s.dueNs;
+  s.lookNs = s.restNs != 0 && s.turnNs < s.dueNs ? s.turnNs : s.dueNs;
+  tellKill(itself, v, now);
   if (itself) sys.fault(CAUSE_KILL, 0, 0); // root starts the next one, which goes on from here
   restart(v, CAUSE_KILL, 0);
   s.hits += v.mid;

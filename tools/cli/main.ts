@@ -147,6 +147,8 @@ async function main(argv: readonly string[]): Promise<number> {
     .option('--period <ms>', 'one kill every so many milliseconds of guest time (default 200, tcp 500)', milliseconds)
     .option('--victims <names>', `comma-separated: virtio-blk, fs, tty, uart0, uart1, supervisor; tcp also net, virtio-net (default ${DEMO_VICTIMS}; tcp net,virtio-net,fs)`)
     .option('--bytes <MiB>', 'tcp: one stream, down and then up, as often as --kills needs', whole(1, 1024), 64)
+    .option('--compare', 'tcp: kills and rests in turn, four kills long each, and says what the kills cost', false)
+    .option('--pcap <file>', 'tcp: write every frame')
     .option('--sweep', 'the proof instead of the show: one operation at a time, fs and virtio-blk killed at every instruction of its handling', false)
     .option('--operations <names>', 'sweep: write, append, rename, create, unlink, mkdir, truncate', 'write,append,rename,create,unlink,mkdir,truncate')
     .option('--limit <n>', 'sweep: most kills of one victim in one operation; where there are more instructions every k-th is taken', whole(1, 1_000_000), 20_000)
@@ -155,15 +157,15 @@ async function main(argv: readonly string[]): Promise<number> {
     .option('--keep <image>', 'keep the final disk image')
     .option('--log', 'also show the system log (COM1) on stderr', false)
     .option('--json', 'one object: {kills, midRequest, restarts, redelivered, lost, wrongChecksums, recoveryNs, recoveryInstructions, phases, ...}', false)
-    .addHelpText('after', '\nExit status 1 when anything was lost or is wrong.\n\nExamples:\n  $ ./kintsugi demo restart\n  $ ./kintsugi demo restart --kills 200 --period 50 --seed 7 --place follow --json\n  $ ./kintsugi demo restart --deterministic --kills 20 --period 5 --victims fs\n  $ ./kintsugi demo restart --sweep --limit 200\n  $ ./kintsugi demo tcp --kills 20 --place follow\n')
-    .action(async (what: string, raw: RawSystemOptions & { sweep: boolean; operations: string; limit: number; jobs: number; kills: number; period?: number; victims?: string; bytes: number; workers: number; keep?: string; log: boolean; json: boolean }) => {
+    .addHelpText('after', '\nExit status 1 when anything was lost or is wrong.\n\nExamples:\n  $ ./kintsugi demo restart\n  $ ./kintsugi demo restart --kills 200 --period 50 --seed 7 --place follow --json\n  $ ./kintsugi demo restart --deterministic --kills 20 --period 5 --victims fs\n  $ ./kintsugi demo restart --sweep --limit 200\n  $ ./kintsugi demo tcp --kills 20 --place follow\n  $ ./kintsugi demo tcp --compare --period 1000 --place follow\n  $ ./kintsugi demo tcp --deterministic --kills 20 --period 20 --bytes 4 --json\n')
+    .action(async (what: string, raw: RawSystemOptions & { sweep: boolean; compare: boolean; pcap?: string; operations: string; limit: number; jobs: number; kills: number; period?: number; victims?: string; bytes: number; workers: number; keep?: string; log: boolean; json: boolean }) => {
       if (raw.sweep && what === 'restart') {
         const victims = raw.victims ?? 'fs,virtio-blk';
         status = await (await import('./sweep.ts')).sweepCommand({ victims: victims.split(','), operations: raw.operations.split(','), limit: raw.limit, jobs: raw.jobs, cpus: 1, seed: 0, json: raw.json });
         return;
       }
       if (what === 'tcp') {
-        status = await (await import('./demo-tcp.ts')).demoTcpCommand({ ...systemOptions(raw), kills: raw.kills, periodMs: raw.period ?? 500, victims: (raw.victims ?? 'net,virtio-net,fs').split(','), bytes: raw.bytes * 1048576 }, { json: raw.json, log: raw.log });
+        status = await (await import('./demo-tcp.ts')).demoTcpCommand({ ...systemOptions(raw), kills: raw.kills, periodMs: raw.period ?? 500, victims: (raw.victims ?? 'net,virtio-net,fs').split(','), bytes: raw.bytes * 1048576, compare: raw.compare, ...(raw.pcap === undefined ? {} : { pcap: raw.pcap }) }, { json: raw.json, log: raw.log });
         return;
       }
       const { keep } = raw;

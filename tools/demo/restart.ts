@@ -108,8 +108,9 @@ async function runOn(disk: string, options: DemoOptions, watch: Watch): Promise<
   };
   const tick = (): void => watch.tick?.({ kills: restarts.length + supervisors, generations, recoveryNs: spread(recoveries(restarts)), redelivered, lost: failedLive, ...calls() });
   const telemetry = lines((line) => {
-    const event = JSON.parse(line) as Restart | { storm: 'over'; kills: number } | { failed: string; why: string };
+    const event = JSON.parse(line) as Restart | { storm: 'over'; kills: number } | { kill: string } | { failed: string; why: string };
     if ('storm' in event) kills = event.kills;
+    else if ('kill' in event) return; // its restart comes
     else if ('failed' in event) {
       problems.push(`${event.failed} was given up: ${event.why}`);
       failedLive++;
