@@ -12,6 +12,6 @@ export const CALLS = {
   window: { op: 8, handle: 'Frames (state, window right) or 0', in: 'w0 = 1 open, 0 close', out: '-', blocks: false, notes: "maps the server's own state writable for this Thread only; closed by every IPC" },
   fault: { op: 9, handle: '0', in: 'w0 = code, w1, w2 = free', out: 'as the fault endpoint replies', blocks: true, notes: 'a deliberate failure becomes a fault message' },
   trace: { op: 10, handle: '0', in: 'w0 = id, w1, w2 = free', out: 'w0 = CPU, w1, w2 = instructions it has retired (0 if not countable)', blocks: false, notes: 'a user event in the trace' },
-  clock: { op: 11, handle: '0', in: '-', out: 'w0, w1 = ns since boot (low, high); w2 = CPU number', blocks: false, notes: 'monotonic' },
+  clock: { op: 11, handle: '0', in: '-', out: 'w0, w1 = ns since boot (low, high); w2 = CPU number', blocks: false, notes: 'monotonic, over all CPUs' },
 } as const satisfies Record<string, CallSpec>;
 export type CallName = keyof typeof CALLS;

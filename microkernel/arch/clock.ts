@@ -4,7 +4,8 @@
  * The TSC rate comes from CPUID leaf 0x40000010 (EAX = kHz, EBX = APIC bus kHz) when a hypervisor offers it, else from the PIT: channel 2 counts
  * down 10 ms through the speaker gate (8254 data sheet, mode 0).
  */
-import { rdtsc, rdpmc, cpuid, inb, outb } from 'kintsugi/x86';
+import { atomicCas64, rdtsc, rdpmc, cpuid, inb, outb } from 'kintsugi/x86';
+import { cpuCount } from './cpu';
 import { currentCount, startCounting } from './lapic';
 
 let base: u64 = 0;
@@ -18,6 +19,21 @@ export function now(): u64 {
   const t = rdtsc() - base;
   const low = t & 0xffffffff, high = t >> 32;
   return ((high * factor) << 8) + ((low * factor) >> 24);
+}
+const LATEST: usize = memory.data(8, 8);
+/**
+ * ns since boot, monotonic over all CPUs: what `clock` answers. Time stamp counters of virtual CPUs are milliseconds apart when one of them has lost its
+ * processor; whoever moves between CPUs would see time run backwards.
+ */
+export function latest(): u64 {
+  const time = now();
+  if (cpuCount == 1) return time;
+  let seen = load<u64>(LATEST); // two loads: the exchange proves it
+  while (true) {
+    const answer = seen < time ? time : seen, was = atomicCas64(LATEST, seen, answer);
+    if (was == seen) return answer;
+    seen = was;
+  }
 }
 /** LAPIC ticks for `ns`, at least 1, saturated. */
 export function timerTicks(ns: u64): u32 {

@@ -34,7 +34,7 @@ import { sendRequest, takeCaller, answer, capsOf } from './ipc';
 import { sendHome, leave } from './schedule';
 import { armTimer } from './timer';
 import { lockIpc, unlockIpc, lockStructural, unlockStructural } from './lock';
-import { now, retired } from '../arch/clock';
+import { latest, now, retired } from '../arch/clock';
 import { Cpu, thisCpu } from '../arch/cpu';
 import { nil, none, same } from './pointer';
 import { F_RESTART, F_WINDOW, F_TIMEOUT, KIND_CALL, PREEMPTED, NO_STATUS } from './state';
@@ -69,7 +69,7 @@ function dispatch(cpu: Cpu, t: Thread, op: u32): u32 {
   if (op == CALL_BATCH) return batch(cpu, t);
   if (op == CALL_WINDOW) return window(cpu, t);
   if (op == CALL_CLOCK) {
-    const time = now();
+    const time = latest();
     t.esi = <u32>time; t.edi = <u32>(time >> 32); t.ebp = cpu.index;
     return ERR_OK;
   }

@@ -82,7 +82,7 @@ interface Event { restart?: string; failed?: string; why?: string; mid?: number;
 const rate = ({ bytes, ms }: Flow): number => (ms === 0 ? 0 : Math.round(bytes / ms / 10) / 100);
 const round = (ms: number): number => Math.round(ms * 1000) / 1000;
 
-export async function demoTcp(options: TcpOptions, watch: { tick?(tick: TcpTick): void; log?(bytes: Uint8Array): void } = {}): Promise<TcpReport> {
+export async function demoTcp(options: TcpOptions, watch: { tick?(tick: TcpTick): void; log?(bytes: Uint8Array): void; /** `at`: ms of the ledger's clock. */ kill?(name: string, at: number): void } = {}): Promise<TcpReport> {
   ensureGuest();
   const folder = mkdtempSync(path.join(tmpdir(), 'kintsugi-demo-')), disk = path.join(folder, 'disk.img'), data = content(options.seed), started = performance.now();
   writeFileSync(disk, buildExt2({ entries: [...rootEntries(PROGRAMS), { kind: 'file', path: '/stream.bin', data, mode: 0o644 }], sizeMiB: 64, label: 'kintsugi' }));
@@ -112,8 +112,9 @@ export async function demoTcp(options: TcpOptions, watch: { tick?(tick: TcpTick)
         byVictim[event.kill] = (byVictim[event.kill] ?? 0) + 1;
         // The guest's clock against ours: lines come late, never early. The virtual clocks are one.
         const at = event.at! / 1e6;
-        if (peer) ledger.kill(event.kill, at);
-        else { ahead = Math.max(ahead, at - now()); ledger.kill(event.kill, at - ahead); }
+        if (!peer) ahead = Math.max(ahead, at - now());
+        ledger.kill(event.kill, peer ? at : at - ahead);
+        watch.kill?.(event.kill, peer ? at : at - ahead);
       }
       const served = event.ns?.at(-1) ?? 0;
       if (served > 0 && event.mid === 1) recovery.push(served / 1e6);
