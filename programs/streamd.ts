@@ -1,7 +1,8 @@
 /**
  * streamd [-p port] source target: the guest's end of `kintsugi demo tcp`. One connection, commands of one line:
  *   get N   sends N bytes: the file `source`, again and again from its beginning
- *   put N   takes N bytes, writes them to `target` (from its beginning again whenever it is as long as the source), answers "N CRC32\n" (hexadecimal)
+ *   put N   takes N bytes, writes them to `target` (from its beginning again whenever it is as long as the source), sends a '.' for each 64 KiB that are
+ *           written, answers "N CRC32\n" (hexadecimal)
  *   bye     ends; segments sent again so far are told on the output
  */
 import { argument, argumentCount, begin, complain, complainText, finish, operands, option, optionValue, usage } from './lib/program';
@@ -22,6 +23,7 @@ const USAGE: string = 'streamd [-p port] source target';
 const PIECE: i32 = 65536;
 const LINE: usize = memory.data(128);
 const ANSWER: usize = memory.data(128);
+const DOTS: usize = memory.data(16);
 let fd: i32 = -1, source: i32 = -1, target: i32 = -1, size: i64 = 0, buffer: usize = 0;
 
 export function main(page: usize): void { begin(page); finish(run()); }
@@ -95,8 +97,9 @@ function give(bytes: i64): bool {
   return true;
 }
 function takeAll(bytes: i64): bool {
-  let left = bytes, at: i64 = 0, sum: u32 = 0;
+  let left = bytes, at: i64 = 0, told: i64 = 0, sum: u32 = 0;
   sysSeek(target, 0, 0);
+  memory.fill(DOTS, 46, 16);
   while (left > 0) {
     const got = sysRecv(fd, buffer, <i32>min<i64>(min<i64>(left, size - at), PIECE), 0, 0);
     if (got == -EINTR) continue;
@@ -105,6 +108,9 @@ function takeAll(bytes: i64): bool {
     const status = writeAll(target, buffer, got);
     if (status < 0) { complain(argument(operands() + 1), status); return false; }
     left -= got; at += got;
+    const dots = <i32>((bytes - left) / PIECE - told);
+    if (dots != 0 && !send(DOTS, dots)) return false;
+    told += dots;
     if (at == size) { at = 0; sysSeek(target, 0, 0); }
   }
   sysFsync(target);

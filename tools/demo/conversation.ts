@@ -7,6 +7,8 @@ import type { Ledger } from './ledger.ts';
 
 export const FILE_BYTES = 8 * 1024 * 1024;
 const PIECE = 256 * 1024;
+/** What the guest says a dot for (programs/streamd.ts). */
+const DOT_BYTES = 64 * 1024;
 
 /** What lies on the disk and goes up: from the seed alone. */
 export function content(seed: number): Buffer {
@@ -34,8 +36,10 @@ export class Conversation {
   readonly #wire: Wire;
   readonly #ledger: Ledger;
   readonly #more: () => boolean;
-  #phase: 'idle' | 'down' | 'up' | 'answer' | 'over' = 'idle';
+  #phase: 'idle' | 'down' | 'up' | 'over' = 'idle';
   #at = 0;
+  /** Bytes of an upload that the guest has said it has written. */
+  #written = 0;
   #text = '';
   /** A part of a command that the wire has not taken yet. */
   #command: Buffer = Buffer.alloc(0);
@@ -56,7 +60,7 @@ export class Conversation {
   start(): void { this.#order('down', `get ${this.#bytes}\n`); }
   #order(phase: 'down' | 'up' | 'over', command: string): void {
     this.#phase = phase;
-    this.#at = 0;
+    this.#at = 0; this.#written = 0;
     this.#command = Buffer.from(command);
     if (phase !== 'over') this.#ledger.begin(phase);
     this.room();
@@ -72,16 +76,13 @@ export class Conversation {
     while (this.#at < this.#bytes) {
       const place = this.#at % FILE_BYTES, piece = this.#data.subarray(place, place + Math.min(PIECE, this.#bytes - this.#at, FILE_BYTES - place)), sent = this.#wire.send(piece);
       this.#at += sent;
-      if (sent > 0) { this.#ledger.progress(sent); this.moved('up', this.#at); }
       if (sent < piece.length) return;
     }
-    this.#phase = 'answer';
-    this.#text = '';
   }
   received(chunk: Uint8Array): void {
     switch (this.#phase) {
       case 'down': this.#compare(chunk); return;
-      case 'answer': this.#answer(chunk); return;
+      case 'up': this.#answer(chunk); return;
       default: this.wrongBytes += chunk.length; this.problems.push(`${chunk.length} bytes came that nobody asked for`);
     }
   }
@@ -100,12 +101,19 @@ export class Conversation {
     this.#ledger.end();
     this.#order('up', `put ${this.#bytes}\n`);
   }
+  /** A dot for each piece written, then "N CRC32\n". */
   #answer(chunk: Uint8Array): void {
     this.#text += Buffer.from(chunk).toString('latin1');
-    if (!this.#text.includes('\n')) return;
-    this.#ledger.progress(0);
+    const dots = /^\.*/.exec(this.#text)![0].length, ends = this.#text.includes('\n'), moved = ends ? this.#bytes - this.#written : dots * DOT_BYTES;
+    this.#text = this.#text.slice(dots);
+    this.#written += moved;
+    this.#ledger.progress(moved);
+    this.moved('up', this.#written);
+    if (!ends) return;
     this.#ledger.end();
     const answer = this.#text.trim();
+    this.#text = '';
+    if (this.#at < this.#bytes) this.problems.push(`the guest's answer to ${this.#at} of ${this.#bytes} bytes came early`);
     if (answer !== this.#expected) { this.wrongChecksums++; this.problems.push(`what went up arrived as "${answer}", not "${this.#expected}"`); }
     this.bytesUp += this.#bytes;
     this.streams += 2;

@@ -77,12 +77,12 @@ const EVERLASTING = 1_000_000;
 const TURN_KILLS = 4;
 const SHOWN_STALLS = 10;
 
-interface Event { restart?: string; failed?: string; why?: string; mid?: number; ns?: number[]; kill?: string; at?: number; storm?: string }
+export interface TcpEvent { restart?: string; failed?: string; why?: string; mid?: number; ns?: number[]; kill?: string; at?: number; storm?: string }
 
 const rate = ({ bytes, ms }: Flow): number => (ms === 0 ? 0 : Math.round(bytes / ms / 10) / 100);
 const round = (ms: number): number => Math.round(ms * 1000) / 1000;
 
-export async function demoTcp(options: TcpOptions, watch: { tick?(tick: TcpTick): void; log?(bytes: Uint8Array): void; /** `at`: ms of the ledger's clock. */ kill?(name: string, at: number): void } = {}): Promise<TcpReport> {
+export async function demoTcp(options: TcpOptions, watch: { tick?(tick: TcpTick): void; log?(bytes: Uint8Array): void; /** What the supervisor tells (servers/supervisor/telemetry.ts); `at`: now, or the moment of a kill, in ms of the ledger's clock. */ event?(event: TcpEvent, at: number): void } = {}): Promise<TcpReport> {
   ensureGuest();
   const folder = mkdtempSync(path.join(tmpdir(), 'kintsugi-demo-')), disk = path.join(folder, 'disk.img'), data = content(options.seed), started = performance.now();
   writeFileSync(disk, buildExt2({ entries: [...rootEntries(PROGRAMS), { kind: 'file', path: '/stream.bin', data, mode: 0o644 }], sizeMiB: 64, label: 'kintsugi' }));
@@ -101,7 +101,7 @@ export async function demoTcp(options: TcpOptions, watch: { tick?(tick: TcpTick)
     const net: NetConfig = peer ? { backend: { kind: 'scripted', peer }, ...pcap } : { backend: { kind: 'user' }, forwards: [{ protocol: 'tcp', host: '127.0.0.1', port, guestPort: GUEST_PORT }], ...pcap };
     const turnUs = Math.round(options.periodMs * 1000 * TURN_KILLS);
     const storm = `storm=${EVERLASTING}:${Math.round(options.periodMs * 1000)}:${options.seed}:${options.victims.join('+')}${options.compare ? `:${turnUs}:${turnUs}` : ''}`;
-    const happened = (event: Event): void => {
+    const happened = (event: TcpEvent): void => {
       if (event.failed !== undefined) { problems.push(`${event.failed} was given up: ${event.why}`); machine.stop(); }
       if (event.storm === 'rests' || event.storm === 'kills') {
         ledger.turn(event.storm === 'rests' ? 'rest' : 'kills');
@@ -114,8 +114,8 @@ export async function demoTcp(options: TcpOptions, watch: { tick?(tick: TcpTick)
         const at = event.at! / 1e6;
         if (!peer) ahead = Math.max(ahead, at - now());
         ledger.kill(event.kill, peer ? at : at - ahead);
-        watch.kill?.(event.kill, peer ? at : at - ahead);
       }
+      watch.event?.(event, event.kill === undefined ? now() : ledger.kills.at(-1)!.at);
       const served = event.ns?.at(-1) ?? 0;
       if (served > 0 && event.mid === 1) recovery.push(served / 1e6);
     };
@@ -132,7 +132,7 @@ export async function demoTcp(options: TcpOptions, watch: { tick?(tick: TcpTick)
       debug: (bytes) => {
         const lines = (rest + Buffer.from(bytes).toString('latin1')).split('\n');
         rest = lines.pop()!;
-        for (const line of lines) happened(JSON.parse(line) as Event);
+        for (const line of lines) happened(JSON.parse(line) as TcpEvent);
       },
     });
     const result = await machine.run().finally(() => machine.close());
