@@ -19,7 +19,7 @@ describe('a connection of a machine whose servers are killed', () => {
   }, 600_000);
   it('has no long pauses in virtual time, and the same ones each time', async () => {
     // Instructions are time here: a pause is what the restart of a server costs, and a retransmission timer (200 ms) or a lost doorbell would show.
-    const run = (): Promise<TcpReport> => demoTcp({ ...base, place: 'pin', smp: 4, deterministic: true, kills: 20, periodMs: 5, bytes: 4 << 20 });
+    const run = (): Promise<TcpReport> => demoTcp({ ...base, place: 'pin', smp: 4, deterministic: true, kills: 20, periodMs: 5, bytes: 2 << 20 });
     const first = await run();
     expect(first.problems, JSON.stringify(first)).toEqual([]);
     expect(first).toMatchObject({ resets: 0, wrongBytes: 0, wrongChecksums: 0, mode: 'deterministic' });
