@@ -43,6 +43,9 @@ export type DeterministicPause = 'limit' | 'stopped' | 'idle' | 'waiting' | 'hoo
 /** Idle jumps in a row after which the caller gets a say. */
 const IDLE_JUMPS = 10_000;
 
+/** A vCPU's own retired count. */
+export interface CpuLimit { readonly cpu: number; readonly retired: number }
+
 export interface DeterministicParts {
   readonly board: Board;
   readonly cpus: VCpus;
@@ -66,17 +69,21 @@ export class DeterministicRunner {
   /** Between rounds. */
   #roundDone(): boolean { return this.#p.board.header.roundCpu >= this.#p.board.cpus; }
 
-  /** Runs exactly `limit` instructions in total, unless the machine stops or idles. Returns why, and how many ran. */
-  run(limit: number): { pause: DeterministicPause; instructions: number } {
+  /**
+   * Runs exactly `limit` instructions in total, unless the machine stops or idles. Returns why, and how many ran. `until`: not beyond that many
+   * instructions of one vCPU's own count (pause `limit`).
+   */
+  run(limit: number, until?: CpuLimit): { pause: DeterministicPause; instructions: number } {
     const { board, cpus } = this.#p;
     const header = board.header;
     this.#hooked = false;
     let left = limit;
+    const done = (): boolean => left <= 0 || (until !== undefined && cpus.retired(until.cpu) >= until.retired);
     for (;;) {
       if (cpus.stopped) return { pause: 'stopped', instructions: limit - left };
       if (this.#roundDone()) {
         this.#endRound();
-        if (left <= 0) return { pause: 'limit', instructions: limit };
+        if (done()) return { pause: 'limit', instructions: limit - left };
         const started = this.#startRound();
         if (started !== 'running') {
           if (cpus.stopped) continue;
@@ -86,8 +93,8 @@ export class DeterministicRunner {
       while (!this.#roundDone()) {
         const cpu = header.roundCpu;
         if (!cpus.runnable(cpu)) { this.#nextSlice(); continue; }
-        if (left <= 0) return { pause: 'limit', instructions: limit };
-        left -= this.#slice(cpu, left);
+        if (done()) return { pause: 'limit', instructions: limit - left };
+        left -= this.#slice(cpu, until?.cpu === cpu ? Math.min(left, until.retired - cpus.retired(cpu)) : left);
         if (cpus.stopped) break;
         if (this.#hooked) {
           this.#hooked = false;

@@ -21,6 +21,20 @@ export type BlockWatch = (cpu: number, retired: number, eip: number) => boolean;
 /** Told when a marked instruction has been executed; `retired` counts it. True: leave run() with `stop`. */
 export type Mark = (cpu: number, retired: number) => boolean;
 
+/** Memory whose accesses are told: linear addresses, as a debug register has them. */
+export interface Watch { readonly linear: number; readonly bytes: number; readonly read: boolean; readonly write: boolean }
+/**
+ * What a debugger wants to be told. `retired` is the vCPU's own count, without the instruction it is about. A true answer leaves run()
+ * with `stop`: in front of the instruction at a breakpoint, behind the instruction (in a REP: the iteration) that made an access.
+ */
+export interface DebugPlan {
+  /** Linear addresses. */
+  readonly breakpoints: ReadonlySet<number>;
+  readonly watches: readonly Watch[];
+  breakpoint(cpu: number, retired: number, linear: number): boolean;
+  access(cpu: number, retired: number, watch: Watch, write: boolean): boolean;
+}
+
 export interface Engine {
   /** Runs at most `budget` instructions, exactly that many unless it leaves for another reason. */
   run(budget: number): Exit;
@@ -47,6 +61,11 @@ export interface Engine {
    */
   setMark(eip: number, physical: number, mark: Mark): void;
   clearMarks(): void;
+  /**
+   * Breakpoints and watchpoints, outside run(). Costs nothing where there are none: code at a breakpoint is decoded with a record of its own in
+   * front and left out of regions, pages that are watched get no soft-MMU entries.
+   */
+  setDebug(plan: DebugPlan | undefined): void;
 }
 
 export interface EngineOptions {

@@ -3,7 +3,8 @@
  *
  * Live input is delivered at the next round boundary and recorded there as (instructions, virtual ns). Both are needed: while all
  * vCPUs halt, time passes without instructions. Replayed input is delivered at the boundary with the same position, which exists
- * because the run up to there is the same. A recording is a stream of msgpackr records, one per input.
+ * because the run up to there is the same. A recording is a stream of msgpackr records, one per input. What a machine was given is kept
+ * in its own log as well, so that a machine that is restored and run again (vm/timeline.ts) gets the same input again.
  */
 import { Packr, UnpackrStream } from 'msgpackr';
 import type { Readable } from 'node:stream';
@@ -17,16 +18,24 @@ export interface InputRecord {
   readonly bytes: Uint8Array;
 }
 
+/** One entry of the log; `live`: it came while the machine ran, not from a recording. */
+interface Logged { readonly record: InputRecord; readonly live: boolean }
+
 export class Inputs {
   readonly #uarts: readonly Uart[];
   readonly #live: { line: SerialLine; bytes: Uint8Array }[] = [];
-  readonly #replay: readonly InputRecord[];
-  #replayed = 0;
+  /** What was delivered or will be, in order, from record number `#first` of the run on. Live input is added when it is delivered. */
+  #log: Logged[];
+  #first = 0;
+  /** Index of the next one. */
+  #next = 0;
+  /** Records delivered by the run that has come farthest: after a restore live input waits behind them. */
+  #history = 0;
   readonly #onRecord: ((record: InputRecord) => void) | undefined;
 
   constructor(uarts: readonly Uart[], replay: readonly InputRecord[] = [], onRecord?: (record: InputRecord) => void) {
     this.#uarts = uarts;
-    this.#replay = replay;
+    this.#log = replay.map((record) => ({ record, live: false }));
     this.#onRecord = onRecord;
   }
 
@@ -37,16 +46,19 @@ export class Inputs {
   /** Delivers what is due at a round boundary; how many records. */
   deliver(instructions: number, ns: number): number {
     let delivered = 0;
-    for (let next = this.#replay[this.#replayed]; next && next.instructions <= instructions && next.ns <= ns; next = this.#replay[++this.#replayed]) {
+    for (let next = this.#log[this.#next]?.record; next && next.instructions <= instructions && next.ns <= ns; next = this.#log[++this.#next]?.record) {
       this.#uarts[next.line].receive(next.bytes);
       delivered++;
     }
+    if (this.rerunning) return delivered;
     for (let k = 0; k < this.#live.length;) {
       const { line, bytes } = this.#live[k];
       const taken = this.#uarts[line].receive(bytes);
       if (taken > 0) {
         delivered++;
-        this.#onRecord?.({ instructions, ns, line, bytes: bytes.slice(0, taken) });
+        const record = { instructions, ns, line, bytes: bytes.slice(0, taken) };
+        this.#log.splice(this.#next++, 0, { record, live: true });
+        this.#onRecord?.(record);
       }
       if (taken === bytes.length) this.#live.splice(k, 1);
       else {
@@ -55,21 +67,34 @@ export class Inputs {
         while (k < this.#live.length && this.#live[k].line === line) k++;
       }
     }
+    this.#history = Math.max(this.#history, this.#next);
     return delivered;
+  }
+  /** The machine was restored to a state that inputs have followed already; they come again by themselves. */
+  get rerunning(): boolean { return this.#next < this.#history; }
+  /** Live input that came after the present moment will not come again: what follows is another run. */
+  forgetFuture(): void {
+    this.#log = this.#log.filter(({ live }, index) => index < this.#next || !live);
+    this.#history = this.#next;
   }
 
   /** When the next replayed input is due if no instruction runs before it. */
   nextNs(instructions: number): number {
-    const next = this.#replay[this.#replayed];
+    const next = this.#log[this.#next]?.record;
     return next && next.instructions <= instructions ? next.ns : Infinity;
   }
 
-  /** After a restore: continue with the first record not before the restored position. */
-  seek(instructions: number, ns: number): void {
-    this.#live.length = 0;
-    this.#replayed = this.#replay.findIndex((record) => record.instructions > instructions || (record.instructions === instructions && record.ns > ns));
-    if (this.#replayed < 0) this.#replayed = this.#replay.length;
+  /** After a restore: `delivered` records came before the state that was restored (header.inputsDelivered). */
+  seek(delivered: number): void {
+    if (delivered < this.#first || delivered > this.#first + this.#log.length) { // a state of another process: nothing is known of its inputs
+      this.#first = delivered;
+      this.#log = [];
+      this.#history = 0;
+    }
+    this.#next = delivered - this.#first;
   }
+  /** Live input that waits is dropped. */
+  dropLive(): void { this.#live.length = 0; }
 }
 
 const packr = new Packr();

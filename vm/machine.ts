@@ -11,8 +11,8 @@ import { createBoard, type Board, type StopReason } from './board.ts';
 import { createEngine } from './cpu/engine.ts';
 import { applyBootState } from './boot.ts';
 import { CHANNELS, Chipset } from './devices/chipset.ts';
-import { DeterministicRunner, VirtualClock, type DeterministicPause } from './deterministic.ts';
-import type { BlockWatch, Engine, EngineFactory, JitMode } from './engine.ts';
+import { DeterministicRunner, VirtualClock, type CpuLimit, type DeterministicPause } from './deterministic.ts';
+import type { BlockWatch, DebugPlan, Engine, EngineFactory, JitMode } from './engine.ts';
 import { StateHasher } from './hash.ts';
 import { Inputs, type InputRecord, type SerialLine } from './inputs.ts';
 import { type DiskConfig, openDisks, type OpenedDisk } from './io/disk.ts';
@@ -138,17 +138,19 @@ class Sinks {
   readonly #sinks: readonly (((bytes: Uint8Array) => void) | undefined)[];
   readonly #buffers = Array.from({ length: CHANNELS }, () => new Uint8Array(SINK_BYTES));
   readonly #fill = new Array<number>(CHANNELS).fill(0);
+  /** What is emitted now was handed over before. */
+  muted = false;
   constructor(sinks: readonly (((bytes: Uint8Array) => void) | undefined)[]) { this.#sinks = sinks; }
   emit(channel: number, byte: number): void {
     this.#buffers[channel][this.#fill[channel]++] = byte;
-    if (this.#fill[channel] === SINK_BYTES) this.flush();
+    if (this.#fill[channel] === SINK_BYTES) this.flush(this.muted);
   }
-  flush(): void {
+  flush(drop = false): void {
     for (let channel = 0; channel < CHANNELS; channel++) {
       const count = this.#fill[channel];
       if (count === 0) continue;
       this.#fill[channel] = 0;
-      this.#sinks[channel]?.(this.#buffers[channel].slice(0, count));
+      if (!drop) this.#sinks[channel]?.(this.#buffers[channel].slice(0, count));
     }
   }
 }
@@ -170,6 +172,7 @@ export class DeterministicMachine implements Machine {
   readonly net: VirtualNetwork | undefined;
   #checkpoint: Checkpoint | undefined;
   #inputArrived: () => void = () => {};
+  #silent = false;
   #hostStartMs = performance.now();
 
   constructor(config: MachineConfig, createEngine: EngineFactory) {
@@ -223,7 +226,7 @@ export class DeterministicMachine implements Machine {
         return delivered;
       },
       nextInputNs: (instructions) => inputs.nextNs(instructions),
-      idleUntilNs: config.interactive ? () => (performance.now() - this.#hostStartMs) * 1e6 : undefined,
+      idleUntilNs: config.interactive ? () => (this.#silent || inputs.rerunning ? Infinity : (performance.now() - this.#hostStartMs) * 1e6) : undefined,
     });
   }
 
@@ -242,11 +245,12 @@ export class DeterministicMachine implements Machine {
 
   /**
    * Runs exactly `instructions` more (over all vCPUs), synchronously. `limit`: done; `stopped`: the machine stopped; `idle`: all vCPUs
-   * halt and nothing is due; `waiting`: they halt and timers tick without waking any. Cutting a run into pieces does not change it.
+   * halt and nothing is due; `waiting`: they halt and timers tick without waking any; `hook`: a debug plan, watch or mark stopped it. Cutting a run
+   * into pieces does not change it. `until`: not beyond that count of one vCPU.
    */
-  runFor(instructions: number): { pause: DeterministicPause; instructions: number } {
-    const result = this.config.trace?.keep === 'stream' ? this.#runTraced(instructions) : this.#runner.run(instructions);
-    this.#sinks.flush();
+  runFor(instructions: number, until?: CpuLimit): { pause: DeterministicPause; instructions: number } {
+    const result = this.config.trace?.keep === 'stream' ? this.#runTraced(instructions) : this.#runner.run(instructions, until);
+    this.#sinks.flush(this.#sinks.muted);
     return result;
   }
   /** The same in pieces, so that the rings are emptied before they are full. */
@@ -277,7 +281,7 @@ export class DeterministicMachine implements Machine {
     }
   }
 
-  /** Idle and interactive: until a byte arrives or the next timer is due on the host's clock. */
+  /** Until a byte arrives or the next timer is due on the host's clock. */
   async #waitForInput(deadlineMs: number): Promise<void> {
     if (this.#inputs.waiting) return;
     const now = performance.now();
@@ -300,6 +304,16 @@ export class DeterministicMachine implements Machine {
     };
   }
 
+  /** A part of the run that was seen before is run again: output is not handed out a second time, and idle time is not paced. */
+  get rerun(): boolean { return this.#silent; }
+  set rerun(again: boolean) { this.#silent = this.#sinks.muted = again; }
+  /** Breakpoints and watchpoints on all vCPUs; undefined: none. Needs the machine to stand still. */
+  setDebug(plan: DebugPlan | undefined): void { for (const engine of this.engines) engine.setDebug(plan); }
+  /** Interactive: waits for input, or until the next timer is due on the host's clock. */
+  waitForInput(deadlineMs = Infinity): Promise<void> { return this.#waitForInput(deadlineMs); }
+  /** Live input that came after the present moment will not come again: state was changed, what follows is another run. */
+  forgetFutureInputs(): void { this.#inputs.forgetFuture(); }
+
   stop(): void { this.cpus.stop('stopped', 0); this.#inputArrived(); }
   serialInput(line: SerialLine, bytes: Uint8Array): void { this.#inputs.push(line, bytes); this.#inputArrived(); }
 
@@ -315,19 +329,28 @@ export class DeterministicMachine implements Machine {
     return snapshot;
   }
 
-  restore(snapshot: Snapshot): void {
+  /** RAM pages that the last snapshot copied. */
+  get snapshotPages(): number { return this.#snapshots.copiedPages; }
+
+  /** `again`: the run that followed is made again, with the inputs it got; else what follows is another run (a fork). Returns the pages put back. */
+  restore(snapshot: Snapshot, again = false): number {
     const pages = this.#snapshots.restore(snapshot);
     this.board.header.stopReason = 0;
     for (let cpu = 0; cpu < this.board.cpus; cpu++) {
       this.cpus.clearStop(cpu);
       this.chipset.lapics.refresh(cpu);
     }
-    for (const engine of this.engines) {
-      for (const page of pages) engine.memoryWritten(page * 4096, 4096);
-      engine.invalidateAll();
-    }
+    for (const engine of this.engines) engine.restored(pages);
     this.#trace?.clear();
-    this.#inputs.seek(this.instructions, this.virtualNs);
+    this.#seekInputs(again);
+    return pages.length;
+  }
+
+  #seekInputs(again: boolean): void {
+    this.#inputs.seek(this.board.header.inputsDelivered);
+    if (again) return;
+    this.#inputs.dropLive();
+    this.#inputs.forgetFuture();
   }
 
   /** Takes the machine's one rolling checkpoint (vm/checkpoint.ts). Not to be mixed with `snapshot`. */
@@ -346,7 +369,7 @@ export class DeterministicMachine implements Machine {
       this.chipset.lapics.refresh(cpu);
     }
     for (const engine of this.engines) engine.restored(pages);
-    this.#inputs.seek(this.instructions, this.virtualNs);
+    this.#seekInputs(false);
     return pages.length;
   }
 

@@ -14,6 +14,8 @@ import { OVERLAY_CHANGED, OVERLAY_PRESENT, type Disk } from './io/disk.ts';
 import type { OutsideState } from './net/state.ts';
 
 export const SNAPSHOT_VERSION = 1;
+/** Flags of four pages at a time. */
+const SNAPSHOT_OF_FOUR = DIRTY_SNAPSHOT * 0x01010101;
 
 type Pages = ReadonlyMap<number, Uint8Array>;
 
@@ -56,6 +58,9 @@ export class Snapshots {
   readonly #blocks: readonly StateBlock[];
   readonly #disks: readonly Disk[];
   readonly #outside: readonly OutsideState[];
+  readonly #dirtyWords: Int32Array;
+  /** RAM pages copied by the last `take`. */
+  copiedPages = 0;
   /** What clean pages and blocks are equal to. */
   #base: Snapshot | undefined;
 
@@ -63,6 +68,7 @@ export class Snapshots {
     this.#board = board;
     this.#disks = disks;
     this.#outside = outside;
+    this.#dirtyWords = new Int32Array(board.buffer, board.dirtyMap.byteOffset, board.ramBytes / PAGE_BYTES >> 2);
     this.#blocks = [
       { name: 'header', list: HEADER as unknown as FieldList<FieldMap>, base: HEADER_BASE },
       ...Array.from({ length: board.cpus }, (_, cpu) => ({ name: `machine ${cpu}`, list: MACHINE_BLOCK as unknown as FieldList<FieldMap>, base: board.machineBlockBase(cpu) })),
@@ -70,29 +76,35 @@ export class Snapshots {
     ];
   }
 
+  /** RAM pages written since the last take or restore, four at a time: nearly all are clean. */
+  #dirtyPages(visit: (page: number) => void): void {
+    const words = this.#dirtyWords, { dirtyMap } = this.#board;
+    for (let group = 0; group < words.length; group++) {
+      if ((words[group] & SNAPSHOT_OF_FOUR) === 0) continue;
+      for (let page = group * 4; page < group * 4 + 4; page++) if (dirtyMap[page] & DIRTY_SNAPSHOT) visit(page);
+    }
+  }
   /** The engines must drop their write translations afterwards: pages are clean again. */
   take(): Snapshot {
     const board = this.#board;
     for (const disk of this.#disks) if (!disk.restorable) throw new SnapshotError(`disk ${disk.descriptor.name} is written directly; attach it with an overlay to take snapshots`);
     for (const { obstacle } of this.#outside) if (obstacle !== undefined) throw new SnapshotError(obstacle);
     const pages = new Map(this.#base?.pages);
-    const count = board.ramBytes / PAGE_BYTES;
-    for (let page = 0; page < count; page++) {
-      if (!(board.dirtyMap[page] & DIRTY_SNAPSHOT)) continue;
+    this.copiedPages = 0;
+    this.#dirtyPages((page) => {
       board.dirtyMap[page] &= ~DIRTY_SNAPSHOT;
+      this.copiedPages++;
       const words = board.ramWords.subarray(page << 10, (page + 1) << 10);
       if (isZero(words)) pages.delete(page);
       else pages.set(page, board.ram.slice(page * PAGE_BYTES, (page + 1) * PAGE_BYTES));
-    }
+    });
     const overlays = this.#disks.map((disk, index) => {
       const blocks = new Map(this.#base?.overlays[index]);
-      for (let block = 0; block < disk.overlayBlocks; block++) {
-        const flags = disk.overlayFlags(block);
-        if (!(flags & OVERLAY_CHANGED)) continue;
+      disk.visitBlocks(OVERLAY_CHANGED, (block, flags) => {
         disk.clearOverlayFlags(block, OVERLAY_CHANGED);
         if (flags & OVERLAY_PRESENT) blocks.set(block, disk.overlayBlock(block).slice());
         else blocks.delete(block);
-      }
+      });
       return blocks;
     });
     const snapshot: Snapshot = {
@@ -118,8 +130,7 @@ export class Snapshots {
     for (const state of this.#outside) state.load(snapshot.outside.get(state.name) as Uint8Array);
 
     const changed = new Set<number>();
-    const count = board.ramBytes / PAGE_BYTES;
-    for (let page = 0; page < count; page++) if (board.dirtyMap[page] & DIRTY_SNAPSHOT) changed.add(page);
+    this.#dirtyPages((page) => changed.add(page));
     differing(this.#base?.pages, snapshot.pages, changed);
     for (const page of changed) {
       const saved = snapshot.pages.get(page);
@@ -129,7 +140,7 @@ export class Snapshots {
     }
     this.#disks.forEach((disk, index) => {
       const blocks = new Set<number>();
-      for (let block = 0; block < disk.overlayBlocks; block++) if (disk.overlayFlags(block) & OVERLAY_CHANGED) blocks.add(block);
+      disk.visitBlocks(OVERLAY_CHANGED, (block) => blocks.add(block));
       differing(this.#base?.overlays[index], snapshot.overlays[index], blocks);
       for (const block of blocks) disk.restoreBlock(block, snapshot.overlays[index].get(block));
     });

@@ -41,6 +41,8 @@ export interface Block {
   readonly secondPage: number;
   /** Trace point of its first (and then only) instruction, or NO_POINT. */
   readonly point: number;
+  /** A BREAK record stands in front of it. */
+  readonly stop: boolean;
 }
 interface CodePage { blocks: Block[]; /** blocks that begin here, by offset * 512 + mode */ starts: Map<number, Block>; /** link fields waiting for a block at a physical address and mode */ waiting: Map<number, number[]> }
 
@@ -78,6 +80,8 @@ export class BlockCache {
   private readonly templates = new Templates();
   /** Pages that have `mmioInsns`. */
   private readonly mmioPages = new Set<number>();
+  /** Offsets in a page in front of which blocks end and ask: those of breakpoints, whatever their page, for a physical page may be mapped twice. */
+  private readonly stops = new Set<number>();
   /** Trace points: blocks end before and after them. */
   trace: CpuTrace | undefined;
   /** False: INT, IRET, SYSENTER and SYSEXIT always run in TypeScript (tests compare the two). */
@@ -93,11 +97,21 @@ export class BlockCache {
     this.bytes = new Uint8Array(board.buffer, this.base, 32 << 20);
   }
 
-  /** A trace point stands at this instruction. */
+  /** A trace point or a breakpoint stands at this instruction: regions leave it out. */
   isTraced(linear: number, physicalPage: number, insn: Insn): boolean {
     const at = physicalPage * 4096 + (linear & 4095);
-    return this.trace !== undefined && this.trace.at(linear, insn, this.board.ram, at, physicalPage * 4096 + 4096) !== NO_POINT;
+    return this.stops.has(linear & 4095) || this.trace !== undefined && this.trace.at(linear, insn, this.board.ram, at, physicalPage * 4096 + 4096) !== NO_POINT;
   }
+  /** From now on a block begins at each of these offsets, and asks the engine first. */
+  stopAt(offsets: Iterable<number>): void {
+    const added = [...offsets].filter(offset => !this.stops.has(offset));
+    for (const offset of added) this.stops.add(offset);
+    if (added.length === 0) return;
+    for (const [number, page] of [...this.pages]) {
+      if (page.blocks.some(({ physical, bytes }) => physical >>> 12 === number && added.some(offset => offset >= (physical & 0xfff) && offset < (physical & 0xfff) + bytes))) this.dropPage(number);
+    }
+  }
+  clearStops(): void { this.stops.clear(); }
   insn(record: number): Insn {
     const index = this.words[(record - this.base + R.link) >> 2];
     return index >= TRUNCATED_INSN ? this.truncatedInsns[index - TRUNCATED_INSN] : this.insns[index];
@@ -120,7 +134,7 @@ export class BlockCache {
     const whole = limit ? this.find(physical, mode) : undefined;
     if (whole && whole.secondPage < 0 && whole.insns.length >= limit) {
       const insns = whole.insns.slice(0, limit);
-      return this.emit(physical, mode, insns, insns.reduce((bytes, { length }) => bytes + length, 0), -1, true, whole.point);
+      return this.emit(physical, mode, insns, insns.reduce((bytes, { length }) => bytes + length, 0), -1, true, whole.point, whole.stop);
     }
     return this.decodeBlock(linear, physical, mode, user, limit);
   }
@@ -142,9 +156,13 @@ export class BlockCache {
       if (template) return this.copy(physical, template);
     }
     const insns: Insn[] = [];
-    let at = start, secondPage = -1, point = NO_POINT, traced = false;
+    let at = start, secondPage = -1, point = NO_POINT, traced = false, stop = false;
     const most = limit ? Math.min(limit, MAX_BLOCK) : mode & MODE.SINGLE ? 1 : MAX_BLOCK;
     while (insns.length < most) {
+      if (this.stops.size !== 0 && this.stops.has((physical + at - start) & 0xfff)) {
+        if (insns.length) break;
+        stop = true;
+      }
       let insn = decode(source, at, end, mode);
       if (!insn) {
         if (insns.length) break;
@@ -176,11 +194,18 @@ export class BlockCache {
       if (at >= end || point !== NO_POINT || this.mmioInsns.has(insnPhysical)) break;
     }
     this.mmu.words[S.countBlocks >> 2]++;
-    return this.emit(physical, mode, insns, at - start, secondPage, limit > 0, point, byContent && secondPage < 0 && !traced ? source : undefined);
+    return this.emit(physical, mode, insns, at - start, secondPage, limit > 0, point, stop, byContent && secondPage < 0 && !traced && !stop ? source : undefined);
   }
   /** Trace points and instructions that touch devices would cut a block decoded here as they cut the template (trace points: not at all). */
   private fits(linear: number, physical: number, { insns, checked }: Template): boolean {
     let at = physical;
+    if (this.stops.size !== 0) {
+      for (const insn of insns) {
+        if (this.stops.has(at & 0xfff)) return false;
+        at += insn.length;
+      }
+      at = physical;
+    }
     if (this.trace) {
       const { ram } = this.board, end = (physical & ~0xfff) + 4096;
       for (const insn of insns) {
@@ -205,10 +230,10 @@ export class BlockCache {
     words.set(template.image, first >> 2);
     for (const { record, insn } of template.helpers) words[(first + record + R.link) >> 2] = this.insns.push(insn) - 1;
     this.next += records * RECORD_BYTES;
-    return this.enter({ physical, mode, insns, record: this.base + first, records, bytes, secondPage: -1, point: NO_POINT }, template.links);
+    return this.enter({ physical, mode, insns, record: this.base + first, records, bytes, secondPage: -1, point: NO_POINT, stop: false }, template.links);
   }
 
-  private emit(physical: number, mode: number, insns: Insn[], bytes: number, secondPage: number, truncated: boolean, point: number, source?: Uint8Array): Block {
+  private emit(physical: number, mode: number, insns: Insn[], bytes: number, secondPage: number, truncated: boolean, point: number, stop: boolean, source?: Uint8Array): Block {
     const count = insns.length, needs = new Array<boolean>(count);
     let live = FLAGS_ALL;
     for (let i = count - 1; i >= 0; i--) {
@@ -217,13 +242,19 @@ export class BlockCache {
       live = live & ~entry.kills | entry.reads;
       if (entry.fault || entry.stack || entry.str || ops.some(({ c }) => c === 'M')) live = FLAGS_ALL;
     }
-    if (!truncated && this.next + (count + 3) * RECORD_BYTES > POOL_AT + POOL_BYTES) this.reset();
+    if (!truncated && this.next + (count + 4) * RECORD_BYTES > POOL_AT + POOL_BYTES) this.reset();
     const first = truncated ? TRUNCATED_AT : this.next;
     if (truncated) this.truncatedInsns = [];
     const wanted: Resolved[] = [], wantedAt: number[] = [];
     let at = first, delta = 0;
     const links: Link[] = [], helpers: Helper[] = [];
     const { words, halves, bytes: bytesView } = this;
+    if (stop) {
+      words.fill(0, at >> 2, (at >> 2) + 8);
+      halves[at >> 1] = KIND.BREAK;
+      bytesView[at + R.rest] = count;
+      at += RECORD_BYTES;
+    }
     if (point !== NO_POINT) {
       words.fill(0, at >> 2, (at >> 2) + 8);
       halves[at >> 1] = KIND.TRACE;
@@ -275,7 +306,7 @@ export class BlockCache {
       at += RECORD_BYTES;
     }
     if (wanted.length) this.rare.slots(wanted.map(({ form }) => form)).forEach((slot, i) => { wanted[i].slot = slot; words[(wantedAt[i] + R.link) >> 2] = slot; });
-    const block: Block = { physical, mode, insns, record: this.base + first, records: (at - first) / RECORD_BYTES, bytes, secondPage, point };
+    const block: Block = { physical, mode, insns, record: this.base + first, records: (at - first) / RECORD_BYTES, bytes, secondPage, point, stop };
     if (truncated) { this.truncated = block; this.watch(block); return block; }
     this.next = at;
     if (source) this.templates.add(source, physical, (physical & ~0xfff) + 4096, mode, { bytes, insns, image: words.slice(first >> 2, at >> 2), records: block.records, links, helpers, checked: this.mmioInsns.has(physical + bytes - insns[count - 1].length) });

@@ -11,7 +11,7 @@
  */
 import { type Board } from '../board.ts';
 import type { Bus } from '../devices/bus.ts';
-import type { BlockWatch, Engine as EngineInterface, EngineOptions, Exit, Mark } from '../engine.ts';
+import type { BlockWatch, DebugPlan, Engine as EngineInterface, EngineOptions, Exit, Mark } from '../engine.ts';
 import { BlockCache, type Block } from './blocks.ts';
 import { decode } from './isa/decode.ts';
 import { Coherence } from './coherence.ts';
@@ -82,6 +82,11 @@ export class Engine implements EngineInterface {
   private currentRest = 0;
   private readonly trace: CpuTrace | undefined;
   private readonly watch: BlockWatch | undefined;
+  private debug: DebugPlan | undefined;
+  /** A watched access asked to stop behind its instruction. */
+  private stopPending = false;
+  /** An exception or interrupt is being delivered: the instruction, if there was one, counts no more. */
+  private delivering = false;
   /** By the EIP that follows the marked instruction. */
   private readonly marks = new Map<number, Mark>();
   /** What the soft MMU assumes: CR0, CR4, EFER. */
@@ -108,6 +113,7 @@ export class Engine implements EngineInterface {
       slowExchange64: (_cpu: number, va: number, expected: bigint, replacement: bigint) => this.mmu.slowExchange64(va, expected, replacement),
       floatUnit: (_cpu: number, op: number, shape: number, at: number, immediate: number) => float.run(op, shape, at, immediate),
       trace: (_cpu: number, point: number) => { this.syncRetired(); this.trace?.record(point, this.words[S.retired >> 2]); },
+      breakpoint: (_cpu: number, eip: number, rest: number) => this.onBreakpoint(eip, rest),
       lookup: () => this.lookup(0), truncate: () => this.truncate(),
       revalidate: (slot: number) => this.regions?.revalidate(slot) ? 1 : 0, split: (slot: number) => this.regions?.split(slot) ? 1 : 0,
       operation: () => this.operation(), fault: () => this.fault(), check: () => this.check(),
@@ -234,6 +240,47 @@ export class Engine implements EngineInterface {
     this.blocks.endBlockAt(physical);
   }
   clearMarks(): void { this.marks.clear(); }
+  setDebug(plan: DebugPlan | undefined): void {
+    this.debug = plan;
+    if (plan) this.blocks.stopAt([...plan.breakpoints].map(linear => linear & 0xfff)); else this.blocks.clearStops();
+    const before = this.mmu.watch, watches = plan?.watches ?? [];
+    if (watches.length === 0) { this.mmu.watch = undefined; return; }
+    const pages = new Set<number>();
+    for (const { linear, bytes } of watches) for (let page = linear >>> 12; page <= (linear + bytes - 1) >>> 12; page++) pages.add(page);
+    this.mmu.watch = {
+      pages,
+      overlaps: (va, bytes) => watches.some(watch => overlap(watch, va, bytes)),
+      accessed: (va, bytes, write) => { if (this.running) for (const watch of watches) if ((write ? watch.write : watch.read) && overlap(watch, va, bytes)) this.onAccess(plan!, watch, write); },
+    };
+    if (before === undefined || [...pages].some(page => !before.pages.has(page))) this.mmu.flush();
+  }
+  /** A BREAK record: its block has paid for `rest` instructions that have not run. 1: leave. */
+  private onBreakpoint(eip: number, rest: number): number {
+    const words = this.words, plan = this.debug, linear = this.cpu.segmentBase(SEG.CS) + eip >>> 0;
+    if (!plan || !plan.breakpoints.has(linear) || !plan.breakpoint(this.index, this.retiredEnd - words[S.budget >> 2] - rest, linear)) return 0;
+    // Not issued after all.
+    const shadow = words[S.shadow >> 2];
+    if (shadow !== 0) { words[S.shadow >> 2] = shadow & (SHADOW.ISSUED | SHADOW.PENDING) ? SHADOW.PENDING : 0; this.cpu.update(); }
+    return this.leave('stop');
+  }
+  private onAccess(plan: DebugPlan, watch: DebugPlan['watches'][number], write: boolean): void {
+    const words = this.words, rest = this.delivering ? 0 : this.restOfCurrent();
+    if (!plan.access(this.index, this.retiredEnd - words[S.budget >> 2] - rest, watch, write) || this.stopPending) return;
+    this.stopPending = true;
+    // No block begins any more; the running one ends behind this instruction.
+    this.withdraw();
+    if (this.delivering || this.currentRest || !words[S.rec >> 2]) return;
+    const physical = this.mmu.probe(this.currentEip() + this.cpu.segmentBase(SEG.CS) | 0);
+    if (physical >= 0) this.blocks.endBlockAt(physical);
+  }
+  /** Takes back what is left of the slice. */
+  private withdraw(): void {
+    const budget = this.words[S.budget >> 2];
+    this.later += budget; this.unfinished += budget; this.sliced -= budget;
+    this.retiredEnd -= budget;
+    this.words[S.budget >> 2] = 0;
+    this.publishRetiredEnd();
+  }
   private onBlock(eip: number): number {
     if (!this.watch!(this.index, this.retiredEnd - this.words[S.budget >> 2], eip >>> 0)) return 0;
     return this.leave('stop');
@@ -286,6 +333,7 @@ export class Engine implements EngineInterface {
     const words = this.words;
     if (words[S.runState >> 2] === RUN.dead) return 'shutdown';
     this.exit = 'budget';
+    this.stopPending = false;
     this.retiredEnd = this.retired;
     words[S.budget >> 2] = 0;
     this.later = budget;
@@ -300,6 +348,7 @@ export class Engine implements EngineInterface {
       for (;;) {
         const code = this.runTier0(this.cpu.base);
         if (code === 0 || (code === LEAVE && this.exit === 'budget')) {
+          if (this.stopPending) return 'stop';
           if (this.later === 0) return 'budget';
           this.startSlice();
           continue;
@@ -497,6 +546,7 @@ export class Engine implements EngineInterface {
   }
   private truncate(): number {
     const words = this.words;
+    if (this.stopPending) { this.withdraw(); return 0; }
     if (this.later > 0) { this.startSlice(); return 0; }
     this.cut = words[S.eip >> 2] >>> 0;
     const shadowed = words[S.shadow >> 2];
@@ -509,7 +559,8 @@ export class Engine implements EngineInterface {
     const words = this.words;
     words[S.countFaults >> 2]++;
     if (words[S.shadow >> 2]) { words[S.shadow >> 2] = 0; }
-    deliver(this.cpu, fault.vector, fault.error, 'fault', words[S.eip >> 2]);
+    this.delivering = true;
+    try { deliver(this.cpu, fault.vector, fault.error, 'fault', words[S.eip >> 2]); } finally { this.delivering = false; }
     this.cpu.update();
   }
   /** A fault found by generated code at record state.rec. */
@@ -521,7 +572,7 @@ export class Engine implements EngineInterface {
       words[S.eip >> 2] = words[S.blockEip >> 2] + this.blocks.delta(rec);
     } else if (words[S.faultVector >> 2] === REPEAT_IN_TIER0) return this.repeatInTier0();
     this.raise(new GuestFault(words[S.faultVector >> 2], words[S.faultError >> 2]));
-    return 0;
+    return this.stopPending ? this.leave('stop') : 0;
   }
   /** The helper instruction at record state.rec. */
   private operation(): number {
@@ -539,7 +590,7 @@ export class Engine implements EngineInterface {
       words[S.budget >> 2] += 1;
       this.currentRest = 0;
       this.raise(fault);
-      return 0;
+      return this.stopPending ? this.leave('stop') : 0;
     } finally { this.currentRest = 0; }
     if (words[S.runState >> 2] === RUN.halted) return this.halted();
     return this.after();
@@ -554,6 +605,7 @@ export class Engine implements EngineInterface {
   /** Interrupt window after an instruction that may have opened it. */
   private after(): number {
     const words = this.words;
+    if (this.stopPending) return this.leave('stop');
     if (Atomics.load(words, S.attention >> 2) && words[S.shadow >> 2] === 0) { words[S.rec >> 2] = 0; if (this.serviceAttention()) return LEAVE; }
     else if (Atomics.load(words, S.attention >> 2) & ATTN.STOP) return this.leave('stop');
     return 0;
@@ -566,6 +618,11 @@ export class Engine implements EngineInterface {
     return this.after();
   }
 }
+
+const overlap = (watch: { readonly linear: number; readonly bytes: number }, va: number, bytes: number): boolean => {
+  const at = va >>> 0;
+  return at < watch.linear + watch.bytes && watch.linear < at + bytes;
+};
 
 export function createEngine(board: Board, cpu: number, bus: Bus, options: EngineOptions): Engine { return new Engine(board, cpu, bus, options); }
 export type { Block };

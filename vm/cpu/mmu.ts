@@ -44,6 +44,15 @@ export interface CodeWatcher {
   dropped(page: number): void;
 }
 
+/** Data breakpoints (engine.setDebug). A watched page has no entries in any view, so that every access of generated code comes here. */
+export interface AccessWatch {
+  /** Linear pages. */
+  readonly pages: ReadonlySet<number>;
+  overlaps(va: number, bytes: number): boolean;
+  /** After the access. */
+  accessed(va: number, bytes: number, write: boolean): void;
+}
+
 export class Mmu {
   readonly board: Board;
   readonly bus: Bus;
@@ -60,6 +69,7 @@ export class Mmu {
   /** All views of this vCPU; made when first needed. */
   private readonly views: View[] = [];
   private readonly viewLimit: number;
+  watch: AccessWatch | undefined;
   code: CodeWatcher = { written: () => undefined, hits: () => false, dropped: () => undefined };
   /** The vector of an access by generated code that wraps at 4 GiB (#GP, or #SS through the stack), or -1 where wrapping is legal. */
   wrapVector: (write: boolean) => number = () => VEC.GP;
@@ -230,7 +240,9 @@ export class Mmu {
 
   // ---- soft-MMU entries
   private kind(physical: number): number { return physical < 2 ** 32 ? this.pageMap[physical >>> 12] : 0; }
+  isWatched(page: number): boolean { return this.watch !== undefined && this.watch.pages.has(page); }
   private fill(va: number, physical: number, write: boolean): void {
+    if (this.isWatched(va >>> 12)) return;
     if (write) this.dirtyMap[physical >>> 12] = DIRTY_ALL;
     this.view.fill(va >>> 12, this.words[S.cpl >> 2] === 3 ? 1 : 0, GUEST_RAM_BASE + (physical & 0xfffff000) - (va & 0xfffff000) - 3 | 0, write);
   }
@@ -410,6 +422,7 @@ export class Mmu {
         const offset = (va & 0xfff) + i;
         value |= (this.readPhysical(offset < 4096 ? first + i : second + offset - 4096, 1) & 0xff) << i * 8;
       }
+      this.watch?.accessed(va, size, false);
       return value;
     }
     // An entry is a translation that was allowed, exactly as generated code takes it.
@@ -417,6 +430,7 @@ export class Mmu {
     const physical = entry !== 0 ? va + entry + 3 - GUEST_RAM_BASE >>> 0 : this.translate(va, ACCESS.READ, user);
     if (entry === 0) this.warm(va, physical, user, false);
     const value = this.readPhysical(physical, size);
+    this.watch?.accessed(va, size, false);
     return size === 1 ? value & 0xff : size === 2 ? value & 0xffff : value | 0;
   }
   write(va: number, size: number, value: number, user: boolean): void {
@@ -427,16 +441,18 @@ export class Mmu {
         const offset = (va & 0xfff) + i;
         this.writePhysical(offset < 4096 ? first + i : second + offset - 4096, 1, value >>> i * 8 & 0xff);
       }
+      this.watch?.accessed(va, size, true);
       return;
     }
     const physical = this.translate(va, ACCESS.WRITE, user);
     this.warm(va, physical, user, true);
     this.writePhysical(physical, size, value);
+    this.watch?.accessed(va, size, true);
   }
   /** Leaves an entry for the fast system operations, which refuse what is not mapped. */
   private warm(va: number, physical: number, user: boolean, write: boolean): void {
     const kind = this.kind(physical);
-    if ((kind & PAGE_KIND_MASK) !== PAGE_KIND_RAM) return;
+    if ((kind & PAGE_KIND_MASK) !== PAGE_KIND_RAM || this.isWatched(va >>> 12)) return;
     if (write && !(kind & (PAGE_CODE | PAGE_TABLE))) this.dirtyMap[physical >>> 12] = DIRTY_ALL;
     this.view.fill(va >>> 12, user ? 1 : 0, GUEST_RAM_BASE + (physical & 0xfffff000) - (va & 0xfffff000) - 3 | 0, write && !(kind & (PAGE_CODE | PAGE_TABLE)));
   }
@@ -481,6 +497,7 @@ export class Mmu {
     this.words[S.countSlow >> 2]++;
     this.walkDropped = false;
     const user = this.words[S.cpl >> 2] === 3;
+    if (this.watch !== undefined && this.fromRegion && this.watch.overlaps(va, size)) return this.giveUp(REPEAT_IN_TIER0);
     try {
       if ((va & 0xfff) + size > 4096) {
         if ((va >>> 0) + size > 2 ** 32) this.wraps(false);
@@ -500,6 +517,7 @@ export class Mmu {
       if ((kind & PAGE_KIND_MASK) === PAGE_KIND_RAM) this.fill(va, physical, forWrite !== 0 && !(kind & (PAGE_CODE | PAGE_TABLE)));
       else if ((kind & PAGE_KIND_MASK) === PAGE_KIND_ROM && physical < this.ramBytes) this.fill(va, physical, false);
       const value = this.readPhysical(physical, size);
+      this.watch?.accessed(va, size, false);
       return size === 1 ? value & 0xff : size === 2 ? value & 0xffff : value;
     } catch (fault) { this.caught(fault); return 0; }
   }
@@ -507,6 +525,7 @@ export class Mmu {
     this.words[S.countSlow >> 2]++;
     this.walkDropped = false;
     const user = this.words[S.cpl >> 2] === 3;
+    if (this.watch !== undefined && this.fromRegion && this.watch.overlaps(va, size)) { this.giveUp(REPEAT_IN_TIER0); return; }
     try {
       if ((va & 0xfff) + size > 4096) {
         if ((va >>> 0) + size > 2 ** 32) this.wraps(true);
@@ -525,11 +544,13 @@ export class Mmu {
       }
       if ((kind & (PAGE_KIND_MASK | PAGE_CODE | PAGE_TABLE)) === PAGE_KIND_RAM) this.fill(va, physical, true);
       this.writePhysical(physical, size, value);
+      this.watch?.accessed(va, size, true);
     } catch (fault) { this.caught(fault); }
   }
   /** Where a locked access goes: a RAM address when it can be atomic, -1 when not (device, misaligned); the soft MMU is filled. */
   private lockedTarget(va: number, bytes: number): number {
     this.walkDropped = false;
+    if (this.watch !== undefined && this.fromRegion && this.watch.overlaps(va, bytes)) throw new GuestFault(REPEAT_IN_TIER0);
     const physical = this.translate(va, ACCESS.WRITE, this.words[S.cpl >> 2] === 3);
     const kind = this.kind(physical);
     if ((kind & PAGE_KIND_MASK) !== PAGE_KIND_RAM) return -1;
@@ -556,6 +577,8 @@ export class Mmu {
           this.words[S.countSlow >> 2]++;
           const old = atomically(bytes === 4 ? this.ramWords : bytes === 2 ? this.ramHalves : this.ram, physical / bytes, operation, value, expected);
           this.lockedStored(physical, bytes);
+          this.watch?.accessed(va, bytes, false);
+          this.watch?.accessed(va, bytes, true);
           return old;
         }
       } catch (fault) { this.caught(fault); return 0; }
@@ -574,6 +597,8 @@ export class Mmu {
           this.words[S.countSlow >> 2]++;
           const old = Atomics.compareExchange(this.ramQuads, physical / 8, BigInt.asIntN(64, expected), BigInt.asIntN(64, replacement));
           this.lockedStored(physical, 8);
+          this.watch?.accessed(va, 8, false);
+          this.watch?.accessed(va, 8, true);
           return old;
         }
       } catch (fault) { this.caught(fault); return 0n; }

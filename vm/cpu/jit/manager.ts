@@ -198,7 +198,7 @@ export class RegionManager {
     const installed = this.bySlot.get(slot);
     if (!installed) return false;
     for (const [page, physical] of installed.pages) {
-      if (!this.mmu.mayExecute(page << 12) || this.mmu.probe((page << 12) | 0) >>> 12 !== physical) return false;
+      if (this.mmu.isWatched(page) || !this.mmu.mayExecute(page << 12) || this.mmu.probe((page << 12) | 0) >>> 12 !== physical) return false;
     }
     for (const [page, physical] of installed.pages) this.mmu.fillRead(page, physical);
     return true;

@@ -179,6 +179,7 @@ export function tier0Module(options: Tier0Options): Uint8Array {
   const jsFault = module.import('fault', [I], [I]);
   const jsCheck = module.import('check', [I], [I]);
   const jsTrace = module.import('trace', [I, I], []);
+  const jsBreak = module.import('breakpoint', [I, I, I], [I]);
   const jsRevalidate = module.import('revalidate', [I], [I]);
   const jsSplit = module.import('split', [I], [I]);
   const jsWatch = options.watch ? module.import('watch', [I, I], [I]) : -1;
@@ -304,6 +305,16 @@ export function tier0Module(options: Tier0Options): Uint8Array {
               helper(jsOperation);
             };
             bodies[KIND.TRACE] = () => { note(); fn.do(w.call(jsTrace, 0x40, cpu, w.load(pc, R.link))); next(); };
+            bodies[KIND.BREAK] = () => {
+              const rest = fn.let(w.load8u(pc, R.rest));
+              note();
+              fn.if(w.call(jsBreak, I, cpu, blockEip, rest), () => {
+                fn.store(cpu, w.add(w.load(cpu, S.budget), rest), S.budget);
+                fn.store(cpu, blockEip, S.eip);
+                fn.ret(k(1));
+              });
+              next();
+            };
             const c = new Tier0Cx(fn, exits, slow, options.parallel);
             for (const form of forms) bodies.push(() => { lowerForm(c, form); next(); });
             const labels: w.Label[] = [];

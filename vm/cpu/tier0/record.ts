@@ -15,6 +15,7 @@
  * link   record address of the target block (0: look it up), or the table slot (RARE) or instruction index (JS).
  *        A SYSTEM record is a JS one that first tries the fast operation whose table slot is in reg0 (tier0/system.ts).
  *        A TRACE record stands in front of an instruction and counts none: its link is the trace point (vm/cpu/trace.ts).
+ *        A BREAK record stands in front of an instruction at a breakpoint (or at its offset in another page), counts none and asks the engine.
  *        A conditional jump keeps the fall-through link in `disp`.
  *
  * A block is consecutive records ended by a control transfer or an END record. Invalidating a block overwrites the kind of
@@ -25,7 +26,7 @@ export const RECORD_BYTES = 32;
 export const R = { kind: 0, delta: 2, rest: 4, len: 5, scale: 6, seg: 7, reg0: 8, base: 12, reg1: 12, index: 16, disp: 20, imm: 24, link: 28 } as const;
 
 /** Kinds with a fixed meaning; instruction forms follow from FIRST_FORM on. */
-export const KIND = { LEAVE: 0, END: 1, END_CHECK: 2, RARE: 3, JS: 4, REGION: 5, SYSTEM: 6, TRACE: 7, FIRST_FORM: 8 } as const;
+export const KIND = { LEAVE: 0, END: 1, END_CHECK: 2, RARE: 3, JS: 4, REGION: 5, SYSTEM: 6, TRACE: 7, BREAK: 8, FIRST_FORM: 9 } as const;
 
 /** What a rare function returns. */
 export const RARE = { NEXT: 0, FAULT: 1, JUMP: 2 } as const;
