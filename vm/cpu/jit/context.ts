@@ -90,6 +90,7 @@ export class RegionCx extends Cx {
 
   constructor(fn: Fn, cpu: N, slow: SlowCalls, parallel: boolean, at: Locals, targets: Targets) {
     super(fn, cpu, slow, parallel);
+    this.sseStays = true;
     this.at = at;
     this.targets = targets;
   }
@@ -98,6 +99,8 @@ export class RegionCx extends Cx {
     this.flagState = { t: 'in', known };
     this.adoptKnown();
     this.transferred = false;
+    this.sseUsable = false;
+    this.sseQuiet = null;
   }
   begin(insn: Insn, eip: number, rest: number, needFlags: boolean, grouped: Grouped | undefined): void {
     this.insn = insn;
@@ -137,6 +140,7 @@ export class RegionCx extends Cx {
     this.fn.set(this.at.regs[index], w.or(w.and(old, k(~(mask << shift))), w.shl(w.and(value, k(mask)), k(shift))));
   }
   xmmAddress(i: number): N { return w.add(this.cpu, k(S.xmm + (this.op(i) as Operand & { c: 'V' }).reg * 16)); }
+  override xmmPlace(i: number): [N, number] { return [this.cpu, S.xmm + (this.op(i) as Operand & { c: 'V' }).reg * 16]; }
   imm(i: number): N { const op = this.op(i); return k(op.c === 'S' ? op.reg : (op as Operand & { value: number }).value); }
 
   effective(i: number): N {

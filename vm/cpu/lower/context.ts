@@ -81,6 +81,14 @@ export abstract class Cx {
   abstract setReg(reg: number, size: number, value: N): void;
   /** Byte address of xmm operand i in the state block. */
   abstract xmmAddress(i: number): N;
+  /** The same as base and constant offset. */
+  xmmPlace(i: number): [N, number] { return [this.xmmAddress(i), 0]; }
+  /** SSE was found usable in front of this instruction, on every path to it. */
+  sseUsable = false;
+  /** What was found of CR0 and CR4 holds up to the end of the block: compiled blocks end where control registers change. */
+  sseStays = false;
+  /** Whether MXCSR is as the fast paths of arithmetic want it, as found earlier in the block: flags only ever join. */
+  sseQuiet: N | null = null;
   abstract imm(i: number): N;
   /** Effective address without segment; masked to the address size. */
   abstract effective(i: number): N;

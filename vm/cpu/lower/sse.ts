@@ -17,35 +17,40 @@ const ZERO = (): N => w.op1(simd(0x11), V, k(0));
 
 /** #UD without OS support, #NM with CR0.TS. */
 function requireSse(c: Cx): void {
+  if (c.sseUsable) return;
   const cr0 = c.let(c.state(S.cr0)), cr4 = c.state(S.cr4);
   c.fn.if(w.or(w.and(cr0, k(CR0.EM | CR0.TS)), w.eqz(w.and(cr4, k(CR4.OSFXSR)))), () => {
     const undefinedOpcode = w.or(w.and(cr0, k(CR0.EM)), w.eqz(w.and(c.state(S.cr4), k(CR4.OSFXSR))));
     c.fn.do(w.call(c.slow.raise, 0x40, c.cpu, w.select(k(VEC.UD), k(VEC.NM), undefinedOpcode), k(-1)));
     c.faultIf();
   }, undefined, 0);
+  c.sseUsable = c.sseStays;
 }
 const sse = (body: Semantics): Semantics => c => { requireSse(c); body(c); };
 
 const isX = (c: Cx, i: number): boolean => c.operandClass(i) === 'V';
 /** Whole register or aligned 16 bytes. */
 function load(c: Cx, i: number, aligned = true): N {
-  if (isX(c, i)) return c.let(w.load128(c.xmmAddress(i)));
+  if (isX(c, i)) { const [base, at] = c.xmmPlace(i); return c.let(w.load128(base, at)); }
   const va = c.let(c.linear(i, 16, false));
   if (aligned) c.raiseIf(w.and(va, k(15)), VEC.GP, 0);
   return c.readMemory(va, 128);
 }
 function store(c: Cx, i: number, value: N, aligned = true): void {
-  if (isX(c, i)) { c.fn.store128(c.xmmAddress(i), value); return; }
+  if (isX(c, i)) { const [base, at] = c.xmmPlace(i); c.fn.store128(base, value, at); return; }
   const v = c.let(value), va = c.let(c.linear(i, 16, true));
   if (aligned) c.raiseIf(w.and(va, k(15)), VEC.GP, 0);
   c.writeMemory(va, 128, v);
 }
-const low64 = (c: Cx, i: number, offset = 0): N => isX(c, i) ? c.let(w.load64(c.xmmAddress(i), offset)) : c.readMemory(c.linear(i, 8, false), 64);
+const low64 = (c: Cx, i: number, offset = 0): N => isX(c, i) ? c.let(get64(c, i, offset)) : c.readMemory(c.linear(i, 8, false), 64);
 const low32 = (c: Cx, i: number): N => isX(c, i) ? c.let(w.load(c.xmmAddress(i))) : c.operandClass(i) === 'R' ? c.let(c.rd(i)) : c.readMemory(c.linear(i, 4, false), 32);
 const store64 = (c: Cx, i: number, value: N, offset = 0): void => {
-  if (isX(c, i)) c.fn.store64(c.xmmAddress(i), value, offset); else c.writeMemory(c.linear(i, 8, true), 64, value);
+  if (isX(c, i)) put64(c, i, value, offset); else c.writeMemory(c.linear(i, 8, true), 64, value);
 };
-const clearHigh64 = (c: Cx, i: number): void => c.fn.store64(c.xmmAddress(i), w.k64(0n), 8);
+const put64 = (c: Cx, i: number, value: N, offset = 0): void => { const [base, at] = c.xmmPlace(i); c.fn.store64(base, value, at + offset); };
+const get64 = (c: Cx, i: number, offset = 0): N => { const [base, at] = c.xmmPlace(i); return w.load64(base, at + offset); };
+const getF64 = (c: Cx, i: number): N => { const [base, at] = c.xmmPlace(i); return w.loadF64(base, at); };
+const clearHigh64 = (c: Cx, i: number): void => put64(c, i, w.k64(0n), 8);
 
 const move = (aligned: boolean): Semantics => sse(c => store(c, 0, load(c, 1, aligned), aligned));
 /** op xmm, xmm/m128 as one SIMD instruction; `swap` for operations whose second operand comes first. */
@@ -176,18 +181,41 @@ const constant = (x: number): N => {
   return w.op1(0xbf, D, w.k64(view.getBigInt64(0)));
 };
 /** MXCSR: round to nearest, PE masked and sticky. */
-const quiet = (c: Cx): N => w.eq(w.and(c.state(S.mxcsr), k(0x7020)), k(0x1020));
+const quiet = (c: Cx): N => {
+  const found = c.sseQuiet ?? c.let(w.eq(w.and(c.state(S.mxcsr), k(0x7020)), k(0x1020)));
+  if (c.sseStays) c.sseQuiet = found;
+  return found;
+};
 const inRange = (x: N): N => w.and(w.op2(0x66, w.I, abs(x), constant(2 ** -1020)), w.op2(0x65, w.I, abs(x), constant(Number.MAX_VALUE)));
+
+const isZero = (x: N): N => w.op2(0x61, w.I, x, constant(0));
+const normalOrZero = (x: N): N => w.or(inRange(x), isZero(x));
+/**
+ * Exponents in place, by integer arithmetic: floating-point comparisons cost three times as much. When the result is finite the operands
+ * are, and an infinite divisor gives a zero; so operands need only be looked at from below. The smallest normal result may have been
+ * rounded up from a tiny one, so it is left to the slow path.
+ */
+const ONE_EXPONENT = 0x00100000, INFINITE = 0x7ff00000;
+const highOf = (bits: N): N => w.op1(0xa7, w.I, w.op2(0x88, L, bits, w.k64(32n)));
+const exponent = (high: N): N => w.and(high, k(INFINITE));
 
 const float = (op: FloatOp, shape: Shape): Semantics => sse(c => {
   const bits = shapeBits[shape], fast = shape === 'sd' ? F64_OP[op] : undefined;
   if (fast !== undefined) {
-    const raw = low64(c, 1);
-    const b = c.let(w.op1(0xbf, D, raw)), a = c.let(w.loadF64(c.xmmAddress(0)));
+    const calm = quiet(c), raw = low64(c, 1), [base, at] = c.xmmPlace(0);
+    const b = c.let(w.op1(0xbf, D, raw)), a = c.let(w.loadF64(base, at));
     const r = c.let(w.op2(fast, D, a, b));
-    c.fn.if(w.and(quiet(c), w.and(inRange(r), w.and(inRange(a), inRange(b)))), () => c.fn.storeF64(c.xmmAddress(0), r), () => {
-      c.fn.store64(c.cpu, raw, S.scratch0);
-      slowFloat(c, op, shape);
+    const rExponent = c.let(w.sub(exponent(highOf(w.op1(0xbd, L, r))), k(2 * ONE_EXPONENT)));
+    const below = w.or(w.or(w.sub(exponent(w.load(base, at + 4)), k(ONE_EXPONENT)), w.sub(exponent(highOf(raw)), k(ONE_EXPONENT))), rExponent);
+    const normal = w.and(w.ge(below, k(0)), w.lt(rExponent, k(INFINITE - 2 * ONE_EXPONENT)));
+    c.fn.if(w.and(calm, normal), () => c.fn.storeF64(base, r, at), () => {
+      // Zeros that are met on the way to a sum: nothing is rounded, and the sign of 0 + 0 is the same.
+      const zero = op === 'add' || op === 'sub' ? w.and(w.eq(w.and(c.state(S.mxcsr), k(0x6000)), k(0)), w.or(w.and(isZero(a), normalOrZero(b)), w.and(isZero(b), normalOrZero(a))))
+        : op === 'mul' ? w.or(w.and(isZero(a), normalOrZero(b)), w.and(isZero(b), normalOrZero(a))) : k(0);
+      c.fn.if(zero, () => c.fn.storeF64(base, r, at), () => {
+        c.fn.store64(c.cpu, raw, S.scratch0);
+        slowFloat(c, op, shape);
+      });
     }, 1);
     return;
   }
@@ -199,7 +227,6 @@ const compareFlags = (op: 'ucomi' | 'comi', shape: 'ss' | 'sd'): Semantics => ss
   const bits = c.fn.newLocal();
   if (shape === 'sd') {
     const a = c.let(w.loadF64(c.xmmAddress(0))), b = c.let(w.loadF64(c.cpu, S.scratch0));
-    const normalOrZero = (x: N): N => w.or(inRange(x), w.op2(0x61, w.I, x, constant(0)));
     c.fn.if(w.and(normalOrZero(a), normalOrZero(b)), () => c.fn.set(bits, w.or(w.shl(w.op2(0x61, w.I, a, b), k(6)), w.op2(0x63, w.I, a, b))),
       () => c.fn.set(bits, slowFloat(c, op, shape)), 1);
   } else c.fn.set(bits, slowFloat(c, op, shape));
@@ -228,8 +255,8 @@ export const SSE: Record<string, Semantics> = {
   movups: move(false), movaps: move(true),
   movss_load: sse(c => { const v = low32(c, 1); c.fn.store(c.xmmAddress(0), v); if (!isX(c, 1)) { c.fn.store(c.xmmAddress(0), k(0), 4); clearHigh64(c, 0); } }),
   movss_store: sse(c => { const v = w.load(c.xmmAddress(1)); if (isX(c, 0)) c.fn.store(c.xmmAddress(0), v); else c.writeMemory(c.linear(0, 4, true), 32, v); }),
-  movsd_load: sse(c => { const v = low64(c, 1); c.fn.store64(c.xmmAddress(0), v); if (!isX(c, 1)) clearHigh64(c, 0); }),
-  movsd_store: sse(c => store64(c, 0, w.load64(c.xmmAddress(1)))),
+  movsd_load: sse(c => { const v = low64(c, 1); put64(c, 0, v); if (!isX(c, 1)) clearHigh64(c, 0); }),
+  movsd_store: sse(c => store64(c, 0, get64(c, 1))),
   movd_to: sse(c => { const v = low32(c, 1); c.fn.store64(c.xmmAddress(0), w.op1(0xad, L, v)); clearHigh64(c, 0); }),
   movd_from: sse(c => c.wr(0, w.load(c.xmmAddress(1)))),
   movq_load: sse(c => { const v = low64(c, 1); c.fn.store64(c.xmmAddress(0), v); clearHigh64(c, 0); }),
@@ -267,7 +294,7 @@ export const SSE: Record<string, Semantics> = {
   pminub: packed(0x77), pmaxub: packed(0x79), pminsw: packed(0x96), pmaxsw: packed(0x98), pavgb: packed(0x7b), pavgw: packed(0x9b), psadbw: sumOfDifferences,
   pand: packed(0x4e), pandn: packed(0x4f, true), por: packed(0x50), pxor: packed(0x51),
   ucomiss: compareFlags('ucomi', 'ss'), ucomisd: compareFlags('ucomi', 'sd'), comiss: compareFlags('comi', 'ss'), comisd: compareFlags('comi', 'sd'),
-  cvtsi2sd: sse(c => { const v = c.isMemory(1) ? c.readMemory(c.linear(1, 4, false), 32) : c.let(c.rd(1)); c.fn.storeF64(c.xmmAddress(0), w.op1(0xb7, D, v)); }),
+  cvtsi2sd: sse(c => { const v = c.isMemory(1) ? c.readMemory(c.linear(1, 4, false), 32) : c.let(c.rd(1)); const [base, at] = c.xmmPlace(0); c.fn.storeF64(base, w.op1(0xb7, D, v), at); }),
   cvtsi2ss: convert('cvtsi2ss', 'ss', 32),
   cvttsd2si: toInteger('cvttsd2si', 'sd'), cvttss2si: toInteger('cvttss2si', 'ss'), cvtsd2si: toInteger('cvtsd2si', 'sd'), cvtss2si: toInteger('cvtss2si', 'ss'),
   cvtsd2ss: convert('cvtsd2ss', 'sd', 64), cvtss2sd: convert('cvtss2sd', 'ss', 32), cvtpd2ps: convert('cvtpd2ps', 'pd', 128), cvtps2pd: convert('cvtps2pd', 'ps', 64),
