@@ -6,14 +6,15 @@
  *
  * Spoofing: a message changes an entry only if it answers what was asked or confirms what is known. An entry that is known is not given another MAC by anything
  * unasked: the message is counted, and the old neighbour is asked. Only if it stays silent (four requests, one a second) is the entry forgotten and asked for anew.
- * Requests of others enter their sender only if they are for us, and never replace. Gratuitous ARP enters nothing.
+ * Requests of others enter their sender only if they are for us, and never replace, neither an entry of that address nor one that we have sent to. Gratuitous ARP enters
+ * nothing.
  *
  * Known entries lie in the state, with a check each (a torn entry is an unknown neighbour); packets that wait do not.
  */
 import { checksum } from '../fs/checksum';
 import { copyAddress, get16, isV4, put16, setV4, v4, v4Invalid, v4Multicast } from './address';
-import { broadcastV4, eth, isUp, macOf, onLink, ownV4 } from './config';
-import { C_ARP_CONFLICT, C_ARP_EVICTED, C_ARP_FORMAT, C_ARP_NOT_ASKED, C_ARP_PENDING_DROPPED, C_ARP_SHORT, C_ARP_SOURCE, C_ARP_SPOOF, C_ARP_TIMEOUT, count } from './counters';
+import { broadcastV4, eth, isGateway, isUp, macOf, onLink, ownV4 } from './config';
+import { C_ARP_CONFLICT, C_ARP_EVICTED, C_ARP_FORMAT, C_ARP_FULL, C_ARP_IN, C_ARP_NOT_ASKED, C_ARP_PENDING_DROPPED, C_ARP_SHORT, C_ARP_SOURCE, C_ARP_SPOOF, C_ARP_TIMEOUT, count } from './counters';
 import { TYPE_ARP, TYPE_IPV4, ethernetHeader, macCopy, macGroup, macSame } from './ethernet';
 import { now, reserve, writable } from './host';
 import { hostUnreachable } from './icmp';
@@ -35,6 +36,7 @@ const ENTRY: usize = 48; // in the state: {check, state, address 16, mac 8, sinc
 @unmanaged @final export class Neighbour {
   address: u64; address2: u64; mac0: u32; mac1: u32; state: u32; asks: u32; since: u64 /* known since */; askAt: u64; usedAt: u64;
   pending: Packet; pendings: u32; doubted: bool; // a claim against it came
+  sentTo: bool; // we sent to it, so nobody unasked takes its place
 }
 let table: usize = 0;
 let saved: bool = true;
@@ -57,7 +59,7 @@ export function arpAttach(): void {
     if ((state != KNOWN && state != OLD) || load<u32>(e) != checksum(e + 4, 40) || !isV4(e + 8) || load<u64>(e, 32) > now) continue;
     const n = neighbour(k);
     copyAddress(changetype<usize>(n), e + 8); macCopy(macAt(n), e + 24);
-    n.state = OLD; n.since = load<u64>(e, 32); n.usedAt = now; n.askAt = NEVER;
+    n.state = OLD; n.since = load<u64>(e, 32); n.usedAt = now; n.askAt = NEVER; n.sentTo = true;
   }
 }
 /** In the window: entries that changed since the last commit. */
@@ -90,14 +92,20 @@ function lookup(a: u32): Neighbour {
   if (changetype<usize>(n) != 0) { lastA = a; last = n; }
   return n;
 }
-/** A free entry, or the one that was not used longest and is not waited for. */
-function fresh(a: u32): Neighbour {
+/**
+ * A free entry, or the one that was not used longest and is not waited for. Somebody who is not `wanted` (he asked for us) never takes the place of one that we have
+ * sent to: else a flood of requests would drive out who we
+ * talk to, and the next answer would say who that is. The gateway gives way to nobody. Null: no place.
+ */
+function fresh(a: u32, wanted: bool): Neighbour {
   let best = changetype<Neighbour>(0);
   for (let k: u32 = 0; k < NEIGHBOURS; k++) {
     const n = neighbour(k);
     if (n.state == 0) { best = n; break; }
+    if ((n.sentTo && !wanted) || isGateway(v4(changetype<usize>(n)))) continue;
     if (changetype<usize>(best) == 0 || (best.state == ASKED && n.state != ASKED) || (n.usedAt < best.usedAt && (n.state == ASKED) == (best.state == ASKED))) best = n;
   }
+  if (changetype<usize>(best) == 0) return best;
   if (best.state != 0) { count(C_ARP_EVICTED); forget(best); }
   memory.fill(changetype<usize>(best), 0, offsetof<Neighbour>());
   setV4(changetype<usize>(best), a);
@@ -139,8 +147,8 @@ export function neighbourSend(p: Packet, hop: u32): void {
     return;
   }
   let n = lookup(hop);
-  if (changetype<usize>(n) == 0) { n = fresh(hop); n.state = ASKED; ask(n, false); }
-  n.usedAt = now;
+  if (changetype<usize>(n) == 0) { n = fresh(hop, true); n.state = ASKED; ask(n, false); }
+  n.usedAt = now; n.sentTo = true;
   if (n.state == ASKED) {
     if (n.pendings == PENDING) { const old = n.pending; n.pending = old.next; n.pendings--; count(C_ARP_PENDING_DROPPED); drop(old); }
     p.next = NONE; p.hop = hop;
@@ -178,6 +186,26 @@ export function arpConfirm(hop: u32): void {
   if (now - last.since > REACHABLE_US >> 1 && v4(changetype<usize>(last)) == hop && last.state != 0) { last.since = now; last.askAt = NEVER; last.asks = 0; last.state = KNOWN; saved = false; }
 }
 
+/** `mac` says that it is `sender`, in an answer or in a request (for us or not). The counter of what became of it. */
+function claim(sender: u32, mac: usize, answer: bool, toUs: bool): u32 {
+  const n = find(sender);
+  if (changetype<usize>(n) == 0) {
+    if (answer) return C_ARP_NOT_ASKED;
+    if (!toUs) return C_ARP_IN;
+    const made = fresh(sender, false); // who asks for us will be spoken to
+    if (changetype<usize>(made) == 0) return C_ARP_FULL;
+    confirmed(made, mac);
+    return C_ARP_IN;
+  }
+  if (n.state == ASKED) {
+    if (!answer && !toUs) return C_ARP_NOT_ASKED;
+    confirmed(n, mac);
+    return C_ARP_IN;
+  }
+  if (macSame(macAt(n), mac)) { confirmed(n, mac); return C_ARP_IN; }
+  if (!n.doubted) { n.doubted = true; n.asks = 0; ask(n, true); }
+  return C_ARP_SPOOF;
+}
 /** A message of the wire; `from` = source MAC of its frame. */
 export function arpInput(at: usize, bytes: u32, from: usize): void {
   if (bytes < 28) { eth.rxErrors++; count(C_ARP_SHORT); return; }
@@ -189,19 +217,7 @@ export function arpInput(at: usize, bytes: u32, from: usize): void {
   const probe = sender == 0 && operation == 1; // RFC 5227: somebody asks whether an address is free
   if (!probe && (v4Multicast(sender) || v4Invalid(sender) || sender == broadcastV4() || (ownV4() != 0 && !onLink(sender)))) { count(C_ARP_SOURCE); return; }
   if (ownV4() != 0 && sender == ownV4()) { count(C_ARP_CONFLICT); return; } // RFC 5227: reported, not yielded to
-  if (!probe) {
-    const n = find(sender);
-    if (changetype<usize>(n) == 0) {
-      if (operation == 2 || target != ownV4() || ownV4() == 0) { if (operation == 2) count(C_ARP_NOT_ASKED); }
-      else confirmed(fresh(sender), mac); // who asks for us will be spoken to
-    } else if (n.state == ASKED) {
-      if (operation == 2 || target == ownV4()) confirmed(n, mac); else count(C_ARP_NOT_ASKED);
-    } else if (macSame(macAt(n), mac)) confirmed(n, mac);
-    else {
-      count(C_ARP_SPOOF);
-      if (!n.doubted) { n.doubted = true; n.asks = 0; ask(n, true); }
-    }
-  }
+  count(probe ? C_ARP_IN : claim(sender, mac, operation == 2, ownV4() != 0 && target == ownV4()));
   if (operation == 1 && ownV4() != 0 && target == ownV4() && isUp()) message(mac, 2, mac, sender);
 }
 

@@ -1,6 +1,8 @@
 /**
- * Counters: every drop has its own, and what else is worth counting. Names are those of the constants in lower case, in the same order (a test compares them). They lie in
- * private memory and are saved to the state now and then, so they go on after a restart, less the last tenth of a second.
+ * Counters: every drop has its own, and what else is worth counting. Each frame received, and each datagram put together from fragments, ends in exactly one of: the
+ * refusals of Ethernet, ARP, IP, ICMP and the first checks of UDP and TCP; `arp_in`, `fragments`, `udp_in`, `icmp_*_in`, `tcp_segments_in` (test/net/hostile.test.ts holds
+ * them to it). Names are those of the constants in lower case, in the same order (a test compares them); new ones come last. They lie in private memory and are saved to the
+ * state now and then, so they go on after a restart, less the last tenth of a second.
  */
 export const C_FRAME_DOWN: u32 = 0;
 export const C_FRAME_LONG: u32 = 1;
@@ -126,8 +128,14 @@ export const C_DNS_SPOOF: u32 = 120;
 export const C_DNS_TIMEOUT: u32 = 121;
 export const C_PACKETS_EXHAUSTED: u32 = 122;
 export const C_OPS_BAD: u32 = 123;
-export const COUNTERS: u32 = 124;
-const NAMES: string = 'frame_down frame_long frame_not_ours frame_short frame_source frame_transmitted_wrong frame_type arp_conflict arp_evicted arp_format arp_not_asked arp_pending_dropped arp_short arp_source arp_spoof arp_timeout ip_checksum ip_forward ip_header ip_length ip_martian ip_no_route ip_protocol ip_short ip_source_route ip_spoofed_own ip_version fragment_evicted fragment_limit fragment_long fragment_overlap fragment_size fragment_timeout fragments reassembled icmp_checksum icmp_echo_in icmp_echo_long icmp_echo_many icmp_errors_in icmp_errors_out icmp_limited icmp_quote icmp_short icmp_type icmp_unwanted pmtu_evicted pmtu_tiny udp_checksum udp_length udp_no_port udp_port_zero udp_short datagram_arena datagram_queue tcp_aborted tcp_accepted tcp_acks_out tcp_ack_future tcp_ack_old tcp_after_close tcp_backlog tcp_challenges tcp_challenges_held tcp_checksum tcp_duplicate tcp_fast_retransmit tcp_given_up tcp_header tcp_icmp_sequence tcp_keepalives tcp_keepalive_dead tcp_lost_again tcp_many tcp_no_ack tcp_no_page tcp_no_port tcp_opened tcp_option tcp_out_of_order tcp_out_of_window tcp_paws tcp_port_zero tcp_probes tcp_ranges_full tcp_reset_deaf tcp_retransmitted tcp_revived tcp_rst_in tcp_rst_out tcp_rst_window tcp_rst_wrong tcp_sack_bad tcp_segments_in tcp_segments_out tcp_short tcp_syns tcp_syn_in_window tcp_timeouts tcp_time_wait_reused tcp_trimmed tcp_urgent tcp_victims cookies_bad cookies_good cookies_sent time_wait_recycled sockets_full record_bad record_pages commits dhcp_bad dhcp_expired dhcp_leases dhcp_nak dhcp_sent dhcp_unwanted dns_bad dns_cached dns_queries dns_spoof dns_timeout packets_exhausted ops_bad ';
+export const C_ARP_IN: u32 = 124;
+export const C_UDP_IN: u32 = 125;
+export const C_ICMP_REPLIES_IN: u32 = 126;
+export const C_TCP_LISTEN_ODD: u32 = 127;
+export const C_ARP_FULL: u32 = 128;
+export const C_TCP_HALF_OPEN_DISPLACED: u32 = 129;
+export const COUNTERS: u32 = 130;
+const NAMES: string = 'frame_down frame_long frame_not_ours frame_short frame_source frame_transmitted_wrong frame_type arp_conflict arp_evicted arp_format arp_not_asked arp_pending_dropped arp_short arp_source arp_spoof arp_timeout ip_checksum ip_forward ip_header ip_length ip_martian ip_no_route ip_protocol ip_short ip_source_route ip_spoofed_own ip_version fragment_evicted fragment_limit fragment_long fragment_overlap fragment_size fragment_timeout fragments reassembled icmp_checksum icmp_echo_in icmp_echo_long icmp_echo_many icmp_errors_in icmp_errors_out icmp_limited icmp_quote icmp_short icmp_type icmp_unwanted pmtu_evicted pmtu_tiny udp_checksum udp_length udp_no_port udp_port_zero udp_short datagram_arena datagram_queue tcp_aborted tcp_accepted tcp_acks_out tcp_ack_future tcp_ack_old tcp_after_close tcp_backlog tcp_challenges tcp_challenges_held tcp_checksum tcp_duplicate tcp_fast_retransmit tcp_given_up tcp_header tcp_icmp_sequence tcp_keepalives tcp_keepalive_dead tcp_lost_again tcp_many tcp_no_ack tcp_no_page tcp_no_port tcp_opened tcp_option tcp_out_of_order tcp_out_of_window tcp_paws tcp_port_zero tcp_probes tcp_ranges_full tcp_reset_deaf tcp_retransmitted tcp_revived tcp_rst_in tcp_rst_out tcp_rst_window tcp_rst_wrong tcp_sack_bad tcp_segments_in tcp_segments_out tcp_short tcp_syns tcp_syn_in_window tcp_timeouts tcp_time_wait_reused tcp_trimmed tcp_urgent tcp_victims cookies_bad cookies_good cookies_sent time_wait_recycled sockets_full record_bad record_pages commits dhcp_bad dhcp_expired dhcp_leases dhcp_nak dhcp_sent dhcp_unwanted dns_bad dns_cached dns_queries dns_spoof dns_timeout packets_exhausted ops_bad arp_in udp_in icmp_replies_in tcp_listen_odd arp_full tcp_half_open_displaced ';
 export const COUNTER_BYTES: u32 = COUNTERS << 2;
 const VALUES: usize = memory.data(4 * 512, 4);
 

@@ -7,7 +7,7 @@ import { get16, isMulticastOrBroadcast, put16, setV4, v4, v4Invalid, v4Multicast
 import { add, finish, intact } from './checksum';
 import { broadcastV4, ETH, isOwn, mtuOf, ownV4, sourceFor } from './config';
 import {
-  C_ICMP_CHECKSUM, C_ICMP_ECHO_IN, C_ICMP_ECHO_LONG, C_ICMP_ECHO_MANY, C_ICMP_ERRORS_IN, C_ICMP_ERRORS_OUT, C_ICMP_LIMITED, C_ICMP_QUOTE, C_ICMP_SHORT, C_ICMP_TYPE, C_ICMP_UNWANTED, count,
+  C_ICMP_CHECKSUM, C_ICMP_ECHO_IN, C_ICMP_ECHO_LONG, C_ICMP_ECHO_MANY, C_ICMP_ERRORS_IN, C_ICMP_ERRORS_OUT, C_ICMP_LIMITED, C_ICMP_QUOTE, C_ICMP_REPLIES_IN, C_ICMP_SHORT, C_ICMP_TYPE, C_ICMP_UNWANTED, count,
 } from './counters';
 import { echoDeliver } from './datagram';
 import { EHOSTUNREACH, ENETUNREACH, ECONNREFUSED, EMSGSIZE, EPROTO } from '../lib/errno';
@@ -73,7 +73,7 @@ export function icmpInput(at: usize, bytes: u32): void {
   switch (type) {
     case ECHO_REQUEST: echoRequest(at, bytes); return;
     case ECHO_REPLY:
-      if (!echoDeliver(get16(at + 4), SOURCE, DESTINATION, at, bytes)) count(C_ICMP_UNWANTED);
+      count(echoDeliver(get16(at + 4), SOURCE, DESTINATION, at, bytes) ? C_ICMP_REPLIES_IN : C_ICMP_UNWANTED);
       return;
     case DESTINATION_UNREACHABLE:
       count(C_ICMP_ERRORS_IN);

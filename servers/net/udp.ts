@@ -2,7 +2,7 @@
 import { NET_TYPE_DATAGRAM } from 'kintsugi/protocols';
 import { get16, put16, v4 } from './address';
 import { add, finish } from './checksum';
-import { C_UDP_CHECKSUM, C_UDP_LENGTH, C_UDP_NO_PORT, C_UDP_PORT_ZERO, C_UDP_SHORT, count } from './counters';
+import { C_UDP_CHECKSUM, C_UDP_IN, C_UDP_LENGTH, C_UDP_NO_PORT, C_UDP_PORT_ZERO, C_UDP_SHORT, count } from './counters';
 import { queueDatagram } from './datagram';
 import { DHCP_CLIENT_PORT, dhcpInput } from './dhcp';
 import { dnsInput, isDnsPort } from './dns';
@@ -22,14 +22,15 @@ export function udpInput(at: usize, bytes: u32, verified: bool): void {
   if (!verified && load<u16>(at, 6) != 0 && !transportIntact(PROTOCOL_UDP, at, length)) { count(C_UDP_CHECKSUM); return; }
   const from = get16(at), to = get16(at + 2);
   if (to == 0) { count(C_UDP_PORT_ZERO); return; }
-  if (to == DHCP_CLIENT_PORT && dhcpInput(at + HEADER, length - HEADER, from)) return;
-  if (isDnsPort(to)) { dnsInput(to, from, at + HEADER, length - HEADER); return; }
+  if (to == DHCP_CLIENT_PORT && dhcpInput(at + HEADER, length - HEADER, from)) { count(C_UDP_IN); return; }
+  if (isDnsPort(to)) { count(C_UDP_IN); dnsInput(to, from, at + HEADER, length - HEADER); return; }
   const s = findOnPort(NET_TYPE_DATAGRAM, to, DESTINATION, SOURCE, from);
   if (changetype<usize>(s) == 0) {
     count(C_UDP_NO_PORT);
     icmpError(DESTINATION_UNREACHABLE, PORT_UNREACHABLE, 0);
     return;
   }
+  count(C_UDP_IN);
   queueDatagram(s, SOURCE, from, at + HEADER, length - HEADER);
 }
 const HEAD: usize = memory.data(8, 4);

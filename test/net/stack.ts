@@ -19,7 +19,7 @@ interface Exports {
   nic(macLow: number, macHigh: number, mtu: number, flags: number): void; nicGone(): void;
   receive(frame: number, bytes: number, flags: number): void; sent(frame: number): void; end(): void; deadline(): bigint;
   op(): number; request(at: number, code: number, entry: number, cookie: number, a0: number, a1: number, a2: number, a3: number, a4: number, a5: number): void;
-  objects(n: number): number; probe(at: number, bytes: number): number; _start?(): void;
+  objects(n: number): number; counter(n: number): number; probe(at: number, bytes: number): number; _start?(): void;
 }
 export const OBJECTS = { sockets: 0, pages: 1, packets: 2, chunks: 3, reassemblies: 4, queries: 5, parked: 6, recordsTaken: 7, recordsBad: 8 } as const;
 let module: Promise<WebAssembly.Module> | undefined;
@@ -185,6 +185,18 @@ export class Stack {
     this.settle();
   }
   objects(name: keyof typeof OBJECTS): number { return this.#guest.objects(OBJECTS[name]); }
+  /** Memory that is nobody's, around everything that the core may write: filled now, and whether it is still as it was. */
+  fence(): void { for (const [from, to] of this.#fences()) this.u8.fill(0x5c, from, to); }
+  fenceBroken(): string | undefined {
+    for (const [from, to] of this.#fences()) for (let at = from; at < to; at++) if (this.u8[at] !== 0x5c) return `byte ${at} (from ${from}) was written`;
+    return undefined;
+  }
+  #fences(): [number, number][] {
+    return [[HEAP + this.needs + 65536, STATE], [STATE + this.options.stateBytes, STATE + this.options.stateBytes + 65536], [PACKETS - 65536, PACKETS], [PACKETS + this.options.packets * NETDEV.bufferBytes, PACKETS + this.options.packets * NETDEV.bufferBytes + 65536],
+      [RECEIVE - 65536, RECEIVE], [RECEIVE + 8192, RECEIVE + 8192 + 65536], [SHARED - 65536, SHARED], [SHARED + SHARED_BYTES, SHARED + SHARED_BYTES + 65536]];
+  }
+  /** One counter by its number (`counters()` asks as programs do). */
+  counter(n: number): number { return this.#guest.counter(n); }
   probe(at: number, bytes: number): number { return this.#guest.probe(at, bytes); }
 
   // Operations.

@@ -134,7 +134,7 @@ function segment(s: Socket): void {
   if (seg.stamped && (s.flags & STAMPS) != 0 && le(seg.seq, s.lastAckSent) && le(s.tsRecent, seg.tsVal)) { s.tsRecent = seg.tsVal; s.tsRecentAge = nowMs; }
   if ((seg.flags & ACK) == 0) { count(C_TCP_NO_ACK); return; }
   if (s.state == NET_TCP_STATE_SYN_RECEIVED) {
-    if (!lt(s.sndUna, seg.ack) || lt(s.sndMax, seg.ack)) { sendBare(localOf(s), peerOf(s), s.localPort, s.peerPort, seg.ack, 0, RST); return; }
+    if (!lt(s.sndUna, seg.ack) || lt(s.sndMax, seg.ack)) { count(C_TCP_ACK_FUTURE); sendBare(localOf(s), peerOf(s), s.localPort, s.peerPort, seg.ack, 0, RST); return; }
     s.sndWnd = seg.window << s.sndScale; s.maxWnd = s.sndWnd; s.sndWl1 = seg.seq; s.sndWl2 = seg.ack;
     if ((s.flags & TIMING) != 0 && (s.flags & RETRANSMITTED) == 0) roundTrip(s, <u32>(now - s.rttAt));
     s.flags &= ~(TIMING | RETRANSMITTED);
@@ -339,7 +339,7 @@ function store_(s: Socket, seq: u32, from: usize, bytes: u32): bool {
   return true;
 }
 function text(s: Socket): void {
-  if (s.state != NET_TCP_STATE_ESTABLISHED && s.state != NET_TCP_STATE_FIN_WAIT1 && s.state != NET_TCP_STATE_FIN_WAIT2) return;
+  if (s.state != NET_TCP_STATE_ESTABLISHED && s.state != NET_TCP_STATE_FIN_WAIT1 && s.state != NET_TCP_STATE_FIN_WAIT2) { count(C_TCP_AFTER_CLOSE); return; } // behind the peer's own FIN
   if (s.id == 0 && s.parent == 0 || (s.flags & NO_RECEIVE) != 0) { // nobody will ever read it (RFC 9293, 3.10.7.4; RFC 1122, 4.2.2.13)
     count(C_TCP_AFTER_CLOSE);
     if (s.id == 0) { sendBare(localOf(s), peerOf(s), s.localPort, s.peerPort, s.sndNxt, s.rcvNxt, RST | ACK); toClosed(s, 0); return; }

@@ -5,14 +5,14 @@
  */
 import { NET_TCP_STATE_SYN_RECEIVED } from 'kintsugi/protocols';
 import { copyAddress } from '../address';
-import { C_COOKIES_BAD, C_COOKIES_GOOD, C_COOKIES_SENT, C_TCP_BACKLOG, C_TCP_SYNS, count } from '../counters';
+import { C_COOKIES_BAD, C_COOKIES_GOOD, C_COOKIES_SENT, C_TCP_BACKLOG, C_TCP_HALF_OPEN_DISPLACED, C_TCP_LISTEN_ODD, C_TCP_SYNS, count } from '../counters';
 import { sipHash } from '../hash';
 import { now, nowMs } from '../host';
 import { DESTINATION, SOURCE } from '../ipv4';
 import {
-  ACK_NOW, CUBIC, NODELAY, PASSIVE, SACK_OK, SCALING, STAMPS, STREAM, Socket, hash, lt, setEnds, socketNew, socketSlots, socketsUsed, touch, wantOutput,
+  ACK_NOW, CUBIC, NODELAY, PASSIVE, SACK_OK, SCALING, STAMPS, STREAM, Socket, hash, lt, setEnds, socketAt, socketGone, socketNew, socketSlots, socketsUsed, touch, usedSlot, wantOutput,
 } from '../socket';
-import { begin, established, initialSequence, receiveBegins, stampOffset } from './connection';
+import { begin, established, initialSequence, receiveBegins, stampOffset, toClosed } from './connection';
 import { refuse, sendCookie, settleMss } from './output';
 import { ACK, RST, SYN, seg } from './segment';
 import { OUR_SCALE } from './connection';
@@ -28,13 +28,13 @@ export function cookiesPossible(): void { cookiesAt = now + 1; }
 
 /** A segment for a listener and no connection. */
 export function listenInput(l: Socket): void {
-  if ((seg.flags & RST) != 0) return;
+  if ((seg.flags & RST) != 0) { count(C_TCP_LISTEN_ODD); return; }
   if ((seg.flags & ACK) != 0) {
     if ((seg.flags & SYN) == 0 && cookieAcknowledged(l)) return;
     refuse(DESTINATION, SOURCE);
     return;
   }
-  if ((seg.flags & SYN) == 0) return;
+  if ((seg.flags & SYN) == 0) { count(C_TCP_LISTEN_ODD); return; }
   count(C_TCP_SYNS);
   if (l.pending >= l.backlog) { count(C_TCP_BACKLOG); return; } // the peer tries again
   const scarce = socketsUsed + (socketSlots() >> 3) >= socketSlots();
@@ -89,6 +89,19 @@ function cookie(): void {
   if (lt(nowMs + offset, stamp)) stamp -= OPTION_BITS + 1; // never ahead of the clock: what follows would look old
   sendCookie(DESTINATION, SOURCE, period << 27 | m << 24 | cookieHash(period, seg.seq), stamp, OUR_SCALE);
 }
+/** All places are taken: a connection whose handshake is complete is worth more than the half-open one that has been tried longest. Its place is free at once: it has no pages. */
+function displaceHalfOpen(): bool {
+  let worst = changetype<Socket>(0);
+  for (let n: u32 = 0; n < socketSlots(); n++) {
+    const s = socketAt(n);
+    if (usedSlot(n) && s.type == STREAM && s.state == NET_TCP_STATE_SYN_RECEIVED && s.parent != 0 && s.id == 0 && (changetype<usize>(worst) == 0 || s.retries > worst.retries)) worst = s;
+  }
+  if (changetype<usize>(worst) == 0) return false;
+  count(C_TCP_HALF_OPEN_DISPLACED);
+  toClosed(worst, 0);
+  socketGone(worst);
+  return true;
+}
 /** The segment at hand acknowledges a cookie: the connection exists. */
 function cookieAcknowledged(l: Socket): bool {
   if (cookiesAt == 0 || now > cookiesAt + COOKIE_US * (COOKIE_LIFE + 1)) return false;
@@ -96,8 +109,12 @@ function cookieAcknowledged(l: Socket): bool {
   const age = period - (value >> 27) & 31;
   if (age > COOKIE_LIFE || (value & 0xffffff) != cookieHash(period - age, irs)) { count(C_COOKIES_BAD); return false; }
   if (l.pending >= l.backlog) { count(C_TCP_BACKLOG); return true; }
-  const s = child(l);
-  if (changetype<usize>(s) == 0) return true;
+  let s = child(l);
+  if (changetype<usize>(s) == 0) {
+    if (!displaceHalfOpen()) return true;
+    s = child(l);
+    if (changetype<usize>(s) == 0) return true;
+  }
   count(C_COOKIES_GOOD);
   begin(s, value);
   s.state = NET_TCP_STATE_SYN_RECEIVED;

@@ -1,6 +1,7 @@
 /** The network core as wasm in Node (test/net/stack.ts): frames in and out through host imports, one instance per incarnation over the same memory. */
 import { checksumOfRange } from './probe';
 import { ATTACHED, FRESH, coreStart, device, deviceGone, finish, frameIn, freePackets, newOp, nextDeadline, parkedOps, privateBytes, submit, transmitted } from '../../../servers/net/core';
+import { counterValue } from '../../../servers/net/counters';
 import { setHost } from '../../../servers/net/host';
 import { Op } from '../../../servers/net/op';
 import { recordsBad, recordsTaken } from '../../../servers/net/record';
@@ -50,6 +51,7 @@ export function objects(n: u32): u32 {
     default: return 0;
   }
 }
+export function counter(n: u32): u32 { return counterValue(n); }
 export function probe(at: usize, bytes: u32): u32 { return checksumOfRange(at, bytes); }
 export const fresh: i32 = FRESH;
 export const attached: i32 = ATTACHED;
