@@ -17,6 +17,7 @@ const QUEUE_BYTES: u32 = 131072;
 let arena: usize = 0;
 let free: usize = 0;
 export let chunksFree: u32 = 0;
+export function chunksUsed(): u32 { return CHUNKS - chunksFree; }
 
 export function datagramsPrivateBytes(): u32 { return CHUNK * CHUNKS + 64; }
 export function datagramsInit(): void {

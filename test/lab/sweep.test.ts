@@ -1,9 +1,10 @@
-/** The sweep in small: one operation after the other, fs and the disk driver killed at points all over its handling; each is done exactly once. */
+/** The sweep in small: one operation after the other, its servers killed at points all over its handling; each is done exactly once. */
 import { mkdtempSync, readFileSync, readdirSync, rmSync, truncateSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { OPERATIONS, type Operation } from '../../tools/lab/operations.ts';
+import { NET_OPERATIONS, type NetOperation } from '../../tools/lab/net-operations.ts';
 import { SWEEP_VICTIMS, sweep } from '../../tools/lab/sweep.ts';
 
 const FULL = process.env['KINTSUGI_FULL'] !== undefined;
@@ -20,6 +21,22 @@ describe.each((FULL ? OPERATIONS : SMALL).map((operation) => [operation]))('%s',
     for (const row of report.rows) {
       expect(row.instructions).toBeGreaterThan(500);
       expect(row.kills).toBeGreaterThan(0);
+      expect(row.restarts, how).toBe(row.kills);
+    }
+  }, 600_000);
+});
+
+const NET_LIMIT = FULL ? 100 : 25;
+const SMALL_NET: readonly NetOperation[] = ['syn', 'hole', 'fin-simultaneous', 'call-connect'];
+describe.each((FULL ? NET_OPERATIONS : SMALL_NET).map((operation) => [operation]))('%s', (operation) => {
+  it('costs no connection and no byte and leaves nothing behind wherever net or virtio-net dies in it', async () => {
+    const report = await sweep({ victims: SWEEP_VICTIMS, operations: [operation], limit: NET_LIMIT, workers: 2, cpus: 1, scheduleSeed: 0 });
+    const how = `./kintsugi demo tcp --sweep --operations ${operation} --limit ${NET_LIMIT}`;
+    expect(report.rows.flatMap(({ failures }) => failures), how).toEqual([]);
+    expect(report.lost, how).toBe(0);
+    expect(report.rows[0]).toMatchObject({ victim: 'net', operation });
+    for (const row of report.rows) {
+      expect(row.instructions).toBeGreaterThan(500);
       expect(row.restarts, how).toBe(row.kills);
     }
   }, 600_000);

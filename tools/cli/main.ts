@@ -149,19 +149,19 @@ async function main(argv: readonly string[]): Promise<number> {
     .option('--bytes <MiB>', 'tcp: one stream, down and then up, as often as --kills needs', whole(1, 1024), 64)
     .option('--compare', 'tcp: kills and rests in turn, four kills long each, and says what the kills cost', false)
     .option('--pcap <file>', 'tcp: write every frame')
-    .option('--sweep', 'the proof instead of the show: one operation at a time, fs and virtio-blk killed at every instruction of its handling', false)
-    .option('--operations <names>', 'sweep: write, append, rename, create, unlink, mkdir, truncate', 'write,append,rename,create,unlink,mkdir,truncate')
+    .option('--sweep', 'the proof instead of the show: one operation at a time, its servers killed at every instruction of the handling (restart: fs and virtio-blk; tcp: net and virtio-net, one segment of each kind)', false)
+    .option('--operations <names>', 'sweep: files (write, append, rename, ...; default of restart), net (syn, data, fin, call-send, ...; default of tcp), or some by name')
     .option('--limit <n>', 'sweep: most kills of one victim in one operation; where there are more instructions every k-th is taken', whole(1, 1_000_000), 20_000)
     .option('--jobs <n>', 'sweep: threads; the results do not depend on it', whole(1, 64), 2)
     .option('--workers <n>', 'programs at work', whole(1, 16), 3)
     .option('--keep <image>', 'keep the final disk image')
     .option('--log', 'also show the system log (COM1) on stderr', false)
     .option('--json', 'one object: {kills, midRequest, restarts, redelivered, lost, wrongChecksums, recoveryNs, recoveryInstructions, phases, ...}', false)
-    .addHelpText('after', '\nExit status 1 when anything was lost or is wrong.\n\nExamples:\n  $ ./kintsugi demo restart\n  $ ./kintsugi demo restart --kills 200 --period 50 --seed 7 --place follow --json\n  $ ./kintsugi demo restart --deterministic --kills 20 --period 5 --victims fs\n  $ ./kintsugi demo restart --sweep --limit 200\n  $ ./kintsugi demo tcp --kills 20 --place follow\n  $ ./kintsugi demo tcp --compare --period 1000 --place follow\n  $ ./kintsugi demo tcp --deterministic --kills 20 --period 20 --bytes 4 --json\n')
-    .action(async (what: string, raw: RawSystemOptions & { sweep: boolean; compare: boolean; pcap?: string; operations: string; limit: number; jobs: number; kills: number; period?: number; victims?: string; bytes: number; workers: number; keep?: string; log: boolean; json: boolean }) => {
-      if (raw.sweep && what === 'restart') {
-        const victims = raw.victims ?? 'fs,virtio-blk';
-        status = await (await import('./sweep.ts')).sweepCommand({ victims: victims.split(','), operations: raw.operations.split(','), limit: raw.limit, jobs: raw.jobs, cpus: 1, seed: 0, json: raw.json });
+    .addHelpText('after', '\nExit status 1 when anything was lost or is wrong.\n\nExamples:\n  $ ./kintsugi demo restart\n  $ ./kintsugi demo restart --kills 200 --period 50 --seed 7 --place follow --json\n  $ ./kintsugi demo restart --deterministic --kills 20 --period 5 --victims fs\n  $ ./kintsugi demo restart --sweep --limit 200\n  $ ./kintsugi demo tcp --sweep --operations syn,data,fin --limit 500\n  $ ./kintsugi demo tcp --kills 20 --place follow\n  $ ./kintsugi demo tcp --compare --period 1000 --place follow\n  $ ./kintsugi demo tcp --deterministic --kills 20 --period 20 --bytes 4 --json\n')
+    .action(async (what: string, raw: RawSystemOptions & { sweep: boolean; compare: boolean; pcap?: string; operations?: string; limit: number; jobs: number; kills: number; period?: number; victims?: string; bytes: number; workers: number; keep?: string; log: boolean; json: boolean }) => {
+      if (raw.sweep && (what === 'restart' || what === 'tcp')) {
+        const victims = raw.victims ?? 'fs,virtio-blk,net,virtio-net', operations = raw.operations ?? (what === 'tcp' ? 'net' : 'files');
+        status = await (await import('./sweep.ts')).sweepCommand({ victims: victims.split(','), operations: operations.split(','), limit: raw.limit, jobs: raw.jobs, cpus: 1, seed: 0, json: raw.json });
         return;
       }
       if (what === 'tcp') {

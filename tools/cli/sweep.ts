@@ -1,6 +1,5 @@
-/** `./kintsugi demo restart --sweep`: the proof behind the demo. The engine is tools/lab/sweep.ts. Exit status 1 when one operation was not done exactly once. */
-import { OPERATIONS, type Operation } from '../lab/operations.ts';
-import { SWEEP_VICTIMS, sweep, type SweepProgress, type SweepReport, type SweepVictim } from '../lab/sweep.ts';
+/** `./kintsugi demo restart --sweep`, `demo tcp --sweep`: the proof behind the demos. The engine is tools/lab/sweep.ts. Exit status 1 when one operation was not done exactly once. */
+import { SWEEPS_OF, SWEEP_VICTIMS, sweep, type SweepOperation, type SweepProgress, type SweepReport, type SweepVictim } from '../lab/sweep.ts';
 import { ordinal } from '../lab/statistics.ts';
 import { SWEEPS } from '../lab/sweep-record.ts';
 import { EXIT, UserError } from './errors.ts';
@@ -13,16 +12,20 @@ function among<T extends string>(names: readonly string[], known: readonly T[], 
     return name as T;
   });
 }
+const ALL: readonly SweepOperation[] = [...SWEEPS_OF.files.operations, ...SWEEPS_OF.net.operations];
+/** `files` and `net` are all operations of their kind. */
+const groups = (names: readonly string[]): string[] => [...new Set(names.flatMap((name): readonly string[] => (name === 'files' || name === 'net' ? SWEEPS_OF[name].operations : [name])))];
 /** Between lines of progress where stderr is no terminal. */
 const TICK_MS = 30_000;
 const duration = (seconds: number): string => (seconds < 120 ? `${Math.ceil(seconds)} s` : `${Math.ceil(seconds / 60)} min`);
 const thousands = (value: number): string => value.toLocaleString('en-US');
 
 export function sweepText(report: SweepReport): string {
-  const out = ['operation  victim      instructions    killed at    done exactly once   recovery, instructions: median         p99'];
+  const width = Math.max(10, ...report.rows.map(({ operation }) => operation.length));
+  const out = [`${'operation'.padEnd(width)} victim      instructions    killed at    done exactly once   recovery, instructions: median         p99`];
   for (const row of report.rows) {
     const at = row.every === 1 ? 'every one' : `every ${ordinal(row.every)}`;
-    out.push(`${row.operation.padEnd(10)} ${row.victim.padEnd(10)} ${thousands(row.instructions).padStart(13)} ${at.padStart(12)} ${`${thousands(row.exactlyOnce)} of ${thousands(row.kills)}`.padStart(20)} ${thousands(row.recoverInstructions.median).padStart(32)} ${thousands(row.recoverInstructions.p99).padStart(11)}`);
+    out.push(`${row.operation.padEnd(width)} ${row.victim.padEnd(10)} ${thousands(row.instructions).padStart(13)} ${at.padStart(12)} ${`${thousands(row.exactlyOnce)} of ${thousands(row.kills)}`.padStart(20)} ${thousands(row.recoverInstructions.median).padStart(32)} ${thousands(row.recoverInstructions.p99).padStart(11)}`);
     for (const f of row.failures.slice(0, 8)) out.push(`    NOT at its instruction ${f.number} (${f.symbol} ${f.line}): ${f.outcome}; ${f.note}`);
     if (row.failures.length > 8) out.push(`    ... and ${row.failures.length - 8} more`);
   }
@@ -31,7 +34,7 @@ export function sweepText(report: SweepReport): string {
 }
 
 export async function sweepCommand(command: SweepCommand): Promise<number> {
-  const victims = among<SweepVictim>(command.victims, SWEEP_VICTIMS, 'victim of the sweep'), operations = among<Operation>(command.operations, OPERATIONS, 'operation');
+  const victims = among<SweepVictim>(command.victims, SWEEP_VICTIMS, 'victim of the sweep'), operations = among<SweepOperation>(groups(command.operations), ALL, 'operation');
   const terminal = process.stderr.isTTY === true;
   let told = performance.now();
   const tick = ({ operation, victim, done, total, failed, perSecond, secondsLeft }: SweepProgress): void => {

@@ -16,6 +16,7 @@ import { S } from '../../vm/cpu/state.ts';
 import { MODULES } from '../cli/system.ts';
 import { GUEST_FOLDER } from '../cli/guest.ts';
 import { SERVER_STATE, readServers, serverTableAt, spaceOf, type ServerState, type Space } from './guest-view.ts';
+import type { Mark } from './net-peer.ts';
 import { Subject, type SubjectOptions } from './subject.ts';
 import { moduleOf } from './symbols.ts';
 import { BEGIN } from './workload.ts';
@@ -24,6 +25,8 @@ export const RUNG = 1 << 14;
 const GOLDEN_LIMIT = 400_000_000;
 
 export interface SystemCall { readonly at: number; readonly space: number; readonly cpu: number; readonly eax: number; readonly ebx: number }
+/** What the peer of a sweep says: the handling of its frame begins, is over. */
+export interface PeerMark { readonly at: number; readonly mark: Mark }
 export interface DiskTransfer { readonly at: number; readonly operation: 'read' | 'write'; readonly offset: number; readonly bytes: number }
 
 /** What the workers need: plain data. */
@@ -57,6 +60,7 @@ export interface Trace {
   readonly owners: readonly Owner[];
   readonly calls: readonly SystemCall[];
   readonly transfers: readonly DiskTransfer[];
+  readonly marks: readonly PeerMark[];
 }
 /** Who runs: an address space in ring 3, or the kernel, on a vCPU. */
 export interface Owner { readonly name: string; readonly kernel: boolean; readonly cpu: number; readonly space: Space }
@@ -76,6 +80,7 @@ export class Recorder {
   readonly owners: Owner[] = [];
   readonly calls: SystemCall[] = [];
   readonly transfers: DiskTransfer[] = [];
+  readonly marks: PeerMark[] = [];
   #subject: Subject | undefined;
   readonly #byKey = new Map<string, number>();
   /** Per vCPU: CR3 and ring of the last block, its owner. */
@@ -84,6 +89,7 @@ export class Recorder {
 
   attach(subject: Subject): void {
     this.#subject = subject;
+    if (subject.peer) subject.peer.onMark = (mark) => { if (this.on) this.marks.push({ at: subject.offset, mark }); };
     subject.disk.intercept = (operation, offset, bytes) => {
       if (this.on) this.transfers.push({ at: subject.offset, operation, offset, bytes });
       return false;
@@ -139,7 +145,7 @@ export class Recorder {
   }
   trace(): Trace {
     const n = this.#count;
-    return { count: n, at: this.#at.slice(0, n), eip: this.#eip.slice(0, n), owner: this.#owner.slice(0, n), owners: this.owners, calls: this.calls, transfers: this.transfers };
+    return { count: n, at: this.#at.slice(0, n), eip: this.#eip.slice(0, n), owner: this.#owner.slice(0, n), owners: this.owners, calls: this.calls, transfers: this.transfers, marks: this.marks };
   }
 }
 const KERNEL_SPACE: Space = { name: 'kernel', generation: 1, pid: 0, cr3: 0 };

@@ -10,6 +10,8 @@ import { FaultPort } from '../../vm/faults.ts';
 import { OVERLAY_PRESENT, type Disk } from '../../vm/io/disk.ts';
 import { ChannelDecoder } from '../cli/channel.ts';
 import { systemConfig } from '../cli/system.ts';
+import { SweepPeer } from './net-peer.ts';
+import type { LabNet } from './workload.ts';
 
 const BOOT_STEP = 20_000;
 const BOOT_LIMIT = 200_000_000;
@@ -28,6 +30,8 @@ export interface SubjectOptions {
   readonly command: readonly string[];
   /** `hang=` of the supervisor: ms in the place of 5 s; absent or 0: as they are. */
   readonly boundMs?: number;
+  /** What the NIC is plugged into; absent: there is none. */
+  readonly net?: LabNet;
   /** Words more on the kernel command line. */
   readonly append?: string;
 }
@@ -56,6 +60,8 @@ class Tape {
 export class Subject {
   readonly machine: DeterministicMachine;
   readonly port: FaultPort;
+  /** The peer of a sweep of the network. */
+  readonly peer: SweepPeer | undefined;
   /** Instructions at the beginning of the workload. */
   start = 0;
   startNs = 0;
@@ -64,7 +70,9 @@ export class Subject {
   #mark: [number, number] = [0, 0];
 
   constructor(options: SubjectOptions, more: { readonly watch?: BlockWatch; readonly jit?: JitMode; readonly trace?: TraceConfig } = {}) {
-    const config = systemConfig({ place: 'pin', smp: options.cpus, memoryMiB: options.memoryMiB, deterministic: true, seed: options.scheduleSeed, jit: more.jit ?? 'on', append: [options.append ?? '', options.boundMs ? `hang=${options.boundMs}` : ''].filter((word) => word !== '').join(' ') },
+    const { net } = options;
+    this.peer = net === undefined || net === 'user' ? undefined : new SweepPeer(net);
+    const config = systemConfig({ ...(net === undefined ? {} : { net: { backend: this.peer ? { kind: 'scripted' as const, peer: this.peer } : { kind: 'user' as const } } }), place: 'pin', smp: options.cpus, memoryMiB: options.memoryMiB, deterministic: true, seed: options.scheduleSeed, jit: more.jit ?? 'on', append: [options.append ?? '', options.boundMs ? `hang=${options.boundMs}` : ''].filter((word) => word !== '').join(' ') },
       options.command, { com1: (bytes) => this.#com1.append(bytes), com2: (bytes) => this.#com2.append(bytes) });
     this.machine = createDeterministicMachine({ ...config, disks: [{ file: options.disk, overlay: true }], ...(options.cpus === 1 ? { quantum: ALONE_QUANTUM } : {}), ...(more.watch ? { watch: more.watch } : {}), ...(more.trace ? { trace: more.trace } : {}) });
     this.port = new FaultPort(this.machine);

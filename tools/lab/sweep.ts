@@ -2,6 +2,9 @@
  * The sweep: one operation on a file at a time, and a server killed at *every* instruction of its handling in turn. The operation must
  * have been done exactly once, which the host checks on the program's result and on every file of the final image.
  *
+ * Operations on the network (net-operations.ts) are swept alike, net and its driver being killed: the handling of one segment of each kind, between the marks of
+ * the peer (net-peer.ts), and system calls on sockets. Connection and bytes must be whole, and nothing may be left in the stack.
+ *
  * The instructions of the handling come from the golden trace: those of the victim in ring 3 between the program's system call and its return;
  * for the disk driver the interval goes on over the `sync` that follows, because the operation itself need not touch the disk. Where there are more
  * than `limit`, every k-th is taken, and k is reported. A kill is a machine check in the victim at that instruction: the kernel's own fault message
@@ -14,7 +17,8 @@ import { ensureGuest } from '../cli/guest.ts';
 import { runWorkers } from './campaign.ts';
 import type { Point } from './experiment.ts';
 import { imageHash, runGolden, type Golden, type Trace } from './golden.ts';
-import { LABEL, SYNC_LABEL, type Operation } from './operations.ts';
+import { COUNT_LABEL, NET_OPERATIONS, requestLabel, type NetOperation } from './net-operations.ts';
+import { LABEL, OPERATIONS, SYNC_LABEL, type Operation } from './operations.ts';
 import { TargetTrace, type Moment } from './points.ts';
 import { ordinal, quantile } from './statistics.ts';
 import { workloadImage } from './store.ts';
@@ -23,15 +27,19 @@ import { faultAt } from './models/model.ts';
 import { moduleOf } from './symbols.ts';
 import { workloadNamed } from './workloads.ts';
 
-export const SWEEP_VICTIMS = ['fs', 'virtio-blk'] as const;
+export const SWEEP_VICTIMS = ['fs', 'virtio-blk', 'net', 'virtio-net'] as const;
 export type SweepVictim = (typeof SWEEP_VICTIMS)[number];
-const PROGRAM = 'fileop';
+export type SweepOperation = Operation | NetOperation;
+/** Which operations are whose to do. */
+export const SWEEPS_OF = { files: { operations: OPERATIONS, victims: ['fs', 'virtio-blk'], program: 'fileop' }, net: { operations: NET_OPERATIONS, victims: ['net', 'virtio-net'], program: 'netop' } } as const;
+const ofNet = (operation: SweepOperation): operation is NetOperation => (NET_OPERATIONS as readonly string[]).includes(operation);
+const groupOf = (operation: SweepOperation): (typeof SWEEPS_OF)['files' | 'net'] => SWEEPS_OF[ofNet(operation) ? 'net' : 'files'];
 
 /** How far the whole sweep is. Kills per second and seconds left are of this run; left is undefined until kills were done. */
-export interface SweepProgress { readonly operation: Operation; readonly victim: SweepVictim; readonly done: number; readonly total: number; readonly failed: number; readonly perSecond: number; readonly secondsLeft: number | undefined }
+export interface SweepProgress { readonly operation: SweepOperation; readonly victim: SweepVictim; readonly done: number; readonly total: number; readonly failed: number; readonly perSecond: number; readonly secondsLeft: number | undefined }
 export interface SweepOptions {
   readonly victims: readonly SweepVictim[];
-  readonly operations: readonly Operation[];
+  readonly operations: readonly SweepOperation[];
   /** Most kills of one victim in one operation; more instructions than that are sampled. */
   readonly limit: number;
   readonly workers: number;
@@ -46,7 +54,7 @@ export interface SweepOptions {
 export interface SweepFailure { readonly number: number; readonly instruction: number; readonly symbol: string; readonly line: string; readonly outcome: string; readonly note: string }
 export interface SweepRow {
   readonly victim: SweepVictim;
-  readonly operation: Operation;
+  readonly operation: SweepOperation;
   /** Instructions of the victim's handling; kills; one kill every so many instructions. */
   readonly instructions: number;
   readonly kills: number;
@@ -74,10 +82,17 @@ export class SweepError extends Error {
 }
 
 /** Offsets between which the operation (or operation and sync) is under way. */
-function interval(golden: Golden, trace: Trace, operation: Operation, withSync: boolean): readonly [number, number] {
-  const mine = (space: number): boolean => trace.owners[space]!.name === PROGRAM && !trace.owners[space]!.kernel;
-  const calls = trace.calls.filter(({ space }) => mine(space));
-  const first = calls.findIndex(({ ebx }) => (ebx & 0xffff) === LABEL[operation] && ebx >>> 28 === 0);
+function interval(golden: Golden, trace: Trace, operation: SweepOperation, withSync: boolean): readonly [number, number] {
+  const label = ofNet(operation) ? requestLabel(operation) : LABEL[operation];
+  if (label === undefined) {
+    const from = trace.marks.find(({ mark }) => mark === 'from'), to = trace.marks.find(({ mark }) => mark === 'to');
+    if (!from) throw new SweepError(`the peer never sent the frame of ${operation}`);
+    return [from.at, to?.at ?? golden.length];
+  }
+  const { program } = groupOf(operation);
+  const mine = (space: number): boolean => trace.owners[space]!.name === program && !trace.owners[space]!.kernel;
+  const calls = trace.calls.filter(({ space }) => mine(space)), told = ofNet(operation) ? calls.find(({ ebx }) => (ebx & 0xffff) === COUNT_LABEL)?.at ?? 0 : 0;
+  const first = calls.findIndex(({ at, ebx }) => at > told && (ebx & 0xffff) === label && ebx >>> 28 === 0);
   const from = calls[first];
   const last = withSync ? calls.slice(first).find(({ ebx }) => (ebx & 0xffff) === SYNC_LABEL && ebx >>> 28 === 0) : from;
   if (!from || !last) throw new SweepError(`the system call of ${operation} is not in the golden run: did the host see "begin" too late?`);
@@ -86,7 +101,7 @@ function interval(golden: Golden, trace: Trace, operation: Operation, withSync: 
 }
 
 /** The victim's instructions of the handling, and every k-th of them. */
-function momentsOf(golden: Golden, trace: Trace, victim: SweepVictim, operation: Operation, limit: number): { readonly all: number; readonly every: number; readonly moments: readonly Moment[] } {
+function momentsOf(golden: Golden, trace: Trace, victim: SweepVictim, operation: SweepOperation, limit: number): { readonly all: number; readonly every: number; readonly moments: readonly Moment[] } {
   const [from, to] = interval(golden, trace, operation, victim === 'virtio-blk');
   const target = new TargetTrace(golden, trace, victim);
   const { first, count } = target.between(from, to);
@@ -95,16 +110,17 @@ function momentsOf(golden: Golden, trace: Trace, victim: SweepVictim, operation:
 }
 
 /** One victim in one operation, ready to be swept. */
-interface Part { readonly operation: Operation; readonly victim: SweepVictim; readonly golden: Golden; readonly all: number; readonly every: number; readonly moments: readonly Moment[]; readonly record: SweepRecord }
+interface Part { readonly operation: SweepOperation; readonly victim: SweepVictim; readonly golden: Golden; readonly all: number; readonly every: number; readonly moments: readonly Moment[]; readonly record: SweepRecord }
 function prepare(options: SweepOptions): Part[] {
   ensureGuest();
   const { cpus, scheduleSeed, limit } = options;
   return options.operations.flatMap((operation) => {
     const workload = workloadNamed(`sweep:${operation}`), disk = workloadImage(workload), images = imageHash(disk);
-    const { golden, trace } = runGolden({ cpus, scheduleSeed, memoryMiB: 128, disk, command: workload.command }, workload.stdout);
-    return options.victims.map((victim): Part => {
+    const { golden, trace } = runGolden({ cpus, scheduleSeed, memoryMiB: 128, disk, command: workload.command, ...(workload.net === undefined ? {} : { net: workload.net }) }, workload.stdout);
+    return options.victims.filter((victim) => (groupOf(operation).victims as readonly string[]).includes(victim)).flatMap((victim): Part[] => {
       const { all, every, moments } = momentsOf(golden, trace, victim, operation, limit);
-      return { operation, victim, golden, all, every, moments, record: new SweepRecord(options.root, `${operation}-${victim}`, { images, every, cpus, scheduleSeed, golden: golden.endHash }) };
+      if (all === 0) return []; // a system call that sends nothing is none of the driver's business
+      return [{ operation, victim, golden, all, every, moments, record: new SweepRecord(options.root, `${operation}-${victim}`, { images, every, cpus, scheduleSeed, golden: golden.endHash }) }];
     });
   });
 }

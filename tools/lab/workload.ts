@@ -11,6 +11,7 @@ import { rootEntries } from '../build/rootfs.ts';
 import { PROGRAMS } from '../build/targets.ts';
 import type { Entry } from '../image/entries.ts';
 import { Ext2Reader } from '../image/reader.ts';
+import type { Rule } from './net-peer.ts';
 
 export interface Step {
   readonly name: string;
@@ -20,6 +21,8 @@ export interface Step {
   /** Contents that files have afterwards; null = gone, 'directory'. */
   readonly leaves: Readonly<Record<string, Uint8Array | null | 'directory'>>;
 }
+/** The gateway as it is, or a rule of the sweep's peer. */
+export type LabNet = 'user' | Rule;
 export interface Verdict { readonly errors: boolean; readonly wrong: boolean; /** What is wrong or was told, one line each. */ readonly notes: readonly string[] }
 export interface Finished { readonly stdout: string; readonly stderr: string; readonly exit: number | undefined; /** The final image; undefined = as after the golden run. */ readonly image: Uint8Array | undefined }
 
@@ -29,6 +32,8 @@ export interface Workload {
   readonly command: readonly string[];
   readonly entries: readonly Entry[];
   readonly stdout: string;
+  /** What the NIC is plugged into: the deterministic gateway, or that of a sweep with a rule (net-peer.ts). Absent: no NIC. */
+  readonly net?: LabNet;
   judge(finished: Finished): Verdict;
 }
 

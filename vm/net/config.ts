@@ -47,7 +47,7 @@ export interface PeerCall {
   readonly port: number;
   /** Sent at once; then the peer ends its half and reads to the end. */
   readonly send: string | Uint8Array;
-  /** Virtual ns of the first attempt (default 0). A refused or unanswered one is tried again 10 ms later. */
+  /** Virtual ns of the first attempt (default 0; Infinity: when `Services.start` says so). A refused or unanswered one is tried again 10 ms later. */
   readonly atNs?: number;
 }
 

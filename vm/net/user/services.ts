@@ -305,6 +305,8 @@ export class Services implements Outside {
       connection.sendEnd();
     });
   }
+  /** Makes call `k` now, if it has not been made. */
+  start(k: number): void { const call = this.#progress[k]; if (call.nextNs === Infinity) call.nextNs = this.network.now(); }
   finished(service: Service): void {
     const call = this.#progress[service.call];
     call.done = true;
