@@ -1,6 +1,7 @@
 /** What must agree between the real CPU and the engine, and how a disagreement is told. */
 import { Decoder, DecoderOptions, Formatter, FormatterSyntax } from 'iced-x86';
 import { COMPARED_FLAGS, FLAG, REGISTER_NAMES } from './environment.ts';
+import { FPU_COMPARED } from './capture/native.ts';
 import type { Vector } from './format.ts';
 import type { Outcome } from './machine.ts';
 
@@ -27,8 +28,20 @@ export function differences(v: Vector, got: Outcome & { memoryProblem: string | 
       if (a !== b) out.push(`xmm${x}: expected ${a}, got ${b}`);
     }
   }
+  if (v.fpu && got.fpu && e.fpu) {
+    const [want, have] = [e.fpu, got.fpu].map(image => fpuText(image.map((b, i) => FPU_COMPARED[i] ? b : 0)));
+    for (const [name, value] of want!) if (have!.get(name) !== value) out.push(`${name}: expected ${value}, got ${have!.get(name)}`);
+  }
   return out;
 }
+/** Words and registers of a 108-byte image. */
+function fpuText(image: Uint8Array): Map<string, string> {
+  const view = new DataView(image.buffer, image.byteOffset), text = new Map<string, string>();
+  for (const [name, at] of [['fcw', 0], ['fsw', 4], ['ftw', 8]] as const) text.set(name, view.getUint16(at, true).toString(16).padStart(4, '0'));
+  for (let i = 0; i < 8; i++) text.set(`st${i}`, extendedText(image.subarray(28 + i * 10, 38 + i * 10)));
+  return text;
+}
+const extendedText = (bytes: Uint8Array): string => { const t = Buffer.from(bytes).reverse().toString('hex'); return `${t.slice(0, 4)} ${t.slice(4)}`; };
 
 export function disassemble(v: Vector): string {
   const decoder = new Decoder(32, v.code, DecoderOptions.None), formatter = new Formatter(FormatterSyntax.Nasm), lines: string[] = [];
@@ -46,6 +59,7 @@ export function describeFailure(group: string, v: Vector, problems: readonly str
     `    in   ${inputs} flags ${flagText(v.eflags)}${v.xmm ? ` mxcsr=${v.mxcsr.toString(16)}` : ''}`,
     ...v.patches.slice(0, 3).map(p => `         [${hex(p.addr)}] = ${Buffer.from(p.bytes.slice(0, 16)).toString('hex')}${p.bytes.length > 16 ? '...' : ''}`),
     ...(v.xmm ? [`         xmm ${Array.from({ length: 8 }, (_, x) => Buffer.from(v.xmm!.subarray(x * 16, x * 16 + 16)).reverse().toString('hex')).join(' ')}`] : []),
+    ...(v.fpu ? [`         ${[...fpuText(v.fpu)].map(([name, value]) => `${name}=${value}`).join(' ')}`] : []),
     ...problems.map(p => `    ${p}`),
     `    node test/vectors/run.ts ${options}${group}:${v.index}`,
   ].join('\n');

@@ -9,7 +9,7 @@
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { CODE } from './environment.ts';
 import type { Captured } from './capture/native.ts';
-import { FPU_BYTES } from './capture/native.ts';
+import { FPU_BYTES, FPU_COMPARED } from './capture/native.ts';
 import type { Patch } from './capture/scene.ts';
 import type { Sheet } from './capture/sheet.ts';
 
@@ -81,7 +81,7 @@ export function packGroup(sheet: Sheet, results: readonly Captured[]): Uint8Arra
   if (scenes.some(s => s.fpu)) {
     const none = new Uint8Array(FPU_BYTES);
     w.bytes('fpu', scenes.map(s => s.fpu ?? none));
-    w.bytes('out.fpu', results.map((o, i) => xorBytes(o.fpu ?? none, scenes[i]!.fpu ?? none)));
+    w.bytes('out.fpu', results.map((o, i) => xorBytes(o.fpu ?? none, scenes[i]!.fpu ?? none).map((b, n) => FPU_COMPARED[n] ? b : 0)));
   }
   const header = Buffer.from(JSON.stringify({ group: sheet.group, forms: sheet.forms, count: scenes.length, columns: w.columns.map(([n, b]) => [n, b.length]) }));
   const length = Buffer.alloc(4);

@@ -120,7 +120,7 @@ export class VectorMachine {
     for (let i = 0; i < 4; i++) { this.#set(S.pdpte0 + i * 8, (DIRECTORY + i * 0x1000) | 1); this.#set(S.pdpte0 + i * 8 + 4, 0); }
     this.#set(S.efer, 0x800); this.#set(S.cpl, 0);
     this.#set(S.apicBase, 0xfee00900 | 0);
-    this.#set(S.fpuControl, 0x37f); this.#set(S.fpuTag, 0xffff);
+    this.#set(S.fpuControl, 0x37f); this.#set(S.fpuTag, 0);
     writeEflags(this.#all, this.#cpu, 2);
   }
 
@@ -130,6 +130,37 @@ export class VectorMachine {
   #window(addr: number): { n: number; offset: number } {
     const n = addr >= DATA ? 1 : 0;
     return { n, offset: addr - WINDOWS[n]!.base };
+  }
+
+  /** The 108 bytes of FNSAVE: environment without addresses, ST(0) to ST(7). */
+  #loadFpu(image: Uint8Array | null): void {
+    const words = this.#words, view = image ? new DataView(image.buffer, image.byteOffset) : null;
+    const status = view?.getUint16(4, true) ?? 0, tags = view?.getUint16(8, true) ?? 0xffff, top = status >> 11 & 7;
+    words[S.fpuControl >> 2] = view?.getUint16(0, true) ?? 0x37f;
+    words[S.fpuStatus >> 2] = status & 0xc7ff;
+    words[S.fpuTop >> 2] = top;
+    let full = 0;
+    for (let i = 0; i < 8; i++) if ((tags >> i * 2 & 3) !== 3) full |= 1 << i;
+    words[S.fpuTag >> 2] = full;
+    for (let i = 0; i < 8; i++) {
+      const to = S.fpr + (top + i & 7) * 16;
+      this.#bytes.fill(0, to, to + 16);
+      if (image) this.#bytes.set(image.subarray(28 + i * 10, 38 + i * 10), to);
+    }
+    for (const field of [S.fpuOpcode, S.fpuIp, S.fpuCs, S.fpuDp, S.fpuDs]) words[field >> 2] = 0;
+  }
+  #fpuImage(): Uint8Array {
+    const words = this.#words, image = new Uint8Array(108), view = new DataView(image.buffer), top = words[S.fpuTop >> 2]!;
+    view.setUint16(0, words[S.fpuControl >> 2]!, true);
+    view.setUint16(4, words[S.fpuStatus >> 2]! & 0xc7ff | top << 11, true);
+    let tags = 0;
+    for (let i = 0; i < 8; i++) {
+      const at = S.fpr + i * 16, exponent = words[(at + 8) >> 2]! & 0x7fff, low = words[at >> 2], high = words[(at + 4) >> 2]!;
+      tags |= (!(words[S.fpuTag >> 2]! >> i & 1) ? 3 : exponent === 0 && low === 0 && high === 0 ? 1 : exponent === 0 || exponent === 0x7fff || high >= 0 ? 2 : 0) << i * 2;
+    }
+    view.setUint16(8, tags, true);
+    for (let i = 0; i < 8; i++) { const from = S.fpr + (top + i & 7) * 16; image.set(this.#bytes.subarray(from, from + 10), 28 + i * 10); }
+    return image;
   }
 
   /**
@@ -165,6 +196,7 @@ export class VectorMachine {
     words[S.cr2 >> 2] = 0;
     words[S.mxcsr >> 2] = v.mxcsr;
     if (v.xmm) this.#bytes.set(v.xmm, S.xmm);
+    this.#loadFpu(v.fpu);
     const unimplemented = words[S.unimplemented >> 2]!;
 
     let exit = 'budget', left = budget;
@@ -197,7 +229,7 @@ export class VectorMachine {
       regs[4] = pop();
       outcome = {
         regs, eip: returnEip, eflags, trap, error, cr2: trap === 14 ? words[S.cr2 >> 2]! >>> 0 : 0, mxcsr: words[S.mxcsr >> 2]! >>> 0,
-        xmm: v.xmm ? this.#bytes.slice(S.xmm, S.xmm + 128) : null, fpu: null, changes: [], stuck: null, unimplemented: words[S.unimplemented >> 2] !== unimplemented,
+        xmm: v.xmm ? this.#bytes.slice(S.xmm, S.xmm + 128) : null, fpu: v.fpu ? this.#fpuImage() : null, changes: [], stuck: null, unimplemented: words[S.unimplemented >> 2] !== unimplemented,
       };
     }
     for (const c of v.expected.changes) { const { n, offset } = this.#window(c.addr); this.#golden[n]!.set(c.bytes, offset); touched.push({ addr: c.addr, length: c.bytes.length }); }

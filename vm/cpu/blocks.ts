@@ -349,6 +349,8 @@ export class BlockCache {
       switch (op.c) {
         case 'R': words[(at + registerAt[registers++]) >> 2] = cpuBase + (op.size === 8 ? (op.reg & 3) * 4 + (op.reg >> 2) : op.reg * 4); break;
         case 'V': words[(at + registerAt[registers++]) >> 2] = cpuBase + S.xmm + op.reg * 16; break;
+        case 'P': words[(at + registerAt[registers++]) >> 2] = cpuBase + S.fpr + op.reg * 16; break;
+        case 'T': words[(at + registerAt[registers++]) >> 2] = op.reg; break;
         case 'M':
           if (op.base >= 0) words[(at + R.base) >> 2] = cpuBase + op.base * 4;
           if (op.index >= 0) words[(at + R.index) >> 2] = cpuBase + op.index * 4;
@@ -362,6 +364,7 @@ export class BlockCache {
         default:
       }
     }
+    if (insn.entry.fpu) words[(at + R.imm) >> 2] = (insn.opcode & 7) << 8 | insn.modrm;
   }
 
   private link(page: CodePage, block: Block, links: readonly Link[]): void {

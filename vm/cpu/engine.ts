@@ -20,6 +20,8 @@ import { REPEAT_IN_TIER0 } from './jit/exit.ts';
 import { HEAT_TO_COMPILE, RegionManager } from './jit/manager.ts';
 import { ARCH_FIELDS, ATTN, CR0, FLAG, MODE, RUN, S, SEG, VEC, VCPU_BLOCK_BYTES, readEflags, writeEflags } from './state.ts';
 import { FloatUnit } from './float/unit.ts';
+import { X87Unit } from './float/stack.ts';
+import { X87 } from './lower/fpu.ts';
 import { Cpu } from './system/cpu.ts';
 import { Shutdown, deliver } from './system/exceptions.ts';
 import { CpuTrace } from './trace.ts';
@@ -122,7 +124,13 @@ export class Engine implements EngineInterface {
     this.watch = options.watch;
     const instance = new WebAssembly.Instance(options.watch ? watchedTier0() : compiledTier0(parallel), { env });
     this.runTier0 = instance.exports.run as (cpu: number) => number;
-    const rareImports = { env: { ...instance.exports, memory: board.memory } as Record<string, WebAssembly.ImportValue> };
+    const shared = { ...instance.exports, memory: board.memory } as Record<string, WebAssembly.ImportValue>;
+    let x87: X87Unit | undefined;
+    /** What rare and region modules import; the x87 functions are made when the first module wants them. */
+    const imports = (withX87: boolean): Record<string, WebAssembly.ImportValue> => {
+      if (withX87 && !x87) { x87 = new X87Unit(board.memory, base); Object.assign(shared, x87.exports); }
+      return shared;
+    };
     const rare = {
       slots: (forms: readonly Form[]): number[] => {
         const missing = [...new Map(forms.filter(({ key }) => !slots.has(key)).map(form => [form.key, form])).values()];
@@ -130,7 +138,7 @@ export class Engine implements EngineInterface {
           const key = `${parallel}:${missing.map(form => form.key).join(' ')}`;
           let module = rareModules.get(key);
           if (!module) rareModules.set(key, module = new WebAssembly.Module(rareModule(missing, { parallel })));
-          const exports = new WebAssembly.Instance(module, rareImports).exports;
+          const exports = new WebAssembly.Instance(module, { env: imports(missing.some(({ name }) => name in X87)) }).exports;
           missing.forEach((form, i) => {
             if (nextSlot === table.length) table.grow(4096);
             table.set(nextSlot, exports[`f${i}`]);
@@ -142,7 +150,7 @@ export class Engine implements EngineInterface {
     };
     this.blocks = new BlockCache(board, this.mmu, cpu, kindsOf, rare, parallel, this.coherence);
     if (options.jit !== 'off' && !options.watch) {
-      this.regions = new RegionManager(board, this.mmu, this.blocks, this.words, parallel, instance.exports, { heat: options.jitHeat ?? HEAT_TO_COMPILE, mixed: options.jit === 'mixed' }, () => this.retiredEnd - this.words[S.budget >> 2], (slot, fn) => {
+      this.regions = new RegionManager(board, this.mmu, this.blocks, this.words, parallel, imports, { heat: options.jitHeat ?? HEAT_TO_COMPILE, mixed: options.jit === 'mixed' }, () => this.retiredEnd - this.words[S.budget >> 2], (slot, fn) => {
         const at = slot ?? nextSlot++;
         if (at === table.length) table.grow(4096);
         table.set(at, fn as never);

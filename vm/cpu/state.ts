@@ -92,10 +92,13 @@ export const S = {
   // SSE: 8 x 16 bytes
   xmm: 0x300,
   mxcsr: 0x380,
-  // x87: 8 physical registers of 16 bytes (10 used), then control words
+  // x87: 8 physical registers of 16 bytes (10 used); control word, status word without TOP, a bit per physical register that holds a value, TOP;
+  // opcode and addresses of the last instruction and of its memory operand
   fpr: 0x400,
   fpuControl: 0x480, fpuStatus: 0x484, fpuTag: 0x488, fpuTop: 0x48c, fpuOpcode: 0x490,
   fpuIp: 0x494, fpuCs: 0x498, fpuDp: 0x49c, fpuDs: 0x4a0,
+  /** 48 bytes for vm/cpu/float. Derived. */
+  fpuScratch: 0x4b0,
   // Counters (derived, never hashed)
   countBlocks: 0x500, countMisses: 0x504, countSlow: 0x508, countWalks: 0x50c, countFaults: 0x510, countInterrupts: 0x514,
   countJsOps: 0x518, countSmc: 0x51c, countFlushes: 0x520, countRegions: 0x524,

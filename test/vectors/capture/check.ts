@@ -26,9 +26,10 @@ export async function checkDecoding(sheet: Sheet): Promise<void> {
     const instruction = decoder.decode();
     const got = (Mnemonic[instruction.mnemonic] ?? '?').toLowerCase(), length = instruction.length;
     instruction.free(); decoder.free();
+    if (/ after an instruction$/.test(name)) continue;
     const accepted = SYNONYMS[word] ?? [word, `${word}8b`];
     const prefix = PREFIX_ONLY.exec(word)?.[1];
-    const single = !/then|as a loop|after|return|through|near|wraps|completed|pending/.test(name);
+    const single = !/then|back by|as a loop|after|return|through|near|wraps|completed|pending/.test(name);
     if (!(accepted.includes(got) || (prefix !== undefined && got.startsWith(prefix)) || /^(load|fetch)/.test(name)) || (single && length > scene.code.length)) {
       wrong.push(`${name}: ${Buffer.from(scene.code).toString('hex')} decodes as ${got}, ${length} bytes`);
       reported.add(form);

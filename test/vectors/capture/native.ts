@@ -21,6 +21,9 @@ export interface Captured {
 }
 export const FPU_BYTES = 108;
 
+/** Bytes of the image that the kernel makes up or that processors differ in: instruction and operand addresses, upper halves of the words. */
+export const FPU_COMPARED = Uint8Array.from({ length: FPU_BYTES }, (_, i) => i >= 28 || (i < 12 && i % 4 < 2) ? 1 : 0);
+
 const pad = (n: number): number => (n + 3) & ~3;
 
 function encode(cases: readonly NativeInput[]): Buffer {

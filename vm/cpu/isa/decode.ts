@@ -5,7 +5,7 @@
  * `decode` returns null when the bytes end before the instruction does: the caller decides whether that is a page boundary
  * (fetch on) or a fault. Undefined encodings decode to the entry `UNDEFINED`, whose helper raises #UD.
  */
-import { ENTRIES, MAPS, PAUSE, type Entry, type Slot } from './entries.ts';
+import { ENTRIES, MAPS, PAUSE, X87, type Entry, type Slot } from './entries.ts';
 import { MODE } from '../state.ts';
 
 export type Operand =
@@ -20,6 +20,11 @@ export type Operand =
   | { readonly c: 'C'; readonly size: number }
   /** XMM register. */
   | { readonly c: 'V'; readonly size: number; readonly reg: number }
+  /** MMX register. */
+  | { readonly c: 'P'; readonly size: number; readonly reg: number }
+  /** x87 register ST(reg), and the top of the stack. */
+  | { readonly c: 'T'; readonly size: number; readonly reg: number }
+  | { readonly c: 'U'; readonly size: number }
   /** Segment, control or debug register number; far pointer. */
   | { readonly c: 'S'; readonly size: number; readonly reg: number }
   | { readonly c: 'A'; readonly size: number; readonly value: number; readonly selector: number };
@@ -45,7 +50,7 @@ export interface Insn {
 let POP_BY_STACK_POINTER: Entry | undefined;
 const internal = (name: string): Entry => {
   const entry: Entry = { index: ENTRIES.length, name, operands: [], kills: 0, writes: 0, reads: 0, lock: false, end: true, js: true, stack: false,
-    rare: false, fault: true, str: false, sse: false, fixedSize: 0, hasModrm: false, mod: '' };
+    rare: false, fault: true, str: false, sse: false, fpu: false, mmx: false, fixedSize: 0, hasModrm: false, mod: '' };
   ENTRIES.push(entry);
   return entry;
 };
@@ -90,6 +95,11 @@ export function decode(bytes: Uint8Array, start: number, end: number, mode: numb
       slot = two.none[opcode];
       if (slot && !Array.isArray(slot) && slot.sse && (rep || has66)) slot = undefined;
     }
+  } else if (byte >= 0xd8 && byte <= 0xdf) {
+    if (at >= limit) return tooLong();
+    const next = bytes[at], group = X87[byte & 7];
+    slot = next < 0xc0 ? group.memory[next >> 3 & 7] : group.register[next - 0xc0];
+    if (slot === undefined) { at++; return bad(UNDEFINED); }
   } else slot = byte === 0x90 && rep === 0xf3 ? PAUSE : MAPS.one[byte];
 
   let modrm = 0;
@@ -133,7 +143,7 @@ export function decode(bytes: Uint8Array, start: number, end: number, mode: numb
 
   const ops: Operand[] = [];
   for (const { kind, size } of entry.operands) {
-    const bits = size === 'b' ? 8 : size === 'w' ? 16 : size === 'd' ? 32 : size === 'q' ? 64 : size === 'x' ? 128 : size === 'y' ? 0 : operandSize;
+    const bits = size === 'b' ? 8 : size === 'w' ? 16 : size === 'd' ? 32 : size === 'q' ? 64 : size === 'x' ? 128 : size === 't' ? 80 : size === 'y' ? 0 : operandSize;
     const reg = modrm >> 3 & 7;
     switch (kind) {
       case 'E': case 'M': case 'W':
@@ -147,6 +157,13 @@ export function decode(bytes: Uint8Array, start: number, end: number, mode: numb
       case 'V': ops.push({ c: 'V', size: bits, reg }); break;
       case 'N': if (modrm >> 6 !== 3) return bad(UNDEFINED); ops.push({ c: 'V', size: bits, reg: modrm & 7 }); break;
       case 'S': case 'C': case 'D': ops.push({ c: 'S', size: 16, reg }); break;
+      case 'P': ops.push({ c: 'P', size: bits, reg }); break;
+      case 'Q':
+        if (rmOperand) ops.push({ c: 'M', size: bits, ...rmOperand }); else ops.push({ c: 'P', size: bits, reg: modrm & 7 });
+        break;
+      case 'T': ops.push({ c: 'T', size: 80, reg: modrm & 7 }); break;
+      case 'T0': ops.push({ c: 'U', size: 80 }); break;
+      case 'AX': ops.push({ c: 'R', size: 16, reg: 0 }); break;
       case 'AL': ops.push({ c: 'R', size: 8, reg: 0 }); break;
       case 'eAX': ops.push({ c: 'R', size: operandSize, reg: 0 }); break;
       case 'DX': ops.push({ c: 'R', size: 16, reg: 2 }); break;

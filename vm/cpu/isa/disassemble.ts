@@ -8,7 +8,7 @@ const R32 = ['eax', 'ecx', 'edx', 'ebx', 'esp', 'ebp', 'esi', 'edi'];
 const R16 = R32.map(name => name.slice(1));
 const R8 = ['al', 'cl', 'dl', 'bl', 'ah', 'ch', 'dh', 'bh'];
 const SEGMENTS = ['es', 'cs', 'ss', 'ds', 'fs', 'gs'];
-const POINTER: Record<number, string> = { 8: 'byte', 16: 'word', 32: 'dword', 64: 'qword', 128: 'oword' };
+const POINTER: Record<number, string> = { 8: 'byte', 16: 'word', 32: 'dword', 64: 'qword', 80: 'tword', 128: 'oword' };
 /** Table names that are more specific than the assembler's. */
 const ALIASES: Record<string, string> = {
   imul1: 'imul', imul2: 'imul', imul3: 'imul', jmp_ind: 'jmp', call_ind: 'call', callf: 'call far', callf_ind: 'call far', jmpf: 'jmp far', jmpf_ind: 'jmp far',
@@ -40,11 +40,14 @@ export function format(insn: Insn, eip: number): string {
   let name = (insn.operandSize === 16 ? ALIASES16[entry.name] : undefined) ?? ALIASES[entry.name] ?? entry.name;
   const implicit = /^(push|pop)_([a-z]s)$/.exec(entry.name);
   if (implicit) name = `${implicit[1]} ${implicit[2]}`;
-  const hasRegister = ops.some(({ c }) => c === 'R' || c === 'V');
+  const hasRegister = ops.some(({ c }) => c === 'R' || c === 'V' || c === 'P');
   const texts = ops.map((op, i) => {
     switch (op.c) {
       case 'R': return op.size === 8 ? R8[op.reg] : op.size === 16 ? R16[op.reg] : R32[op.reg];
       case 'V': return `xmm${op.reg}`;
+      case 'P': return `mm${op.reg}`;
+      case 'T': return `st${op.reg}`;
+      case 'U': return 'st0';
       case 'M': return memory(insn, op, (hasRegister && !/^mov[sz]x$/.test(entry.name)) || op.size === 0);
       case 'I': return hex(op.value);
       case 'J': return hex(eip + insn.length + op.value);

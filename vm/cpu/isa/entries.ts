@@ -10,7 +10,7 @@ const FLAG_BITS: Record<string, number> = { O: 1, S: 2, Z: 4, A: 8, P: 16, C: 32
 export interface OperandSpec {
   /** Addressing letter of the legend, or a fixed register name. */
   readonly kind: string;
-  /** b w d q x v bs p y, or '' for constants. */
+  /** b w d q t x v bs p y, or '' for constants. */
   readonly size: string;
 }
 
@@ -30,6 +30,8 @@ export interface Entry {
   readonly fault: boolean;
   readonly str: boolean;
   readonly sse: boolean;
+  readonly fpu: boolean;
+  readonly mmx: boolean;
   /** Operand size fixed to 8, 16 or 32; 0 = by prefix. */
   readonly fixedSize: 0 | 8 | 16 | 32;
   readonly hasModrm: boolean;
@@ -38,10 +40,10 @@ export interface Entry {
 }
 
 const MODRM_KINDS = new Set(['E', 'G', 'M', 'S', 'C', 'D', 'V', 'W', 'N', 'R', 'P', 'Q']);
-const FIXED = new Set(['AL', 'eAX', 'DX', 'CL', '1', '3']);
+const FIXED = new Set(['AL', 'AX', 'eAX', 'DX', 'CL', '1', '3', 'T0']);
 
 function operandSpec(text: string): OperandSpec {
-  if (FIXED.has(text)) return { kind: text, size: text === 'eAX' ? 'v' : text === 'DX' ? 'w' : 'b' };
+  if (FIXED.has(text)) return { kind: text, size: text === 'eAX' ? 'v' : text === 'DX' || text === 'AX' ? 'w' : text === 'T0' ? 't' : 'b' };
   return { kind: text[0], size: text.slice(1) };
 }
 
@@ -53,14 +55,17 @@ export type Slot = Entry | (Entry | undefined)[] | undefined;
 export const MAPS: { readonly one: Slot[]; readonly two: Record<'none' | '66' | 'F2' | 'F3', Slot[]> } = {
   one: new Array<Slot>(256), two: { none: new Array<Slot>(256), 66: new Array<Slot>(256), F2: new Array<Slot>(256), F3: new Array<Slot>(256) },
 };
+/** D8..DF: by ModRM.reg of a memory form, by ModRM - C0h of a register form. */
+export const X87: { readonly memory: (Entry | undefined)[]; readonly register: (Entry | undefined)[] }[] =
+  Array.from({ length: 8 }, () => ({ memory: new Array<Entry | undefined>(8), register: new Array<Entry | undefined>(64) }));
 export const ENTRIES: Entry[] = [];
 export let PAUSE: Entry;
 
 for (const row of ROWS) {
   const [opcodeText, name, operandText, writtenText, readText, ...attributes] = row.split(/\s+/);
-  const match = /^((?:66|F2|F3)?(?=0F|90$))?(0F)?([0-9A-F]{2})(?:\/(\d)|(\+r))?$/.exec(opcodeText);
+  const match = /^((?:66|F2|F3)?(?=0F|90$))?(0F)?([0-9A-F]{2})(?:\/(\d)|(\+r)|\.([0-9A-F]{2})(\+)?)?$/.exec(opcodeText);
   if (!match) throw new Error(`instruction table: bad opcode ${opcodeText}`);
-  const [, prefix, two, byteText, digit, plus] = match;
+  const [, prefix, two, byteText, digit, plus, modrm, eight] = match;
   const mod = /:([mr])$/.exec(operandText)?.[1] ?? '';
   const operands = operandText === '-' ? [] : operandText.replace(/:[mr]$/, '').split(',').map(operandSpec);
   const has = (attribute: string): boolean => attributes.includes(attribute);
@@ -68,12 +73,18 @@ for (const row of ROWS) {
   const entry: Entry = {
     index: ENTRIES.length, name, operands, writes, kills: writtenText.endsWith('?') ? 0 : writes, reads: readText === '-' ? 0 : flagMask(readText),
     lock: has('lock'), end: has('end') || has('js'), js: has('js'), stack: has('stack'), rare: has('rare'), fault: has('fault') || has('js'),
-    str: has('str'), sse: has('sse'), fixedSize: has('b') ? 8 : 0,
-    hasModrm: digit !== undefined || operands.some(({ kind }) => MODRM_KINDS.has(kind)) || name === 'arpl', mod,
+    str: has('str'), sse: has('sse'), fpu: has('fpu'), mmx: has('mmx'), fixedSize: has('b') ? 8 : 0,
+    hasModrm: digit !== undefined || modrm !== undefined || operands.some(({ kind }) => MODRM_KINDS.has(kind)) || name === 'arpl', mod,
   };
   ENTRIES.push(entry);
   const byte = parseInt(byteText, 16);
   if (prefix === 'F3' && !two) { PAUSE = entry; continue; }
+  if (byte >= 0xd8 && byte <= 0xdf && !two) {
+    const group = X87[byte & 7];
+    if (modrm === undefined) group.memory[Number(digit)] = entry;
+    else for (let i = 0; i < (eight ? 8 : 1); i++) group.register[parseInt(modrm, 16) - 0xc0 + i] = entry;
+    continue;
+  }
   const map = two ? MAPS.two[(prefix || 'none') as 'none'] : MAPS.one;
   if (digit !== undefined) {
     const slot = map[byte];

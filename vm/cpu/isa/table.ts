@@ -5,20 +5,21 @@
  * One row:  opcode  mnemonic  operands  flags-written  flags-read  attributes
  *
  * opcode     hex bytes; a leading 66, F2 or F3 before 0F is a mandatory prefix; `/n` = ModRM.reg extension; `+r` = register in
- *            the low three bits; a trailing `:m` / `:r` restricts ModRM.mod to memory / register.
+ *            the low three bits; a trailing `:m` / `:r` restricts ModRM.mod to memory / register. x87: `.XX` = that very ModRM
+ *            byte, `.XX+` = it and the seven behind it.
  * mnemonic   also the name of the lowering (vm/cpu/lower) or, with attribute `js`, of the TypeScript helper (vm/cpu/system).
  * operands   letter + size. E register or memory by ModRM · G register by ModRM.reg · M memory only · Z register in the opcode ·
  *            I immediate · J relative target · O absolute offset · A far pointer · S segment register · C/D control/debug
  *            register (register in ModRM.rm) · V/W xmm register by reg / xmm or memory by rm · P/Q the same for MMX ·
- *            N xmm register by rm only · AL AX.. DX CL fixed registers · 1 3 constants.
- *            sizes: b 8, w 16, d 32, q 64, x 128, v 16 or 32 by operand size, bs = 8 sign-extended to operand size, p = far
+ *            N xmm register by rm only · T x87 register by rm, T0 its top · AL AX.. DX CL fixed registers · 1 3 constants.
+ *            sizes: b 8, w 16, d 32, q 64, t 80, x 128, v 16 or 32 by operand size, bs = 8 sign-extended to operand size, p = far
  *            pointer by operand size, y none (address only).
  * flags      letters of OSZAPC; written includes undefined (we leave a deterministic value), `?` suffix = may keep the old
  *            value (shift by a zero count); `-` none.
  * attributes lock  LOCK allowed with a memory destination · end  ends the block · js  runs in TypeScript, ends the block
  *            stack  uses the stack (slow form unless SS is flat and 32-bit) · rare  out of line in tier 0 · fault  may fault
  *            without a memory operand · str  string operation · b / w / d fix the operand size · n64 reserved for long mode
- *            sse / fpu / mmx  checks CR0.TS/EM, CR4.OSFXSR first
+ *            sse / fpu / mmx  checks CR0.TS/EM, CR4.OSFXSR first; fpu and mmx also pending x87 exceptions
  */
 const ALU = ['add', 'or', 'adc', 'sbb', 'and', 'sub', 'xor', 'cmp'];
 const CC = ['o', 'no', 'b', 'ae', 'z', 'nz', 'be', 'a', 's', 'ns', 'p', 'np', 'l', 'ge', 'le', 'g'];
@@ -77,7 +78,7 @@ F6/0 test Eb,Ib OSZAPC - ; F7/0 test Ev,Iv OSZAPC - ; F6/1 test Eb,Ib OSZAPC - ;
 88 mov Eb,Gb - - ; 89 mov Ev,Gv - - ; 8A mov Gb,Eb - - ; 8B mov Gv,Ev - - ; C6/0 mov Eb,Ib - - ; C7/0 mov Ev,Iv - -
 A0 mov AL,Ob - - ; A1 mov eAX,Ov - - ; A2 mov Ob,AL - - ; A3 mov Ov,eAX - - ; B0+r mov Zb,Ib - - ; B8+r mov Zv,Iv - -
 8C mov_from_seg Ew,Sw - - rare ; 8E mov_to_seg Sw,Ew - - js ; 8D lea Gv,My:m - - ; 8F/0 pop_e Ev - - stack rare
-98 cbw - - - ; 99 cwd - - - ; 9A callf Ap - - js ; 9B fwait - - - js ; 9C pushf - - OSZAPC stack rare ; 9D popf - OSZAPC - js
+98 cbw - - - ; 99 cwd - - - ; 9A callf Ap - - js ; 9B fwait - - - fpu rare fault ; 9C pushf - - OSZAPC stack rare ; 9D popf - OSZAPC - js
 9E sahf - SZAPC - rare ; 9F lahf - - SZAPC rare
 A4 movsb - - - str b ; A5 movsv - - - str ; A6 cmpsb - OSZAPC? - str b ; A7 cmpsv - OSZAPC? - str
 AA stosb - - - str b ; AB stosv - - - str ; AC lodsb - - - str b ; AD lodsv - - - str ; AE scasb - OSZAPC? - str b ; AF scasv - OSZAPC? - str
@@ -115,8 +116,36 @@ const SYSTEM = `
 0F30 wrmsr - - - js ; 0F31 rdtsc - - - js ; 0F32 rdmsr - - - js ; 0F33 rdpmc - - - js ; 0F34 sysenter - - - js ; 0F35 sysexit - - - js ; 0FA2 cpuid - - - js
 0FAE/0 fxsave My:m - - js ; 0FAE/1 fxrstor My:m - - js ; 0FAE/2 ldmxcsr Md:m - - js ; 0FAE/3 stmxcsr Md:m - - js
 0FAE/5 lfence - - - ; 0FAE/6 mfence - - - ; 0FAE/7 sfence - - - ; 0F77 emms - - - js
-D8 x87 Ey - - js ; D9 x87 Ey - - js ; DA x87 Ey - - js ; DB x87 Ey - - js ; DC x87 Ey - - js ; DD x87 Ey - - js ; DE x87 Ey - - js ; DF x87 Ey - - js
 `;
+
+// x87: all 80-bit exact (vm/cpu/float). What only changes control state or touches environments runs in TypeScript.
+const X87 = `
+D8/0 fadd Md:m ; D8/1 fmul Md:m ; D8/2 fcom Md:m ; D8/3 fcomp Md:m ; D8/4 fsub Md:m ; D8/5 fsubr Md:m ; D8/6 fdiv Md:m ; D8/7 fdivr Md:m
+D8.C0+ fadd T0,Ti ; D8.C8+ fmul T0,Ti ; D8.D0+ fcom Ti ; D8.D8+ fcomp Ti ; D8.E0+ fsub T0,Ti ; D8.E8+ fsubr T0,Ti ; D8.F0+ fdiv T0,Ti ; D8.F8+ fdivr T0,Ti
+D9/0 fld Md:m ; D9/2 fst Md:m ; D9/3 fstp Md:m ; D9/4 fldenv My:m js ; D9/5 fldcw Mw:m ; D9/6 fnstenv My:m js ; D9/7 fnstcw Mw:m
+D9.C0+ fld Ti ; D9.C8+ fxch Ti ; D9.D0 fnop ; D9.E0 fchs ; D9.E1 fabs ; D9.E4 ftst ; D9.E5 fxam
+D9.E8 fld1 ; D9.E9 fldl2t ; D9.EA fldl2e ; D9.EB fldpi ; D9.EC fldlg2 ; D9.ED fldln2 ; D9.EE fldz
+D9.F4 fxtract ; D9.F5 fprem1 ; D9.F6 fdecstp ; D9.F7 fincstp
+D9.F8 fprem ; D9.FA fsqrt ; D9.FC frndint ; D9.FD fscale
+DA/0 fiadd Md:m ; DA/1 fimul Md:m ; DA/2 ficom Md:m ; DA/3 ficomp Md:m ; DA/4 fisub Md:m ; DA/5 fisubr Md:m ; DA/6 fidiv Md:m ; DA/7 fidivr Md:m
+DA.C0+ fcmovb T0,Ti reads=C ; DA.C8+ fcmove T0,Ti reads=Z ; DA.D0+ fcmovbe T0,Ti reads=ZC ; DA.D8+ fcmovu T0,Ti reads=P ; DA.E9 fucompp
+DB/0 fild Md:m ; DB/1 fisttp Md:m ; DB/2 fist Md:m ; DB/3 fistp Md:m ; DB/5 fld Mt:m ; DB/7 fstp Mt:m
+DB.C0+ fcmovnb T0,Ti reads=C ; DB.C8+ fcmovne T0,Ti reads=Z ; DB.D0+ fcmovnbe T0,Ti reads=ZC ; DB.D8+ fcmovnu T0,Ti reads=P
+DB.E0 fneni js ; DB.E1 fndisi js ; DB.E2 fnclex js ; DB.E3 fninit js ; DB.E4 fnsetpm js ; DB.E8+ fucomi T0,Ti writes ; DB.F0+ fcomi T0,Ti writes
+DC/0 fadd Mq:m ; DC/1 fmul Mq:m ; DC/2 fcom Mq:m ; DC/3 fcomp Mq:m ; DC/4 fsub Mq:m ; DC/5 fsubr Mq:m ; DC/6 fdiv Mq:m ; DC/7 fdivr Mq:m
+DC.C0+ fadd Ti,T0 ; DC.C8+ fmul Ti,T0 ; DC.D0+ fcom Ti ; DC.D8+ fcomp Ti ; DC.E0+ fsubr Ti,T0 ; DC.E8+ fsub Ti,T0 ; DC.F0+ fdivr Ti,T0 ; DC.F8+ fdiv Ti,T0
+DD/0 fld Mq:m ; DD/1 fisttp Mq:m ; DD/2 fst Mq:m ; DD/3 fstp Mq:m ; DD/4 frstor My:m js ; DD/6 fnsave My:m js ; DD/7 fnstsw Mw:m
+DD.C0+ ffree Ti ; DD.C8+ fxch Ti ; DD.D0+ fst Ti ; DD.D8+ fstp Ti ; DD.E0+ fucom Ti ; DD.E8+ fucomp Ti
+DE/0 fiadd Mw:m ; DE/1 fimul Mw:m ; DE/2 ficom Mw:m ; DE/3 ficomp Mw:m ; DE/4 fisub Mw:m ; DE/5 fisubr Mw:m ; DE/6 fidiv Mw:m ; DE/7 fidivr Mw:m
+DE.C0+ faddp Ti,T0 ; DE.C8+ fmulp Ti,T0 ; DE.D0+ fcomp Ti ; DE.D9 fcompp ; DE.E0+ fsubrp Ti,T0 ; DE.E8+ fsubp Ti,T0 ; DE.F0+ fdivrp Ti,T0 ; DE.F8+ fdivp Ti,T0
+DF/0 fild Mw:m ; DF/1 fisttp Mw:m ; DF/2 fist Mw:m ; DF/3 fistp Mw:m ; DF/4 fbld Mt:m ; DF/5 fild Mq:m ; DF/6 fbstp Mt:m ; DF/7 fistp Mq:m
+DF.C0+ ffreep Ti ; DF.C8+ fxch Ti ; DF.D0+ fstp Ti ; DF.D8+ fstp Ti ; DF.E0 fnstsw AX ; DF.E8+ fucomip T0,Ti writes ; DF.F0+ fcomip T0,Ti writes
+`;
+const x87Rows = (): string[] => X87.trim().split(/\s*[;\n]\s*/).map(row => {
+  const [opcode, name, ...rest] = row.split(' '), operands = /^[MTA]/.test(rest[0] ?? '') ? rest[0] : '-';
+  const reads = rest.find(word => word.startsWith('reads='))?.slice(6) ?? '-';
+  return `${opcode} ${name} ${operands} ${rest.includes('writes') ? 'OSZAPC' : '-'} ${reads} ${rest.includes('js') ? 'js' : 'fpu rare fault'}`;
+});
 
 // Packed and scalar SSE/SSE2: 128-bit operands are aligned (#GP) unless the mnemonic says u; scalar memory operands are d or q.
 const SSE_MOVES = `
@@ -171,7 +200,7 @@ F30FE6 cvtdq2pd Vx,Wq ; 660FE6 cvttpd2dq Vx,Wx ; F20FE6 cvtpd2dq Vx,Wx ; 0FC2 cm
 export const ROWS: readonly string[] = [
   ...alu(), ...shifts(), ...conditions(),
   ...`${INTEGER}\n${SYSTEM}`.split(/\s*[;\n]\s*/).filter(Boolean),
-  ...sse('', SSE_MOVES), ...sse('660F', SSE_INTEGER), ...sse('660F', SSE_SHIFT_IMM), ...sseFloat(),
+  ...x87Rows(), ...sse('', SSE_MOVES), ...sse('660F', SSE_INTEGER), ...sse('660F', SSE_SHIFT_IMM), ...sseFloat(),
 ].map(row => row.trim());
 
 export const CONDITION_NAMES: readonly string[] = CC;

@@ -141,6 +141,11 @@ export class RegionCx extends Cx {
   }
   xmmAddress(i: number): N { return w.add(this.cpu, k(S.xmm + (this.op(i) as Operand & { c: 'V' }).reg * 16)); }
   override xmmPlace(i: number): [N, number] { return [this.cpu, S.xmm + (this.op(i) as Operand & { c: 'V' }).reg * 16]; }
+  mmxAddress(i: number): N { return w.add(this.cpu, k(S.fpr + (this.op(i) as Operand & { c: 'P' }).reg * 16)); }
+  stackIndex(i: number): N { return k((this.op(i) as Operand & { c: 'T' }).reg); }
+  fpuOpcode(): N { return k((this.insn.opcode & 7) << 8 | this.insn.modrm); }
+  instructionEip(): N { return k(this.eip); }
+  operandSelector(i: number): N { return w.load(this.cpu, segSelector((this.op(i) as Operand & { c: 'M' }).seg)); }
   imm(i: number): N { const op = this.op(i); return k(op.c === 'S' ? op.reg : (op as Operand & { value: number }).value); }
 
   effective(i: number): N {

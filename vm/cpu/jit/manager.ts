@@ -17,7 +17,7 @@ import type { BlockCache } from '../blocks.ts';
 import type { Mmu } from '../mmu.ts';
 import { MODE, S } from '../state.ts';
 import { discover, type Region } from './cfg.ts';
-import { regionModule } from './region.ts';
+import { regionModule, usesX87 } from './region.ts';
 
 /** A region costs some milliseconds, what the interpreter needs for a million instructions: code must have shown that it is worth that. */
 export const HEAT_TO_COMPILE = 200_000;
@@ -61,7 +61,7 @@ export class RegionManager {
   private readonly words: Int32Array;
   private readonly parallel: boolean;
   private readonly place: (slot: number | undefined, fn: WebAssembly.ExportValue | null) => number;
-  private readonly imports: WebAssembly.Imports;
+  private readonly imports: (x87: boolean) => Readonly<Record<string, WebAssembly.ImportValue>>;
   private readonly heat = new Map<number, number>();
   private readonly bySlot = new Map<number, Installed>();
   private readonly byPage = new Map<number, Set<Installed>>();
@@ -73,9 +73,9 @@ export class RegionManager {
   private readonly instructions: () => number;
   private readonly policy: RegionPolicy;
 
-  constructor(board: Board, mmu: Mmu, blocks: BlockCache, words: Int32Array, parallel: boolean, exports: WebAssembly.Exports, options: RegionPolicy, instructions: () => number, place: (slot: number | undefined, fn: WebAssembly.ExportValue | null) => number) {
+  constructor(board: Board, mmu: Mmu, blocks: BlockCache, words: Int32Array, parallel: boolean, imports: (x87: boolean) => Readonly<Record<string, WebAssembly.ImportValue>>, options: RegionPolicy, instructions: () => number, place: (slot: number | undefined, fn: WebAssembly.ExportValue | null) => number) {
     this.board = board; this.mmu = mmu; this.blocks = blocks; this.words = words; this.parallel = parallel; this.place = place; this.instructions = instructions; this.policy = options;
-    this.imports = { env: { ...exports, memory: board.memory } };
+    this.imports = imports;
     blocks.dropped = page => this.dropPage(page);
     blocks.forgotten = () => this.reset();
   }
@@ -143,7 +143,7 @@ export class RegionManager {
     }
     const slot = this.place(this.freeSlots.pop(), null);
     const module = this.module(region, mode, guarded.map(([page]) => page), eip => { const physical = pages.get(eip >>> 12)!; return board.ram[(physical << 12 | eip & 4095) >>> 0]; });
-    const env = { ...this.imports.env } as Record<string, WebAssembly.ImportValue>;
+    const env = { ...this.imports(usesX87(region)) };
     guarded.forEach(([page, physical], i) => { env[`guard${i}`] = guardEntry(page, physical); });
     const instance = new WebAssembly.Instance(module, { env });
     this.place(slot, instance.exports['region']);

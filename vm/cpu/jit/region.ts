@@ -47,7 +47,7 @@ export interface RegionOptions {
  */
 export function regionModule(region: Region, options: RegionOptions): Uint8Array {
   const module = new ModuleBuilder();
-  const slow = importSlowCalls(module);
+  const slow = importSlowCalls(module, usesX87(region));
   options.guards.forEach((_, i) => module.importGlobal(`guard${i}`));
   const settle = module.declare('settle', [I, I, I, I, I], []);
   const main = module.declare('region', [I, I], [I], true);
@@ -55,6 +55,9 @@ export function regionModule(region: Region, options: RegionOptions): Uint8Array
   module.define(main, fn => new RegionEmitter(fn, region, options, slow, settle).emit());
   return module.build();
 }
+
+/** Whether a region calls the functions of the x87 module. */
+export const usesX87 = (region: Region): boolean => region.blocks.some(({ insns }) => insns.some(({ insn }) => insn.entry.fpu));
 
 /** settle(cpu, flagKind, carryX, carryY, result): the flag words of a producer, into the state block. flagKind is not 0. */
 function defineSettle(fn: Fn, _slow: SlowCalls): void {

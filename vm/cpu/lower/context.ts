@@ -1,7 +1,7 @@
 /**
  * The lowering context: what the semantics of an instruction may say.
  *
- * Semantics are written once (integer.ts, shift.ts, control.ts, string.ts, sse.ts) against this class. It is the IR's
+ * Semantics are written once (integer.ts, shift.ts, control.ts, string.ts, sse.ts, fpu.ts) against this class. It is the IR's
  * builder: values are trees (vm/cpu/wasm.ts), effects are statements in program order. Two subclasses bind the abstract
  * operands: tier 0 to fields of a 32-byte record and registers in the state block, tier 1 to constants and wasm locals.
  *
@@ -35,6 +35,8 @@ export interface SlowCalls {
   readonly raise: number;
   /** (cpu, operation, shape, address of the destination xmm, immediate) -> integer result; source in scratch0; see vm/cpu/float. */
   readonly float: number;
+  /** The x87 functions by name (vm/cpu/float/x87.ts); only in modules that have x87 instructions. */
+  readonly x87?: Readonly<Record<string, number>>;
 }
 
 export type FlagKind = 'add' | 'sub' | 'logic' | 'inc' | 'dec';
@@ -89,6 +91,13 @@ export abstract class Cx {
   sseStays = false;
   /** Whether MXCSR is as the fast paths of arithmetic want it, as found earlier in the block: flags only ever join. */
   sseQuiet: N | null = null;
+  /** Slot of MMX operand i, and number of x87 operand i. */
+  abstract mmxAddress(i: number): N;
+  abstract stackIndex(i: number): N;
+  /** For the x87 environment: opcode as it is stored there, EIP of this instruction, selector of memory operand i. */
+  abstract fpuOpcode(): N;
+  abstract instructionEip(): N;
+  abstract operandSelector(i: number): N;
   abstract imm(i: number): N;
   /** Effective address without segment; masked to the address size. */
   abstract effective(i: number): N;

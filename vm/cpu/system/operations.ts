@@ -1,5 +1,5 @@
 /**
- * Instructions executed in TypeScript (attribute `js` of the table): system instructions, far transfers, port I/O, x87.
+ * Instructions executed in TypeScript (attribute `js` of the table): system instructions, far transfers, port I/O, images of the x87 state.
  * Each ends its block. EIP in the state block is that of the instruction; a handler that transfers control returns true,
  * all others leave EIP to the caller.
  */
@@ -9,7 +9,7 @@ import { GuestFault } from '../mmu.ts';
 import { CR0, CR4, FLAG, RUN, S, SEG, VEC } from '../state.ts';
 import { ATTR, type Cpu } from './cpu.ts';
 import { deliver } from './exceptions.ts';
-import { MXCSR_MASK, Unimplemented, fwait, fxrstor, fxsave, requireSse, x87 } from './fpu.ts';
+import { MXCSR_MASK, fldenv, fnclex, fninit, fnsave, fnstenv, fpuIgnored, frstor, fxrstor, fxsave, requireSse } from './fpu.ts';
 import { cpuid, FIXED_COUNTER, instructionsRetired, readControl, readMsr, timestamp, writeControl, writeMsr } from './registers.ts';
 import { loadLdtr, loadSegment, loadTaskRegister, setZero, visibleDescriptor } from './segments.ts';
 import { farCall, farJump, farReturn, interruptReturn, mergeFlags, sysenter, sysexit } from './transfer.ts';
@@ -244,7 +244,7 @@ export const OPERATIONS: Record<string, Operation> = {
     cpu.setReg(0, low); cpu.setReg(2, high);
   },
   cpuid: cpu => { const [a, b, c, d] = cpuid(cpu, cpu.reg(0), cpu.reg(1)); cpu.setReg(0, a); cpu.setReg(3, b); cpu.setReg(1, c); cpu.setReg(2, d); },
-  fxsave, fxrstor, x87, fwait,
+  fxsave, fxrstor, fnstenv, fldenv, fnsave, frstor, fninit, fnclex, fneni: fpuIgnored, fndisi: fpuIgnored, fnsetpm: fpuIgnored,
   emms: undefinedOpcode,
   ldmxcsr: (cpu, insn) => {
     requireSse(cpu);
@@ -263,16 +263,7 @@ export function execute(cpu: Cpu, insn: Insn): void {
   cpu.set(S.instrLength, insn.length);
   const operation = OPERATIONS[insn.entry.name];
   if (!operation) throw new Error(`no helper for ${insn.entry.name}`);
-  try {
-    if (operation(cpu, insn) !== true) {
-      const eip = nextEip(cpu);
-      cpu.set(S.eip, cpu.attr(SEG.CS) & ATTR.BIG ? eip : eip & 0xffff);
-    }
-  } catch (problem) {
-    if (!(problem instanceof Unimplemented)) throw problem;
-    // Loud: counted in the state block, visible in every report, #UD in the guest.
-    cpu.set(S.unimplemented, cpu.get(S.unimplemented) + 1);
-    cpu.set(S.unimplementedEip, cpu.get(S.eip));
-    throw new GuestFault(VEC.UD);
-  }
+  if (operation(cpu, insn) === true) return;
+  const eip = nextEip(cpu);
+  cpu.set(S.eip, cpu.attr(SEG.CS) & ATTR.BIG ? eip : eip & 0xffff);
 }

@@ -45,7 +45,7 @@ export class Tier0Cx extends Cx {
     this.bitStringOffset = null;
     const registers = [R.reg0, R.reg1, R.index];
     let next = 0;
-    this.slots = form.classes.map(c => c === 'R' || c === 'V' ? registers[next++] : 0);
+    this.slots = form.classes.map(c => c === 'R' || c === 'V' || c === 'P' || c === 'T' ? registers[next++] : 0);
   }
   /** Prepares for the conditional jump fused behind the current instruction. */
   beginFusedJump(): void { this.jumpAt = RECORD_BYTES; this.form = { ...this.form, classes: ['J'], sizes: [32] }; }
@@ -77,6 +77,11 @@ export class Tier0Cx extends Cx {
     else if (size === 16) this.fn.store16(this.cpu, value, reg * 4); else this.fn.store(this.cpu, value, reg * 4);
   }
   xmmAddress(i: number): N { return this.field(this.slots[i]); }
+  mmxAddress(i: number): N { return this.field(this.slots[i]); }
+  stackIndex(i: number): N { return this.field(this.slots[i]); }
+  fpuOpcode(): N { return this.field(R.imm); }
+  instructionEip(): N { return w.add(this.exits.blockEip, w.load16u(this.exits.pc, R.delta)); }
+  operandSelector(): N { return w.load(w.add(this.cpu, w.shl(w.and(w.load8u(this.exits.pc, R.seg), w.k(7)), w.k(4))), S.seg); }
   imm(): N { return this.field(R.imm); }
 
   effective(i: number): N {

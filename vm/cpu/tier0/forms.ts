@@ -4,7 +4,7 @@
  * function of its own, compiled when the decoder first meets it.
  *
  * Classes: R register · B flat memory without index · X flat memory with index · M memory through a segment or with 16-bit
- * addresses · I immediate · J target · C CL · V xmm · S segment number.
+ * addresses · I immediate · J target · C CL · V xmm · P mmx · T ST(i) · U ST(0) · S segment number.
  */
 import type { Insn } from '../isa/decode.ts';
 import { MODE } from '../state.ts';
@@ -59,7 +59,7 @@ export function formOf(insn: Insn, mode: number, needFlags: boolean, parallel: b
   return { key, name: entry.name, classes, sizes, size: insn.size, operandSize, needFlags: needs, repeat, addr16, segmented, slowStack, lock, fused };
 }
 
-const CLASS_NUMBER: Record<string, number> = { R: 1, B: 2, X: 3, M: 4, I: 5, J: 6, C: 7, V: 8, S: 9, A: 10 };
+const CLASS_NUMBER: Record<string, number> = { R: 1, B: 2, X: 3, M: 4, I: 5, J: 6, C: 7, V: 8, S: 9, A: 10, P: 11, T: 12, U: 13 };
 /**
  * A number that two instructions share exactly when `formOf` gives them the same form: sizes follow from the table row and the operand size.
  * The decoder looks forms up by it (building the key string for every instruction made up a tenth of a boot).

@@ -13,6 +13,8 @@ import { defineFastOperations } from './system.ts';
 import { FAST, JUMP_CACHE_ENTRIES, KIND, R, RARE, RECORD_BYTES } from './record.ts';
 import { EXIT, ONCE_IN_TIER0 } from '../jit/exit.ts';
 import type { SlowCalls } from '../lower/context.ts';
+import { X87_FUNCTIONS } from '../float/x87.ts';
+import { X87 } from '../lower/fpu.ts';
 import { SEMANTICS } from '../lower/index.ts';
 import { CONDITION_NAMES } from '../isa/table.ts';
 import { ATTN, FLAG, S } from '../state.ts';
@@ -35,8 +37,8 @@ const valueType = (size: number): T => size === 64 ? L : I;
 /** Names under which the slow paths are exported and imported. */
 const slowName = (what: string, size: number): string => `${what}${size}`;
 
-/** Imports the slow paths into a rare or region module. */
-export function importSlowCalls(module: ModuleBuilder): SlowCalls {
+/** Imports the slow paths into a rare or region module; with `x87` also the functions of the x87 module. */
+export function importSlowCalls(module: ModuleBuilder, x87: boolean): SlowCalls {
   const read: Record<number, number> = {}, readForWrite: Record<number, number> = {}, write: Record<number, number> = {};
   for (const size of SIZES) {
     read[size] = module.import(slowName('read', size), [I, I, I, I], [valueType(size)]);
@@ -46,6 +48,7 @@ export function importSlowCalls(module: ModuleBuilder): SlowCalls {
   return {
     read, readForWrite, write, atomic: module.import('atomic', ATOMIC_TYPE, [I]), exchange64: module.import('exchange64', EXCHANGE64_TYPE, [L]),
     segment: module.import('segment', [I, I, I, I], [I]), raise: module.import('raise', [I, I, I], []), float: module.import('float', [I, I, I, I, I], [I]),
+    ...(x87 ? { x87: Object.fromEntries(Object.entries(X87_FUNCTIONS).map(([name, { params, result }]) => [name, module.import(`x87_${name}`, [I, ...params], result === undefined ? [] : [result])])) } : {}),
   };
 }
 
@@ -61,7 +64,7 @@ export function lowerForm(c: Tier0Cx, form: Form): void {
 /** One module with a function per form, exported as f0, f1...: (cpu, pc, blockEip) -> RARE.*. */
 export function rareModule(forms: readonly Form[], options: Tier0Options): Uint8Array {
   const module = new ModuleBuilder();
-  const slow = importSlowCalls(module);
+  const slow = importSlowCalls(module, forms.some(({ name }) => name in X87));
   forms.forEach((form, i) => {
     const index = module.declare(`f${i}`, [I, I, I], [I], true);
     module.define(index, fn => {
