@@ -133,9 +133,9 @@ export class UserNetwork implements TcpNetwork {
   }
 
   #learn(address: number, b: Uint8Array, at: number): void {
+    if (b[at] & 1 || this.#ours(address)) { this.count('sender address is not its own'); return; }
     const known = this.#stations.get(address);
     if (known) { for (let k = 0; k < 6; k++) known[k] = b[at + k]; return; }
-    if (b[at] & 1 || this.#ours(address)) { this.count('sender address is not its own'); return; }
     this.#stations.set(address, b.slice(at, at + 6));
     this.tcp.appeared(address);
   }
@@ -181,7 +181,7 @@ export class UserNetwork implements TcpNetwork {
       if (whole) this.#transport(whole, 0, whole.length, source, destination, protocol, false, b.slice(at, at + header));
       return;
     }
-    if (b[at + 8] <= 1 && !this.#local(destination)) { this.#error(source, destination, ICMP.timeExceeded, 0, b, at, header + 8); return; }
+    if (b[at + 8] <= 1 && !this.#local(destination)) { this.#error(source, destination, ICMP.timeExceeded, 0, b, at, Math.min(header + 8, total)); return; }
     // A checksum that the guest left to us: nothing has touched the bytes since, so there is nothing to check.
     let trusted = false;
     const start = batch.checksumStart(k);
