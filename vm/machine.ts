@@ -206,7 +206,7 @@ export class DeterministicMachine implements Machine {
       }));
     }
     this.engines = engines;
-    if (config.net && chipset.nic) this.net = new VirtualNetwork(chipset.nic, chipset.events, clock, config.net, () => header.rtcBaseSeconds);
+    if (config.net && chipset.nic) this.net = new VirtualNetwork(chipset.nic, chipset.events, clock, config.net, () => header.rtcBaseSeconds, config.note);
     chipset.powerOn();
     this.net?.powerOn();
     for (const engine of engines) engine.reset('power');

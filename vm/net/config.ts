@@ -166,6 +166,7 @@ export function parseMac(text: string): Uint8Array {
   return mac;
 }
 
+const ANY_ADDRESS = '0.0.0.0';
 /** What the options mean together. */
 export function checkNet(config: NetConfig, mode: 'parallel' | 'deterministic'): void {
   describeNet(config);
@@ -177,10 +178,10 @@ export function checkNet(config: NetConfig, mode: 'parallel' | 'deterministic'):
     if (backend.kind === 'scripted') throw new NetError('mode', 'scripted peer', 'exists in deterministic mode only');
   }
   if (forwards.length > 0 && backend.kind !== 'user') throw new NetError('spec', '--hostfwd', `needs --net user; with ${backend.kind} the other end decides what reaches the guest`);
-  const seen = new Set<string>();
-  for (const { protocol, host: address, port: number } of forwards) {
-    const key = `${protocol}:${address}:${number}`;
-    if (seen.has(key)) throw new NetError('spec', `--hostfwd ${key}`, 'is given twice');
-    seen.add(key);
+  for (const [k, one] of forwards.entries()) {
+    const other = forwards.slice(0, k).find(({ protocol, host: address, port: number }) => protocol === one.protocol && number === one.port && (address === one.host || address === ANY_ADDRESS || one.host === ANY_ADDRESS));
+    if (!other) continue;
+    const key = `--hostfwd ${one.protocol}:${one.host}:${one.port}`;
+    throw new NetError('spec', key, other.host === one.host ? 'is given twice' : `port ${one.port} of ${other.host} is forwarded already, and ${ANY_ADDRESS} is every address of this host`);
   }
 }

@@ -61,7 +61,7 @@ const backend = make();
 const counters = (): void => tell({ kind: 'counters', counters: [...backend.counters] });
 
 try {
-  const pcap = data.pcap === undefined ? undefined : new Pcap(data.pcap);
+  const pcap = data.pcap === undefined ? undefined : new Pcap(data.pcap, (text) => tell({ kind: 'note', text }));
   await backend.open();
   const serving = port = new NicPort(nic, backend, chipset.lock, clock, pcap);
   host.on('message', (message: string) => {
@@ -74,7 +74,6 @@ try {
   counters();
   backend.close();
   pcap?.close();
-  if (pcap?.problem !== undefined) tell({ kind: 'note', text: pcap.problem });
   host.close();
 } catch (error) {
   if (!(error instanceof NetError)) throw error;

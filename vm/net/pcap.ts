@@ -12,18 +12,31 @@ const LINK_ETHERNET = 1;
 const RECORD_BYTES = 16;
 const BUFFER_BYTES = 64 * 1024;
 
+function reasonOf(error: NodeJS.ErrnoException): string {
+  switch (error.code) {
+    case 'ENOENT': return 'its folder does not exist';
+    case 'EISDIR': return 'is a folder';
+    case 'EACCES': case 'EPERM': case 'EROFS': return 'may not be written';
+    case 'ENOTDIR': return 'its folder is a file';
+    case 'ENOSPC': case 'EDQUOT': case 'EFBIG': return 'no space left for it';
+    default: return error.message;
+  }
+}
+
 export class Pcap {
   readonly #fd: number;
+  readonly #file: string;
+  readonly #tell: (text: string) => void;
   readonly #buffer = new Uint8Array(BUFFER_BYTES + RECORD_BYTES + SNAP_BYTES);
   readonly #view = new DataView(this.#buffer.buffer);
   #fill = 0;
-  /** The disk is full or the file is gone: no more is written, and this says why. */
-  problem: string | undefined;
+  #ended = false;
 
-  constructor(file: string) {
-    try { this.#fd = fs.openSync(file, 'w'); } catch (cause) {
-      throw new NetError('file', `--pcap ${file}`, (cause as NodeJS.ErrnoException).code === 'ENOENT' ? 'its folder does not exist' : (cause as Error).message, { cause });
-    }
+  /** `tell`: when the disk is full or the file is gone no more is written, and this hears why, once. */
+  constructor(file: string, tell: (text: string) => void) {
+    this.#file = file;
+    this.#tell = tell;
+    try { this.#fd = fs.openSync(file, 'w'); } catch (cause) { throw new NetError('file', `--pcap ${file}`, reasonOf(cause as NodeJS.ErrnoException), { cause }); }
     const view = this.#view;
     view.setUint32(0, MAGIC_NS, true);
     view.setUint16(4, 2, true); view.setUint16(6, 4, true);
@@ -35,7 +48,7 @@ export class Pcap {
 
   /** `ns` since 1970 as seconds and the rest, because a number does not hold it. */
   write(seconds: number, ns: number, bytes: Uint8Array, offset: number, length: number): void {
-    if (this.problem !== undefined) return;
+    if (this.#ended) return;
     const at = this.#fill;
     const view = this.#view;
     const kept = Math.min(length, SNAP_BYTES);
@@ -55,8 +68,9 @@ export class Pcap {
 
   flush(): void {
     let done = 0;
+    if (this.#ended) return;
     try { while (done < this.#fill) done += fs.writeSync(this.#fd, this.#buffer, done, this.#fill - done); }
-    catch (error) { this.problem = `capture ended: ${(error as Error).message}`; }
+    catch (error) { this.#ended = true; this.#tell(`--pcap ${this.#file}: ${reasonOf(error as NodeJS.ErrnoException)}; the capture ends here`); }
     this.#fill = 0;
   }
   close(): void { this.flush(); try { fs.closeSync(this.#fd); } catch { /* told by flush */ } }

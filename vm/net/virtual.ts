@@ -58,7 +58,7 @@ export class VirtualNetwork implements OutsideState {
   /** Frames that did not arrive, by reason. */
   readonly dropped = new Map<string, number>();
 
-  constructor(nic: VirtioNet, events: EventQueue, clock: Clock, config: NetConfig, wallSeconds: () => number) {
+  constructor(nic: VirtioNet, events: EventQueue, clock: Clock, config: NetConfig, wallSeconds: () => number, note: (text: string) => void = () => undefined) {
     this.nic = nic;
     this.#events = events;
     this.#clock = clock;
@@ -70,7 +70,7 @@ export class VirtualNetwork implements OutsideState {
     };
     this.#random = (Math.imul(this.#link.seed, 0x9e37_79b1) ^ 0x5bf0_3635) >>> 0 || 1;
     this.#ready = new FrameBatch(256, 256 * 2048 + 16_384);
-    this.#pcap = config.pcap === undefined ? undefined : new Pcap(config.pcap);
+    this.#pcap = config.pcap === undefined ? undefined : new Pcap(config.pcap, note);
     if (config.backend.kind === 'scripted') this.#scripted = config.backend.peer;
     else {
       const services = this.services = new Services(wallSeconds, config.calls);

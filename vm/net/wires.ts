@@ -27,12 +27,13 @@ const AGAIN_MOST_MS = 64_000;
 const KEEPALIVE_MS = 10_000;
 const SOURCE_MAC = 6;
 
-export const hostError = (error: NodeJS.ErrnoException, subject: string, address: string): NetError => {
+/** Why `address`, a place on `host`, could not be opened or reached. */
+export const hostError = (error: NodeJS.ErrnoException, subject: string, address: string, host = address.replace(/:\d+$/, '')): NetError => {
   switch (error.code) {
     case 'EADDRINUSE': return new NetError('port-in-use', subject, `${address} is in use by another process`, { cause: error });
     case 'EACCES': case 'EPERM': return new NetError('forbidden', subject, `${address} may not be opened (ports below 1024 need rights)`, { cause: error });
-    case 'EADDRNOTAVAIL': return new NetError('address', subject, `${address} is no address of this host`, { cause: error });
-    case 'ENOTFOUND': case 'EAI_AGAIN': return new NetError('address', subject, `the name in ${address} cannot be resolved`, { cause: error });
+    case 'EADDRNOTAVAIL': return new NetError('address', subject, `${host} is no address of this host`, { cause: error });
+    case 'ENOTFOUND': case 'EAI_AGAIN': return new NetError('address', subject, `the name ${host} cannot be resolved`, { cause: error });
     case 'ECONNREFUSED': return new NetError('refused', subject, `nobody listens at ${address}`, { cause: error });
     case 'ENETUNREACH': case 'EHOSTUNREACH': case 'ETIMEDOUT': return new NetError('unreachable', subject, `${address} cannot be reached`, { cause: error });
     default: return new NetError('address', subject, `${address}: ${error.message}`, { cause: error });

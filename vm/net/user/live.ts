@@ -255,7 +255,7 @@ export class UserBackend implements LiveBackend {
     return new Promise((resolve, reject) => {
       if (protocol === 'tcp') {
         const server = net.createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.#outside.accept(socket, guestPort));
-        server.once('error', (error) => reject(hostError(error, subject, address)));
+        server.once('error', (error) => reject(hostError(error, subject, address, host)));
         server.listen({ port, host, backlog: BACKLOG }, () => {
           server.on('error', () => this.network.count('connection not accepted')); // out of descriptors
           this.#servers.push(server);
@@ -263,7 +263,7 @@ export class UserBackend implements LiveBackend {
         });
       } else {
         const socket = dgram.createSocket('udp4');
-        socket.once('error', (error) => reject(hostError(error, subject, address)));
+        socket.once('error', (error) => reject(hostError(error, subject, address, host)));
         socket.bind(port, host, () => {
           socket.removeAllListeners('error');
           socket.on('error', () => this.network.count('datagram not sent'));
