@@ -64,6 +64,8 @@ export const T_DELIVERED = 168; // when it was last delivered, as a count of del
 export const T_SEND_BADGE = 164; // badge of the capability it called with
 export const T_FAULT_ENDPOINT = 196; // slow path only, read by traces: who looks after the Thread,
 export const T_FAULT_BADGE = 200; // and under which badge
+export const T_NEXT = 296; // all Threads, for debuggers
+export const T_PREV = 300;
 
 // ---- Slot ------------------------------------------------------------------------------------------------------------------------------
 export const S_HANDLE = 0;

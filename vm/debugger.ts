@@ -27,6 +27,8 @@ export type Applies = (cpu: number, linear: number) => boolean;
 
 /** Instructions of a backward scan between two looks at whether it is still wanted. */
 const SCAN_PIECE = 10_000_000;
+/** A step back leaves a snapshot so many instructions before it, where the nearest was that many times farther. */
+const STEP_BACK = 20_000, NEAR_FACTOR = 4;
 
 /** A run that is made again gets nowhere: only where the machine's end is its history's. */
 const ended = ({ pause, instructions }: { pause: string; instructions: number }): boolean => pause === 'stopped' || pause === 'idle' || (pause === 'waiting' && instructions === 0);
@@ -143,6 +145,8 @@ export class Debugger {
       for (const moment of timeline.before(here)) {
         timeline.toSnapshot(moment);
         if (cpus.retired(cpu) > wanted) continue;
+        // Who steps back once does it again: the next step begins near here.
+        if (here - moment > NEAR_FACTOR * STEP_BACK) { timeline.advance(here - STEP_BACK - moment); if (cpus.retired(cpu) <= wanted) timeline.mark(); else timeline.toSnapshot(moment); }
         while (cpus.retired(cpu) < wanted) if (ended(timeline.advance(here - timeline.now, { cpu, retired: wanted }))) break;
         // The latest such moment: others may have run in between, but it is this vCPU that is looked at.
         this.#reported = undefined;

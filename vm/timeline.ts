@@ -60,6 +60,9 @@ export class Timeline {
   get snapshots(): readonly number[] { return this.#kept.map(({ at }) => at); }
   get pages(): number { return this.#kept.reduce((sum, { pages }) => sum + pages, 0); }
 
+  /** A snapshot at this moment of the past: what is near will be wanted again soon. */
+  mark(): void { if (!this.#kept.some(({ at }) => at === this.now)) this.#take(false); }
+
   /** Runs on: `instructions` at most, not beyond `until`. */
   advance(instructions: number, until?: CpuLimit): { pause: DeterministicPause; instructions: number } {
     const { machine } = this, started = machine.instructions;
@@ -127,7 +130,7 @@ export class Timeline {
     const index = this.#kept.findIndex((kept) => kept.at > at);
     this.#kept.splice(index < 0 ? this.#kept.length : index, 0, { at, snapshot, pages: copied, pinned });
     const cost = copied * INSTRUCTIONS_PER_COPY + snapshot.pages.size * INSTRUCTIONS_PER_REFERENCE;
-    this.#nextAt = at + Math.max(this.#spacing, cost * SPACING_FACTOR);
+    if (at >= this.#frontier) this.#nextAt = at + Math.max(this.#spacing, cost * SPACING_FACTOR);
     while ((this.#kept.length > this.#most || this.pages > this.#mostPages) && this.#thin());
   }
   /** Drops the snapshot without which the way back grows least, relative to how far back it is. */

@@ -70,10 +70,18 @@ function withSystemOptions(command: Command): Command {
     .option('--append <text>', 'more kernel command line', '');
 }
 
-interface RawSystemOptions { place: 'pin' | 'follow'; smp: number; memory: number; disk?: string; overlay: boolean; deterministic: boolean; seed: number; timeout?: number; jit: 'on' | 'off' | 'mixed'; append: string; trace?: string }
+/** What can be done to a machine from outside: debug it. */
+function withDebugOptions(command: Command): Command {
+  return command.option('--gdb <[host:]port>', 'wait for gdb there before the first instruction; runs the deterministic machine (docs/debugging.md)');
+}
+async function debugOptions<T extends { deterministic: boolean; gdb?: string }>(raw: T): Promise<T> {
+  return raw.gdb === undefined ? raw : { ...raw, deterministic: (await import('./debugging.ts')).gdbMode(raw.gdb, raw.deterministic) };
+}
+
+interface RawSystemOptions { place: 'pin' | 'follow'; smp: number; memory: number; disk?: string; overlay: boolean; deterministic: boolean; seed: number; timeout?: number; jit: 'on' | 'off' | 'mixed'; append: string; trace?: string; gdb?: string }
 const systemOptions = (raw: RawSystemOptions): SystemOptions => ({
   place: raw.place, smp: raw.smp, memoryMiB: raw.memory, disk: raw.disk, overlay: raw.overlay, deterministic: raw.deterministic, seed: raw.seed,
-  timeoutSeconds: raw.timeout, jit: raw.jit, append: raw.append, trace: raw.trace,
+  timeoutSeconds: raw.timeout, jit: raw.jit, append: raw.append, trace: raw.trace, gdb: raw.gdb,
 });
 
 async function main(argv: readonly string[]): Promise<number> {
@@ -87,21 +95,22 @@ async function main(argv: readonly string[]): Promise<number> {
     .enablePositionalOptions()
     .addHelpText('after', '\nExamples:\n  $ ./kintsugi                                   boot to a shell (Ctrl-A X quits)\n  $ ./kintsugi run -- sh -c \'cat /etc/motd\'       one command, its output, its status\n  $ ./kintsugi test                              every check\n');
 
-  withNetOptions(withSystemOptions(program.command('start', { isDefault: true }).description('boot the system; the shell is on this terminal')), 'user')
+  withDebugOptions(withNetOptions(withSystemOptions(program.command('start', { isDefault: true }).description('boot the system; the shell is on this terminal')), 'user'))
     .addHelpText('after', '\nExamples:\n  $ ./kintsugi --disk my.img --smp 2             changes in my.img survive power-off\n  $ ./kintsugi --hostfwd tcp:127.0.0.1:8080:80   port 8080 of this host is port 80 of the guest\n  $ ./kintsugi --net none                        without a network card\n  $ ./kintsugi --net stream-listen:127.0.0.1:7000 --ip 10.1.0.1/24   one end of a wire; the other: --net stream:... --ip 10.1.0.2/24\n')
-    .action(async (raw: RawSystemOptions & RawNetOptions) => { status = await (await import('./start.ts')).start({ ...systemOptions(raw), ...await netOptions(raw, raw.deterministic) }); });
+    .action(async (raw: RawSystemOptions & RawNetOptions) => { const asked = await debugOptions(raw); status = await (await import('./start.ts')).start({ ...systemOptions(asked), ...await netOptions(asked, asked.deterministic) }); });
 
-  withNetOptions(withSystemOptions(program.command('run').description('boot, run one command, print its stdout and stderr, exit with its status')), 'user')
+  withDebugOptions(withNetOptions(withSystemOptions(program.command('run').description('boot, run one command, print its stdout and stderr, exit with its status')), 'user'))
     .option('--json', 'one object: {exit, stdout, stderr, instructions, virtualNs, stateHash}', false)
     .option('--log', 'also show the system log (COM1) on stderr', false)
     .passThroughOptions()
     .argument('<command...>', 'program and arguments')
     .addHelpText('after', '\nExamples:\n  $ ./kintsugi run --deterministic --seed 7 --json -- sh -c \'cat /etc/motd; exit 7\'\n  $ ./kintsugi run --hostfwd tcp:127.0.0.1:8080:80 --pcap httpd.pcap -- httpd /www\n')
     .action(async (command: string[], raw: RawSystemOptions & RawNetOptions & { json: boolean; log: boolean }) => {
-      status = await (await import('./run.ts')).run({ ...systemOptions(raw), ...await netOptions(raw, raw.deterministic) }, command, { json: raw.json, log: raw.log });
+      const asked = await debugOptions(raw);
+      status = await (await import('./run.ts')).run({ ...systemOptions(asked), ...await netOptions(asked, asked.deterministic) }, command, { json: raw.json, log: raw.log });
     });
 
-  withNetOptions(program.command('vm'), 'none').description('run any multiboot 1 kernel on the bare machine; debug-exit (port 0xf4) sets the status 2v+1')
+  withDebugOptions(withNetOptions(program.command('vm'), 'none')).description('run any multiboot 1 kernel on the bare machine; debug-exit (port 0xf4) sets the status 2v+1')
     .requiredOption('--kernel <elf>', 'multiboot 1 kernel')
     .option('--append <text>', 'kernel command line', '')
     .option('--module <file[ string]>', 'multiboot module, repeatable', collect, [])
@@ -115,7 +124,7 @@ async function main(argv: readonly string[]): Promise<number> {
     .option('--timeout <s>', 'give up after this many seconds (exit status 124)', seconds)
     .option('--json', 'print {reason, exit, instructions, virtualNs, stateHash} on stdout at the end', false)
     .addHelpText('after', '\nExample:\n  $ ./kintsugi vm --kernel kernel.elf --append \'loglevel=3\' --memory 128 --serial stdio --timeout 10\n')
-    .action(async (raw: Omit<import('./vm.ts').VmOptions, 'network'> & RawNetOptions) => { const { net } = await netOptions(raw, raw.deterministic); status = await (await import('./vm.ts')).vm({ ...raw, ...(net === undefined ? {} : { network: net }) }); });
+    .action(async (raw: Omit<import('./vm.ts').VmOptions, 'network'> & RawNetOptions) => { const asked = await debugOptions(raw), { net } = await netOptions(asked, asked.deterministic); status = await (await import('./vm.ts')).vm({ ...asked, ...(net === undefined ? {} : { network: net }) }); });
 
   program.command('build').description('build the guest and the root image (a second build does nothing)')
     .option('--json', 'report as JSON', false)

@@ -82,7 +82,7 @@ export async function runCommand(options: SystemOptions, argv: readonly string[]
     if (input === undefined || input instanceof Uint8Array) sendAll(machine, input ?? new Uint8Array(0));
     else void sendStream(machine, input, () => status !== undefined);
   };
-  const result = await machine.run().finally(() => machine.close());
+  const result = await (options.gdb === undefined ? machine.run() : (await import('./debugging.ts')).runUnderGdb(machine, options.gdb, true)).finally(() => machine.close());
   trace.done(machine);
   if (result.reason === 'timeout') status = EXIT.timeout;
   else if (status === undefined) {

@@ -25,7 +25,7 @@ export async function start(options: SystemOptions): Promise<number> {
   const terminal = attachTerminal((bytes) => machine.serialInput(0, bytes), () => machine.stop(), () => machine.serialInput(0, Uint8Array.of(4)));
   onReaderGone(() => machine.stop());
   try {
-    const result = await machine.run().finally(() => machine.close());
+    const result = await (options.gdb === undefined ? machine.run() : (await import('./debugging.ts')).runUnderGdb(machine, options.gdb, true)).finally(() => machine.close());
     terminal.restore();
     if (terminal.signal !== 0) return 128 + terminal.signal;
     if (noShell !== 0) {

@@ -28,6 +28,8 @@ export interface SystemOptions {
   readonly ip?: string;
   /** File for a Perfetto trace of the run. */
   readonly trace?: string;
+  /** `[HOST:]PORT` at which to wait for gdb. Needs `deterministic`. */
+  readonly gdb?: string;
 }
 
 /** Multiboot modules: root first (the kernel loads it), then in the order in which the supervisor looks for them. */

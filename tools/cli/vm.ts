@@ -21,6 +21,8 @@ export interface VmOptions {
   readonly timeout?: number;
   readonly network?: NetConfig;
   readonly json: boolean;
+  /** `[HOST:]PORT` at which to wait for gdb. Needs `deterministic`. */
+  readonly gdb?: string;
 }
 
 export async function vm(options: VmOptions): Promise<number> {
@@ -44,7 +46,7 @@ export async function vm(options: VmOptions): Promise<number> {
   });
   const terminal = options.serial === 'stdio' ? attachTerminal((bytes) => machine.serialInput(0, bytes), () => machine.stop(), () => undefined) : undefined;
   try {
-    const result = await machine.run().finally(() => machine.close());
+    const result = await (options.gdb === undefined ? machine.run() : (await import('./debugging.ts')).runUnderGdb(machine, options.gdb, false)).finally(() => machine.close());
     terminal?.restore();
     const asked = result.reason === 'poweroff' || (result.reason === 'stopped' && result.detail === undefined);
     const status = terminal !== undefined && terminal.signal !== 0 ? 128 + terminal.signal : result.reason === 'exit' ? result.status & 255 : asked ? EXIT.ok : result.reason === 'timeout' ? EXIT.timeout : EXIT.internal;
