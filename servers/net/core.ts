@@ -61,7 +61,7 @@ export function privateBytes(sockets: u32, stateBytes: u32, packets: u32): u32 {
   return socketsBytes(sockets) + poolMapBytes(stateBytes >> 12) + packetsPrivateBytes(packets) + arpPrivateBytes() + reassemblyPrivateBytes() + datagramsPrivateBytes() + dnsPrivateBytes() + timerBytes(sockets + 16) + 65536;
 }
 /**
- * `sockets`: how many there can be (16 to 4096; 0.9 KiB of state and 1.3 KiB of private memory each). `packetsAt`: `packets` transmit buffers of NETDEV.bufferBytes.
+ * `sockets`: how many there can be (16 to 4096; 0.9 KiB of state and 2 KiB of private memory each). `packetsAt`: `packets` transmit buffers of NETDEV.bufferBytes.
  * `shared`: the data area of the NET ring. The state must be mapped; it is written in the window only.
  */
 export function coreStart(state: usize, stateBytes: u32, sockets: u32, heap: usize, heapBytes: u32, packetsAt: usize, packets: u32, shared: usize, sharedBytes: u32): i32 {
@@ -104,7 +104,7 @@ function revive(): void {
     if (state == NET_TCP_STATE_CLOSED) { if (s.id == 0) socketFree(s); continue; }
     count(C_TCP_REVIVED);
     s.rto = INITIAL_RTO;
-    s.sndNxt = s.sndUna; s.highRxt = s.sndUna; s.recover = s.sndUna; s.rcvMss = s.mss < 536 ? 536 : s.mss;
+    s.sndNxt = s.sndUna; s.recover = s.sndUna; s.rcvMss = s.mss < 536 ? 536 : s.mss;
     if (s.srtt != 0) settleRto(s);
     settleMss(s);
     s.freeSnd = s.sndUna - (s.iss + 1); s.freeRcv = s.rcvRead - (s.irs + 1);

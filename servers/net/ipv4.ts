@@ -112,7 +112,10 @@ function header(p: Packet, protocol: u32, source: u32, destination: u32, bytes: 
 }
 /** Sends a packet whose payload of `bytes` is in place. It is no longer the caller's. False: no route (counted, dropped). */
 export function ipv4Send(p: Packet, protocol: u32, source: u32, destination: u32, bytes: u32, ttl: u32, whole: bool): bool {
-  const through = routeTo(destination);
+  return ipv4SendThrough(routeTo(destination), p, protocol, source, destination, bytes, ttl, whole);
+}
+/** The same when the caller has asked `routeTo` (0: no route). */
+export function ipv4SendThrough(through: u32, p: Packet, protocol: u32, source: u32, destination: u32, bytes: u32, ttl: u32, whole: bool): bool {
   if (through == 0) { count(C_IP_NO_ROUTE); drop(p); return false; }
   header(p, protocol, source, destination, bytes, ttl, whole ? DONT_FRAGMENT : 0, whole ? 0 : ++identification);
   if (through == LO) { p.loop = true; enqueue(p); return true; }

@@ -23,7 +23,8 @@ export const NO_SLOT: u32 = 0xffff;
 export const STREAM_PAGES: u32 = 64; // entries of a page table
 export const MAX_BUFFER: u32 = 62 * PAGE; // a stream's positions never span more than its table, whatever their alignment
 export const DEFAULT_BUFFER: u32 = MAX_BUFFER;
-export const RANGES: u32 = 16; // SACK ranges kept, of either direction
+export const RANGES: u32 = 16; // ranges of out of order data kept
+export const RUNS: u32 = 48; // runs of what is under way (tcp/flight.ts): a round trip in steps of 1/32, and holes
 
 // Flags that persist.
 export const BOUND: u32 = 1; // the port is taken
@@ -77,9 +78,14 @@ export const FORCE: u32 = 1 << 29; // the head goes out again, whatever the wind
   rtoAt: u64; persistAt: u64; ackAt: u64; keepAt: u64; lifeAt: u64 /* TIME-WAIT, FIN-WAIT-2, SYN-RECEIVED limits */;
   keepalive: u32 /* s */; keepProbes: u32; lastHeard: u64;
   // congestion
-  cwnd: u32; ssthresh: u32; recover: u32; dupAcks: u32; ackedBytes: u32; pipe: u32; highRxt: u32; headMark: u32 /* sndMax when the head went again */; flightSent: u32 /* under way after the last segment sent */;
+  cwnd: u32; ssthresh: u32; recover: u32; dupAcks: u32; ackedBytes: u32; flightSent: u32 /* under way after the last segment sent */;
   wMax: u32; epochAt: u64; cubicK: u32 /* ms */; originPoint: u32; wEst: u32; wEstAcked: u32;
-  sacked: u32; // ranges in `sackAt`
+  // what is under way (tcp/flight.ts), loss detection (tcp/rack.ts), recovery (tcp/recovery.ts), end of slow start (tcp/hystart.ts)
+  runs: u32; firstRun: u32; reported: u32 /* bytes of it that the peer has reported */;
+  loss: u32 /* flags of rack.ts */; rackAt: u32 /* when the newest segment that arrived was sent, us mod 2^32 */; rackEnd: u32; rackRtt: u32 /* us */; rackMost: u32 /* the highest end that arrived */; rackSteps: u32 /* quarters of a round trip in the window */; rackKeep: u32 /* recoveries until it shrinks again */; rackRound: u32;
+  minRtt: u32; minRttNext: u32; minRttAt: u32 /* us mod 2^32 */; reorderAt: u64; probeEnd: u32;
+  prrDelivered: u32; prrOut: u32; prrFlight: u32; prrFresh: u32;
+  roundEnd: u32; roundMin: u32; roundMinBefore: u32; roundSamples: u32; cssBase: u32; cssRounds: u32;
   ranges: u32; // ranges in `rangeAt`, out of order data
   stamp: u32; // recency of ranges
   // lists
@@ -92,12 +98,12 @@ export const FORCE: u32 = 1 << 29; // the head goes out again, whatever the wind
   datagrams: usize; lastDatagram: usize; queued: u32; // datagram sockets
   ops: Op; // parked here, in order of arrival
   timer: Timer;
-  dropped: u32; mtuAt: u64;
+  dropped: u32; mtuAt: u64; dsackStart: u32; dsackEnd: u32 /* came twice, to be reported with the next acknowledgement; equal: nothing */;
 }
 const SND_TABLE: usize = (offsetof<Socket>() + 15) & ~15;
 const RCV_TABLE: usize = SND_TABLE + (<usize>STREAM_PAGES << 1);
-const SACKED: usize = RCV_TABLE + (<usize>STREAM_PAGES << 1); // {start, end}
-const OUT_OF_ORDER: usize = SACKED + (<usize>RANGES << 3); // {start, end, stamp, 0}
+const FLIGHT: usize = RCV_TABLE + (<usize>STREAM_PAGES << 1); // Run of tcp/flight.ts
+const OUT_OF_ORDER: usize = FLIGHT + (<usize>RUNS << 4); // {start, end, stamp, 0}
 const TIMER_AT: usize = OUT_OF_ORDER + (<usize>RANGES << 4);
 const SOCKET_BYTES: usize = (TIMER_AT + offsetof<Timer>() + 63) & ~63;
 
@@ -106,7 +112,7 @@ export function peerOf(s: Socket): usize { return changetype<usize>(s) + offseto
 /** Page of the send stream at a position; `rcvPage` likewise. */
 export function sndPage(s: Socket, position: u32): usize { return changetype<usize>(s) + SND_TABLE + (<usize>(position >> 12 & (STREAM_PAGES - 1)) << 1); }
 export function rcvPage(s: Socket, position: u32): usize { return changetype<usize>(s) + RCV_TABLE + (<usize>(position >> 12 & (STREAM_PAGES - 1)) << 1); }
-export function sackAt(s: Socket, n: u32): usize { return changetype<usize>(s) + SACKED + (<usize>n << 3); }
+export function runsOf(s: Socket): usize { return changetype<usize>(s) + FLIGHT; }
 export function rangeAt(s: Socket, n: u32): usize { return changetype<usize>(s) + OUT_OF_ORDER + (<usize>n << 4); }
 
 /** a < b, a <= b in sequence space. */
@@ -162,7 +168,7 @@ function clear(s: Socket, slot: u32): void {
   s.slot = slot;
   s.timer = changetype<Timer>(changetype<usize>(s) + TIMER_AT);
   timerInit(s.timer, TIMER_SOCKET, slot);
-  s.rtoAt = NEVER; s.persistAt = NEVER; s.ackAt = NEVER; s.keepAt = NEVER; s.lifeAt = NEVER;
+  s.rtoAt = NEVER; s.persistAt = NEVER; s.ackAt = NEVER; s.keepAt = NEVER; s.lifeAt = NEVER; s.reorderAt = NEVER;
   s.nextHash = NO_SLOT; s.nextPort = NO_SLOT; s.nextId = NO_SLOT; s.nextWait = NO_SLOT; s.prevWait = NO_SLOT;
   s.acceptFirst = NO_SLOT; s.acceptLast = NO_SLOT; s.acceptNext = NO_SLOT;
   s.linger = -1; s.ttl = 64;

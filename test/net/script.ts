@@ -250,6 +250,14 @@ export const PASSIVE_SACK = `
   > S. 0:0(0) ack 1 win 65535 <mss 1460,sackOK>
   < . 1:1(0) ack 1 win 65535
   accept`;
+/** The same with SACK over a path of 20 ms: srtt 20 ms, RTO 200 ms, the tail is probed after 40 ms (240 ms if it is a lone segment). */
+export const PASSIVE_PATH = `
+  listen
+  < S 0:0(0) win 65535 <mss 1000,sackOK>
+  > S. 0:0(0) ack 1 win 65535 <mss 1460,sackOK>
+  +20ms
+  < . 1:1(0) ack 1 win 65535
+  accept`;
 /** We connect; mss 1000, no further options. */
 export const ACTIVE = `
   connect

@@ -1,24 +1,29 @@
 /**
  * Congestion control: slow start and avoidance (RFC 5681) with NewReno's or CUBIC's (RFC 9438) increase and decrease. All windows in bytes. What is in flight, and what is
- * lost, is the business of output.ts and sack.ts.
+ * lost, is the business of flight.ts and rack.ts; how the window comes down of recovery.ts.
  */
 import { now } from '../host';
 import { CUBIC, MAX_BUFFER, Socket } from '../socket';
+import { hystart, hystartBegin } from './hystart';
+import { sampled } from './rack';
 
 /** RFC 6928. */
 export function initialWindow(mss: u32): u32 { const w: u32 = mss << 1 > 14600 ? mss << 1 : 14600; return mss * 10 < w ? mss * 10 : w; }
+const UNLIMITED: u32 = 0x7fffffff;
 const CEILING: u32 = 4 * MAX_BUFFER; // more is never in flight
 
 export function congestionStart(s: Socket): void {
   s.cwnd = initialWindow(s.mss);
-  s.ssthresh = 0x7fffffff;
+  s.ssthresh = UNLIMITED;
   s.wMax = 0; s.epochAt = 0; s.ackedBytes = 0;
+  hystartBegin(s);
 }
 /** `acked` new bytes, of `flight` that were under way: the window grows if it was what limited us. */
 export function congestionAck(s: Socket, acked: u32, flight: u32): void {
   if (s.cwnd >= CEILING || flight + (s.mss << 1) < s.cwnd >> (s.cwnd < s.ssthresh ? 1 : 0)) return;
   if (s.cwnd < s.ssthresh) {
-    const more: u32 = acked < s.mss << 1 ? acked : s.mss << 1; // RFC 3465, L = 2
+    let more: u32 = acked < s.mss << 3 ? acked : s.mss << 3; // RFC 9406, 4.2: L = 8
+    if (s.ssthresh == UNLIMITED && sampled) more = hystart(s, s.rackRtt, more);
     s.cwnd = s.ssthresh - s.cwnd < more ? s.ssthresh : s.cwnd + more;
     return;
   }

@@ -15,6 +15,7 @@ import {
 } from '../socket';
 import { NEVER, armAtMost, disarm } from '../timer';
 import { congestionStart } from './congestion';
+import { flightForget } from './flight';
 import { INITIAL_RTO, sendReset, settleMss } from './output';
 
 export const TIME_WAIT_US: u64 = 60_000_000; // 2 MSL
@@ -116,10 +117,11 @@ export function toClosed(s: Socket, error: u32): void {
   if (s.state == NET_TCP_STATE_TIME_WAIT) waitRemove(s);
   unhash(s);
   disarm(s.timer);
-  s.rtoAt = NEVER; s.persistAt = NEVER; s.ackAt = NEVER; s.keepAt = NEVER; s.lifeAt = NEVER;
+  s.rtoAt = NEVER; s.persistAt = NEVER; s.ackAt = NEVER; s.keepAt = NEVER; s.lifeAt = NEVER; s.reorderAt = NEVER;
   s.flags &= ~(ACK_NOW | ACK_LATER | RECOVERY | REVIVED | TIMING | FORCE | PROBE | AFTER_RTO);
   s.state = NET_TCP_STATE_CLOSED;
-  s.sndEnd = s.sndUna; s.sndNxt = s.sndUna; s.sndMax = s.sndUna; s.sacked = 0; s.ranges = 0;
+  s.sndEnd = s.sndUna; s.sndNxt = s.sndUna; s.sndMax = s.sndUna; s.ranges = 0; s.loss = 0;
+  flightForget(s);
   if (error != 0) s.error = error;
   touch(s);
   if (s.id == 0) { socketFree(s); return; }

@@ -6,27 +6,24 @@ import {
   NET_TCP_STATE_CLOSED, NET_TCP_STATE_CLOSE_WAIT, NET_TCP_STATE_CLOSING, NET_TCP_STATE_ESTABLISHED, NET_TCP_STATE_FIN_WAIT1, NET_TCP_STATE_FIN_WAIT2, NET_TCP_STATE_LAST_ACK, NET_TCP_STATE_LISTEN,
   NET_TCP_STATE_SYN_RECEIVED, NET_TCP_STATE_SYN_SENT, NET_TCP_STATE_TIME_WAIT, NET_TYPE_STREAM,
 } from 'kintsugi/protocols';
-import { v4 } from '../address';
-import { arpConfirm } from '../arp';
-import { ETH, nextHop } from '../config';
 import {
-  C_TCP_ACK_FUTURE, C_TCP_ACK_OLD, C_TCP_AFTER_CLOSE, C_TCP_CHALLENGES, C_TCP_CHALLENGES_HELD, C_TCP_DUPLICATE, C_TCP_FAST_RETRANSMIT, C_TCP_LOST_AGAIN, C_TCP_NO_ACK, C_TCP_NO_PAGE, C_TCP_NO_PORT, C_TCP_OUT_OF_ORDER, C_TCP_OUT_OF_WINDOW, C_TCP_PAWS,
+  C_TCP_ACK_FUTURE, C_TCP_AFTER_CLOSE, C_TCP_CHALLENGES, C_TCP_CHALLENGES_HELD, C_TCP_DUPLICATE, C_TCP_NO_ACK, C_TCP_NO_PAGE, C_TCP_NO_PORT, C_TCP_OUT_OF_ORDER, C_TCP_OUT_OF_WINDOW, C_TCP_PAWS,
   C_TCP_RST_IN, C_TCP_RST_WINDOW, C_TCP_RST_WRONG, C_TCP_SEGMENTS_IN, C_TCP_SYN_IN_WINDOW, C_TCP_TIME_WAIT_REUSED, C_TCP_TRIMMED, C_TCP_URGENT, count,
 } from '../counters';
 import { ECONNREFUSED, ECONNRESET, EPIPE } from '../../lib/errno';
 import { now, nowMs, writable } from '../host';
-import { DESTINATION, SOURCE, arrivedOn } from '../ipv4';
+import { DESTINATION, SOURCE } from '../ipv4';
 import { NO_PAGE, PAGE, mayReceive, pageAt, pageTake } from '../pool';
 import {
-  ACK_LATER, ACK_NOW, AFTER_RTO, FIN_QUEUED, FIN_RECEIVED, FORCE, NO_RECEIVE, PASSIVE, RECOVERY, RETRANSMITTED, REVIVED, SACK_OK, SCALING, STAMPS, Socket, TIMING, URGENT_IN, URGENT_OUT,
+  ACK_LATER, ACK_NOW, FIN_RECEIVED, NO_RECEIVE, PASSIVE, RETRANSMITTED, SACK_OK, SCALING, STAMPS, Socket, TIMING, URGENT_IN,
   dataEnd, findConnection, findOnPort, le, localOf, lt, peerOf, rcvPage, socketFree, touch, wake, wantOutput,
 } from '../socket';
 import { NEVER, armAtMost } from '../timer';
-import { congestionAck, congestionLoss } from './congestion';
-import { established, keepaliveStart, toClosed, toTimeWait, ORPHAN_US, TIME_WAIT_US } from './connection';
+import { acknowledged } from './acknowledge';
+import { established, keepaliveStart, toClosed, toTimeWait, TIME_WAIT_US } from './connection';
 import { listenInput, takeCookieConnection, takeSyn } from './listen';
-import { armRto, refuse, sendBare, stampOf } from './output';
-import { lostBefore, rangeEnter, rangeJoin, sackAdvance, sackUpdate, sackedEnd } from './sack';
+import { refuse, sendBare } from './output';
+import { rangeEnter, rangeJoin } from './sack';
 import { ACK, FIN, RST, SYN, URG, parse, seg } from './segment';
 import { DELAYED_ACK_US, roundTrip } from './timers';
 
@@ -61,7 +58,7 @@ function reopened(s: Socket): bool {
 
 function ackNow(s: Socket): void { s.flags |= ACK_NOW; wantOutput(s); }
 /** RFC 5961: an acknowledgement that an honest peer answers with something that fits. */
-function challenge(s: Socket): void {
+export function challenge(s: Socket): void {
   if (now - s.challengeAt >= 1_000_000) { s.challengeAt = now; s.challenges = 0; }
   if (s.challenges >= CHALLENGES_A_SECOND) { count(C_TCP_CHALLENGES_HELD); return; }
   s.challenges++;
@@ -71,6 +68,9 @@ function challenge(s: Socket): void {
 
 /** The answer to a segment that does not fit: at once if it brings something, else within limits, so that two ends never answer each other's answers for ever. */
 function unacceptable(s: Socket): void { if (seg.length != 0) ackNow(s); else challenge(s); }
+
+/** Reported with the next acknowledgement (RFC 2883); of several in a batch the last. */
+function cameTwice(s: Socket, start: u32, end: u32): void { if ((s.flags & SACK_OK) != 0) { s.dsackStart = start; s.dsackEnd = end; } }
 
 function segment(s: Socket): void {
   if (s.state == NET_TCP_STATE_SYN_SENT) { synSent(s); return; }
@@ -104,11 +104,13 @@ function segment(s: Socket): void {
     if (drop >= seg.length) { // nothing new: the peer does not know, or asks whether we live
       count(C_TCP_DUPLICATE);
       if (drop > seg.length + 0x3fffffff) return;
+      if (seg.bytes != 0) cameTwice(s, seg.seq, seg.seq + seg.bytes);
       unacceptable(s);
       seg.at += seg.bytes; seg.bytes = 0; seg.length = 0; seg.flags &= ~FIN;
       if (s.state == NET_TCP_STATE_TIME_WAIT) { s.lifeAt = now + TIME_WAIT_US; armAtMost(s.timer, s.lifeAt); }
     } else {
       count(C_TCP_TRIMMED);
+      cameTwice(s, seg.seq, s.rcvNxt);
       ackNow(s);
       seg.at += drop; seg.bytes -= drop; seg.length -= drop;
       seg.seq = s.rcvNxt;
@@ -197,118 +199,6 @@ function reset(s: Socket, window: u32): void {
   count(C_TCP_RST_WRONG);
 }
 
-/** The ACK field and the window. False: the segment is done with. */
-function acknowledged(s: Socket): bool {
-  const ack = seg.ack;
-  if (lt(s.sndMax, ack)) { count(C_TCP_ACK_FUTURE); challenge(s); return false; }
-  if (lt(ack, s.sndUna) && (s.sndUna - ack > s.maxWnd)) { count(C_TCP_ACK_OLD); challenge(s); return false; } // RFC 5961, 5
-  const una = s.sndUna, flight = s.sndMax - una;
-  const fresh = lt(una, ack);
-  // Window (RFC 9293, 3.10.7.4): from a segment that is not older than the last one that said it.
-  const window = seg.window << s.sndScale;
-  let windowChanged = false;
-  if (le(una, ack) && (lt(s.sndWl1, seg.seq) || (s.sndWl1 == seg.seq && le(s.sndWl2, ack)))) {
-    windowChanged = window != s.sndWnd;
-    if (windowChanged) { s.sndWnd = window; touch(s); wantOutput(s); if (window != 0 && s.persistAt != NEVER) { s.persistAt = NEVER; s.backoff = 0; } }
-    if (window > s.maxWnd) s.maxWnd = window;
-    s.sndWl1 = seg.seq; s.sndWl2 = ack;
-  }
-  let news: u32 = 0;
-  if (seg.sacks != 0 && (s.flags & SACK_OK) != 0) news = sackUpdate(s);
-  if ((s.flags & REVIVED) != 0) { // the peer has said where it is: go on from there
-    s.flags &= ~(REVIVED | FORCE);
-    s.retries = 0; s.backoff = 0; s.rtoAt = NEVER;
-    if (lt(s.sndNxt, ack)) s.sndNxt = ack;
-    if (!fresh) s.sndNxt = una;
-    if (s.sndMax != ack) armRto(s);
-    wantOutput(s);
-    if (!fresh) return true;
-  }
-  if (s.persistAt != NEVER || s.sndWnd == 0) s.retries = 0; // it lives, it has no room
-  if (fresh) { newData(s, una, ack, flight); return true; }
-  // A duplicate (RFC 5681, 2): same number, no data, no change, something under way. With SACK: new blocks.
-  if (ack != una || flight == 0) return true;
-  const duplicate = (s.flags & SACK_OK) != 0 ? news != 0 : seg.length == 0 && !windowChanged;
-  if (!duplicate) return true;
-  s.dupAcks++;
-  if ((s.flags & RECOVERY) != 0) {
-    if ((s.flags & SACK_OK) == 0) s.cwnd += s.mss;
-    // Three segments that were sent after the head went again have arrived, the head has not: it is lost once more.
-    else if (s.sacked != 0 && lt(s.headMark + 3 * s.mss - 1, sackedEnd(s, s.sacked - 1))) { count(C_TCP_LOST_AGAIN); s.headMark = s.sndMax; s.flags |= FORCE; }
-    wantOutput(s);
-    return true;
-  }
-  if (s.dupAcks >= 3 || (s.sacked != 0 && lostBefore(s, 0))) {
-    if (lt(una, s.recover) && (s.flags & AFTER_RTO) != 0) { wantOutput(s); return true; } // duplicates of what went again after a timeout (RFC 6582, 3.2)
-    count(C_TCP_FAST_RETRANSMIT);
-    congestionLoss(s, inUse(s, flight));
-    s.recover = s.sndMax;
-    s.highRxt = una;
-    s.cwnd = (s.flags & SACK_OK) != 0 ? s.ssthresh : s.ssthresh + 3 * s.mss;
-    s.flags = s.flags & ~TIMING | RECOVERY | RETRANSMITTED | FORCE;
-    armRto(s);
-  }
-  wantOutput(s);
-  return true;
-}
-/** What was under way when segments went last (several acknowledgements may have come in this batch), no more than the window allowed. */
-export function inUse(s: Socket, flight: u32): u32 {
-  const n = flight < s.flightSent ? s.flightSent : flight;
-  return n < s.cwnd ? n : s.cwnd;
-}
-function newData(s: Socket, una: u32, ack: u32, flight: u32): void {
-  const acked = ack - una;
-  // Round trip: a segment of ours that was sent once (Karn), or else what the peer echoes.
-  if ((s.flags & TIMING) != 0 && le(s.rttSeq, ack)) { s.flags &= ~TIMING; roundTrip(s, <u32>(now - s.rttAt)); }
-  else if ((s.flags & RETRANSMITTED) != 0 && (s.flags & STAMPS) != 0 && seg.stamped && seg.tsEcr != 0) {
-    const sample = stampOf(s) - seg.tsEcr;
-    if (sample < 60_000) roundTrip(s, sample * 1000);
-  }
-  s.sndUna = ack;
-  if (lt(s.sndNxt, ack)) s.sndNxt = ack;
-  sackAdvance(s);
-  s.headMark = s.sndMax; // of another head: what was sent until now says nothing about it
-  s.retries = 0;
-  s.persistAt = NEVER;
-  touch(s);
-  if ((s.flags & URGENT_OUT) != 0 && le(s.sndUp, ack)) s.flags &= ~URGENT_OUT;
-  if ((s.flags & RECOVERY) != 0) {
-    if (le(s.recover, ack)) { // all that was under way at the loss
-      s.flags &= ~(RECOVERY | RETRANSMITTED | FORCE);
-      const out = s.sndMax - ack;
-      if ((s.flags & SACK_OK) == 0) { const w = out + s.mss > s.mss << 1 ? out + s.mss : s.mss << 1; s.cwnd = s.ssthresh < w ? s.ssthresh : w; }
-      else s.cwnd = s.ssthresh;
-      s.dupAcks = 0;
-      s.recover = ack;
-    } else if ((s.flags & SACK_OK) == 0) { // partial (RFC 6582, 3.2 step 3): the next hole at once
-      s.flags |= FORCE;
-      s.cwnd = s.cwnd > acked ? s.cwnd - acked : s.mss;
-      if (acked >= s.mss) s.cwnd += s.mss;
-      if (s.cwnd < s.mss) s.cwnd = s.mss;
-    } else if (lt(s.highRxt, ack)) { s.highRxt = ack; if (s.sacked == 0) s.flags |= FORCE; } // nothing known above: the head is lost again
-  } else {
-    s.dupAcks = 0;
-    if ((s.flags & AFTER_RTO) != 0 && le(s.recover, ack)) s.flags &= ~AFTER_RTO;
-    if ((s.flags & TIMING) == 0 && (s.flags & AFTER_RTO) == 0) s.flags &= ~RETRANSMITTED;
-    congestionAck(s, acked, flight);
-  }
-  if (arrivedOn == ETH) arpConfirm(nextHop(v4(peerOf(s))));
-  if (ack == s.sndMax) { s.rtoAt = NEVER; s.backoff = 0; } else armRto(s);
-  wake(s);
-  wantOutput(s);
-  // Our FIN.
-  if ((s.flags & FIN_QUEUED) == 0 || ack != s.sndEnd + 1) return;
-  switch (s.state) {
-    case NET_TCP_STATE_FIN_WAIT1:
-      s.state = NET_TCP_STATE_FIN_WAIT2;
-      if (s.id == 0) { s.lifeAt = now + ORPHAN_US; armAtMost(s.timer, s.lifeAt); }
-      return;
-    case NET_TCP_STATE_CLOSING: toTimeWait(s); return;
-    case NET_TCP_STATE_LAST_ACK: toClosed(s, 0); return;
-    default:
-  }
-}
-
 /** RFC 6093: the pointer marks a place in the stream, no more; data stay where they are. */
 function urgent(s: Socket): void {
   if (s.state != NET_TCP_STATE_ESTABLISHED && s.state != NET_TCP_STATE_FIN_WAIT1 && s.state != NET_TCP_STATE_FIN_WAIT2) return;
@@ -352,7 +242,7 @@ function text(s: Socket): void {
   if (seg.bytes > s.rcvMss) s.rcvMss = seg.bytes;
   if (seg.seq != s.rcvNxt) {
     count(C_TCP_OUT_OF_ORDER);
-    rangeEnter(s, seg.seq, end);
+    if (!rangeEnter(s, seg.seq, end)) cameTwice(s, seg.seq, end);
     ackNow(s);
     return;
   }

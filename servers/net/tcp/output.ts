@@ -7,14 +7,17 @@ import { put16, put32, v4 } from '../address';
 import { ETH, LO, mtuOf, routeTo } from '../config';
 import { C_TCP_ACKS_OUT, C_TCP_RETRANSMITTED, C_TCP_RST_OUT, C_TCP_SEGMENTS_OUT, count } from '../counters';
 import { now, nowMs } from '../host';
-import { IP_BYTES, PROTOCOL_TCP, fillLater, ipv4Send, offloads, payloadOf, pseudoSum, roomTo, transportSum } from '../ipv4';
+import { IP_BYTES, PROTOCOL_TCP, fillLater, ipv4SendThrough, offloads, payloadOf, pseudoSum, roomTo, transportSum } from '../ipv4';
 import { Packet, RESERVED, packetsFree, take } from '../packet';
 import { PAGE, pageAt, promise } from '../pool';
 import {
   ACK_LATER, ACK_NOW, AFTER_RTO, FIN_QUEUED, FIN_RECEIVED, FORCE, KEEP_PROBE, NODELAY, PROBE, RECOVERY, REVIVED, SACK_OK, SCALING, STAMPS, STREAM_PAGES, Socket, TIMING, URGENT_OUT, le, localOf, lt, peerOf, sndPage,
 } from '../socket';
 import { NEVER, armAtMost } from '../timer';
-import { holeEnd, nextHole, rangeEnd, rangeStart, recentRange, sackedBelow, setPipe, skipSacked } from './sack';
+import { flightSent, holeEnd, nextLost, pipeOf, reportedBelow, skipReported } from './flight';
+import { PROBE_AGAIN, PROBE_WANTED, PROBING, probeAfter } from './rack';
+import { recoveryRoom } from './recovery';
+import { rangeEnd, rangeStart, recentRange } from './sack';
 import { ACK, FIN, PSH, RST, SYN, TCP_BYTES, URG, seg } from './segment';
 import { congestionIdle } from './congestion';
 
@@ -94,7 +97,7 @@ function send(s: Socket, seq: u32, bytes: u32, flags: u32): bool {
     s.rcvAdv = s.rcvNxt + window;
   } else {
     if ((s.flags & STAMPS) != 0) { store<u32>(at, 0x0a080101, 20); put32(at + 24, stampOf(s)); put32(at + 28, s.tsRecent); header = 32; }
-    if (s.ranges != 0 && (s.flags & SACK_OK) != 0) header = sackBlocks(s, at, header);
+    if ((s.ranges != 0 || s.dsackEnd != s.dsackStart) && (s.flags & SACK_OK) != 0) header = sackBlocks(s, at, header);
     window = promiseWindow(s);
   }
   if ((s.flags & URGENT_OUT) != 0 && lt(seq, s.sndUp) && s.sndUp - seq <= 0xffff) { flags |= URG; put16(at + 18, s.sndUp - seq); } else store<u16>(at, 0, 18);
@@ -104,24 +107,27 @@ function send(s: Socket, seq: u32, bytes: u32, flags: u32): bool {
   put16(at + 14, window);
   store<u16>(at, 0, 16);
   if (bytes != 0) copyOut(s, at + header, seq, bytes);
-  seal(p, at, header + bytes, v4(localOf(s)), v4(peerOf(s)));
   if ((flags & ACK) != 0) { s.flags &= ~(ACK_NOW | ACK_LATER); s.ackAt = NEVER; s.unacked = 0; s.lastAckSent = s.rcvNxt; }
   count(C_TCP_SEGMENTS_OUT);
-  ipv4Send(p, PROTOCOL_TCP, v4(localOf(s)), v4(peerOf(s)), header + bytes, s.ttl, true);
+  seal(p, at, header + bytes, v4(localOf(s)), v4(peerOf(s)), s.ttl);
   return true;
 }
-function seal(p: Packet, at: usize, bytes: u32, source: u32, destination: u32): void {
+/** The checksum, and on its way. The field is 0. */
+function seal(p: Packet, at: usize, bytes: u32, source: u32, destination: u32, ttl: u32): void {
   const through = routeTo(destination);
-  if (through == LO) return; // never leaves this machine
   if (offloads(through)) { store<u16>(at, <u16>pseudoSum(source, destination, PROTOCOL_TCP, bytes), 16); fillLater(p, 0, 16); }
-  else store<u16>(at, <u16>transportSum(source, destination, PROTOCOL_TCP, at, bytes), 16);
+  else if (through != LO) store<u16>(at, <u16>transportSum(source, destination, PROTOCOL_TCP, at, bytes), 16); // what never leaves this machine needs none
+  ipv4SendThrough(through, p, PROTOCOL_TCP, source, destination, bytes, ttl, true);
 }
+/** SACK blocks behind the other options: first what came twice, if anything (RFC 2883), then the ranges, the latest first. */
 function sackBlocks(s: Socket, at: usize, header: u32): u32 {
-  let n: u32 = (36 - (header - TCP_BYTES)) >> 3;
-  if (n > s.ranges) n = s.ranges;
+  const twice: u32 = s.dsackEnd != s.dsackStart ? 1 : 0, most: u32 = (36 - (header - TCP_BYTES)) >> 3;
+  let n: u32 = s.ranges + twice;
+  if (n > most) n = most;
   store<u32>(at + header, 0x00050101 | (2 + (n << 3)) << 24);
   header += 4;
-  for (let k: u32 = 0; k < n; k++) {
+  if (twice != 0) { put32(at + header, s.dsackStart); put32(at + header + 4, s.dsackEnd); header += 8; s.dsackEnd = s.dsackStart; }
+  for (let k: u32 = 0; k < n - twice; k++) {
     const r = recentRange(s, k);
     put32(at + header, rangeStart(s, r)); put32(at + header + 4, rangeEnd(s, r));
     header += 8;
@@ -129,9 +135,10 @@ function sackBlocks(s: Socket, at: usize, header: u32): u32 {
   return header;
 }
 function sackOptionBytes(s: Socket): u32 {
-  if (s.ranges == 0 || (s.flags & SACK_OK) == 0) return 0;
+  const blocks = s.dsackEnd != s.dsackStart ? s.ranges + 1 : s.ranges;
+  if (blocks == 0 || (s.flags & SACK_OK) == 0) return 0;
   const most: u32 = (s.flags & STAMPS) != 0 ? 3 : 4;
-  return 4 + ((s.ranges < most ? s.ranges : most) << 3);
+  return 4 + ((blocks < most ? blocks : most) << 3);
 }
 
 /** A reset, or any other segment without data and connection; `ack` counts only with the flag. */
@@ -143,8 +150,7 @@ export function sendBare(local: usize, peer: usize, localPort: u32, peerPort: u3
   store<u8>(at, <u8>(TCP_BYTES << 2), 12); store<u8>(at, <u8>flags, 13); store<u16>(at, 0, 14); store<u32>(at, 0, 16);
   if ((flags & RST) != 0) count(C_TCP_RST_OUT);
   count(C_TCP_SEGMENTS_OUT);
-  seal(p, at, TCP_BYTES, v4(local), v4(peer));
-  ipv4Send(p, PROTOCOL_TCP, v4(local), v4(peer), TCP_BYTES, 64, true);
+  seal(p, at, TCP_BYTES, v4(local), v4(peer), 64);
 }
 /** The answer to a segment that belongs to nothing (RFC 9293, 3.10.7.1). */
 export function refuse(local: usize, peer: usize): void {
@@ -174,14 +180,16 @@ export function sendCookie(local: usize, peer: usize, cookie: u32, stamp: u32, s
   }
   store<u8>(at, <u8>(header << 2), 12);
   count(C_TCP_SEGMENTS_OUT);
-  seal(p, at, header, v4(local), v4(peer));
-  ipv4Send(p, PROTOCOL_TCP, v4(local), v4(peer), header, 64, true);
+  seal(p, at, header, v4(local), v4(peer), 64);
 }
 
 // ---- timers that sending starts ---------------------------------------------------------------------------------------------------------
+/** The retransmission timer, or before it that of the tail loss probe. */
 export function armRto(s: Socket): void {
   let t = <u64>s.rto << s.backoff;
   if (t > MAX_RTO) t = MAX_RTO;
+  const probe = probeAfter(s);
+  if (probe < t) { t = probe; s.loss |= PROBING; } else s.loss &= ~PROBING;
   s.rtoAt = now + t;
   s.persistAt = NEVER;
   armAtMost(s.timer, s.rtoAt);
@@ -203,17 +211,18 @@ function sendData(s: Socket, seq: u32, bytes: u32, fin: bool): bool {
   const after = end + (fin ? 1 : 0);
   if (lt(seq, s.sndMax)) { s.retransmits++; count(C_TCP_RETRANSMITTED); }
   else if ((s.flags & TIMING) == 0 && bytes != 0) { s.flags |= TIMING; s.rttSeq = after; s.rttAt = now; }
+  const selective = (s.flags & SACK_OK) != 0;
+  if (selective) flightSent(s, seq, after);
   if (lt(s.sndMax, after)) s.sndMax = after;
   s.flightSent = s.sndMax - s.sndUna;
-  if (seq == s.sndUna) s.headMark = s.sndMax;
-  if (s.rtoAt == NEVER) armRto(s);
+  if (s.rtoAt == NEVER || (selective && seq - s.sndUna - 1 < s.mss)) armRto(s); // anew with the second segment: no acknowledgement is delayed then
   return true;
 }
 /** The segment at sndUna again, whatever the windows. */
 function sendHead(s: Socket): bool {
   const full = s.mss - sackOptionBytes(s);
   let end = s.sndEnd;
-  if (s.sacked != 0) { skipSacked(s, s.sndUna); if (lt(holeEnd, end)) end = holeEnd; }
+  if (s.reported != 0) { skipReported(s, s.sndUna); if (lt(holeEnd, end)) end = holeEnd; }
   let n = lt(s.sndUna, end) ? end - s.sndUna : 0;
   if (n > full) n = full;
   if (n > s.sndWnd) n = s.sndWnd == 0 ? 1 : s.sndWnd; // into a closed window: a probe
@@ -223,7 +232,6 @@ function sendHead(s: Socket): bool {
   const after = s.sndUna + n + (fin ? 1 : 0);
   if (s.sndWnd == 0) return true; // a probe: when the window opens, everything goes
   if (lt(s.sndNxt, after)) s.sndNxt = after;
-  if (lt(s.highRxt, after)) s.highRxt = after;
   return true;
 }
 
@@ -262,19 +270,24 @@ function sendStream(s: Socket): bool {
     s.flags &= ~FORCE;
   }
   if ((s.flags & REVIVED) != 0) return true; // until the peer says where it is
+  if ((s.loss & PROBE_WANTED) != 0) {
+    if (packetsFree <= RESERVED) return false;
+    if (!sendProbe(s)) return false;
+    s.loss &= ~PROBE_WANTED;
+  }
   if ((s.flags & RECOVERY) != 0 && (s.flags & SACK_OK) != 0) return sendRecovery(s);
   // Idle for a timeout: what the network can take is no longer known.
   if (s.sndMax == s.sndUna && s.sndNxt != s.sndEnd && s.rttAt != 0 && now - s.rttAt > <u64>s.rto && now - s.lastHeard > <u64>s.rto) congestionIdle(s);
   const full = s.mss - sackOptionBytes(s);
   while (true) {
     if (lt(s.sndEnd, s.sndNxt)) return true; // FIN is out, too
-    if (s.sacked != 0 && lt(s.sndNxt, s.sndMax)) {
-      const next = skipSacked(s, s.sndNxt);
+    if (s.reported != 0 && lt(s.sndNxt, s.sndMax)) {
+      const next = skipReported(s, s.sndNxt);
       if (next != s.sndNxt) { s.sndNxt = next; continue; }
     }
-    const stop = s.sacked != 0 && lt(s.sndNxt, s.sndMax) && lt(holeEnd, s.sndEnd) ? holeEnd : s.sndEnd;
+    const stop = s.reported != 0 && lt(s.sndNxt, s.sndMax) && lt(holeEnd, s.sndEnd) ? holeEnd : s.sndEnd;
     // What is known to have left the network makes room: what was reported, or as many segments as duplicates came (RFC 3042).
-    const gone = s.sacked != 0 ? sackedBelow(s, s.sndNxt) : s.dupAcks < 3 ? s.dupAcks * s.mss : 0;
+    const gone = s.reported != 0 ? reportedBelow(s, s.sndNxt) : s.dupAcks < 3 ? s.dupAcks * s.mss : 0;
     const byPeer = s.sndUna + s.sndWnd, byNetwork = s.sndUna + s.cwnd + gone;
     const edge = lt(byPeer, byNetwork) ? byPeer : byNetwork;
     const available = stop - s.sndNxt;
@@ -316,22 +329,41 @@ function sendStream(s: Socket): bool {
     if (fin) return true;
   }
 }
-/** RFC 6675, 5 (C): while there is room in the network, what is lost, then something new, then what may be lost. */
+/** The tail loss probe (RFC 8985, 7.3): something new if the peer has room for it, else the last segment again. */
+function sendProbe(s: Socket): bool {
+  const byPeer = s.sndUna + s.sndWnd, full = s.mss - sackOptionBytes(s);
+  let at = s.sndNxt, n: u32 = 0;
+  if (at == s.sndMax && lt(at, s.sndEnd) && lt(at, byPeer)) {
+    n = s.sndEnd - at;
+    if (n > byPeer - at) n = byPeer - at;
+    if (n > full) n = full;
+  } else {
+    const end = lt(s.sndMax, s.sndEnd) ? s.sndMax : s.sndEnd;
+    n = lt(s.sndUna, end) ? end - s.sndUna : 0;
+    if (n > full) n = full;
+    at = end - n;
+    s.loss |= PROBE_AGAIN;
+  }
+  const fin = (s.flags & FIN_QUEUED) != 0 && at + n == s.sndEnd && (s.loss & PROBE_AGAIN) != 0 && s.sndMax == s.sndEnd + 1;
+  if (n == 0 && !fin) return true;
+  if (!sendData(s, at, n, fin)) return false;
+  s.flags &= ~TIMING;
+  if (s.sndNxt == at) s.sndNxt += n;
+  s.probeEnd = s.sndMax;
+  return true;
+}
+/** Recovery with SACK: what is lost, then something new, as much as recovery.ts allows. */
 function sendRecovery(s: Socket): bool {
-  setPipe(s);
-  const full = s.mss - sackOptionBytes(s);
-  while (<i32>(s.cwnd - s.pipe) >= <i32>s.mss) {
+  const full = s.mss - sackOptionBytes(s), pipe = pipeOf(s);
+  let room = recoveryRoom(s, pipe);
+  s.cwnd = pipe + room < s.mss ? s.mss : pipe + room;
+  while (room >= s.mss) {
     if (packetsFree <= RESERVED) return false;
-    let at = nextHole(s, false), stop = holeEnd, fresh = false;
-    if (at == s.sndMax) {
-      const byPeer = s.sndUna + s.sndWnd;
-      if (lt(s.sndNxt, s.sndMax)) s.sndNxt = s.sndMax;
-      if (le(s.sndNxt, s.sndEnd) && lt(s.sndNxt, byPeer) && (s.sndNxt != s.sndEnd || ((s.flags & FIN_QUEUED) != 0))) { at = s.sndNxt; stop = lt(byPeer, s.sndEnd) ? byPeer : s.sndEnd; fresh = true; }
-      else {
-        at = nextHole(s, true);
-        if (at == s.sndMax) return true;
-        stop = holeEnd;
-      }
+    const byPeer = s.sndUna + s.sndWnd;
+    let at = nextLost(s), stop = holeEnd, fresh = false;
+    if (at == s.sndMax || !lt(at, byPeer)) {
+      if (at != s.sndMax || !le(s.sndNxt, s.sndEnd) || !lt(s.sndNxt, byPeer) || (s.sndNxt == s.sndEnd && (s.flags & FIN_QUEUED) == 0)) return true;
+      at = s.sndNxt; stop = lt(byPeer, s.sndEnd) ? byPeer : s.sndEnd; fresh = true;
     }
     let n = stop - at;
     if (lt(s.sndEnd, at)) n = 0;
@@ -342,8 +374,9 @@ function sendRecovery(s: Socket): bool {
     if (fresh && n < full && !fin && (s.flags & NODELAY) == 0) return true; // Nagle
     if (!sendData(s, at, n, fin)) return false;
     const after = at + n + (fin ? 1 : 0);
-    s.pipe += after - at;
-    if (fresh) s.sndNxt = after; else if (lt(s.highRxt, after)) s.highRxt = after;
+    s.prrOut += after - at;
+    room -= room < after - at ? room : after - at;
+    if (fresh) s.sndNxt = after;
   }
   return true;
 }

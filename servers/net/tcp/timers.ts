@@ -10,7 +10,10 @@ import { ACK_LATER, ACK_NOW, AFTER_RTO, FORCE, KEEP_PROBE, PROBE, RECOVERY, RETR
 import { NEVER, armAtMost } from '../timer';
 import { congestionTimeout } from './congestion';
 import { abort, toClosed } from './connection';
+import { reorderTimer } from './acknowledge';
+import { flightForget } from './flight';
 import { MAX_RTO, MIN_RTO, armRto } from './output';
+import { PROBING, probeOver, probeTail } from './rack';
 
 const RETRIES: u32 = 15;
 const SYN_RETRIES: u32 = 6;
@@ -49,6 +52,7 @@ export function socketTimer(slot: u32): void {
     if (s.state == NET_TCP_STATE_TIME_WAIT || s.state == NET_TCP_STATE_FIN_WAIT2) { toClosed(s, 0); return; }
     if (s.id == 0 && s.parent == 0) { count(C_TCP_GIVEN_UP); abort(s); return; }
   }
+  if (s.reorderAt <= now) reorderTimer(s);
   if (s.rtoAt <= now && !retransmission(s)) return;
   if (s.persistAt <= now && !persist(s)) return;
   if (s.keepAt <= now && !keepalive(s)) return;
@@ -60,11 +64,13 @@ export function rearm(s: Socket): void {
   if (s.persistAt < at) at = s.persistAt;
   if (s.keepAt < at) at = s.keepAt;
   if (s.lifeAt < at) at = s.lifeAt;
+  if (s.reorderAt < at) at = s.reorderAt;
   if (at != NEVER) armAtMost(s.timer, at);
 }
 /** False: the connection is gone. */
 function retransmission(s: Socket): bool {
   s.rtoAt = NEVER;
+  if ((s.loss & PROBING) != 0) { probeTail(s); return true; }
   count(C_TCP_TIMEOUTS);
   s.retries++;
   const opening = s.state == NET_TCP_STATE_SYN_SENT || s.state == NET_TCP_STATE_SYN_RECEIVED;
@@ -80,8 +86,10 @@ function retransmission(s: Socket): bool {
   const flight = s.sndMax - s.sndUna;
   congestionTimeout(s, flight, s.retries == 1);
   s.recover = s.sndMax; // RFC 6582, 4: duplicates of what was sent before do not count
-  s.sacked = 0; // RFC 2018, 8: the receiver may have forgotten what it said
-  s.dupAcks = 0; s.highRxt = s.sndUna;
+  flightForget(s);
+  probeOver(s);
+  s.reorderAt = NEVER;
+  s.dupAcks = 0;
   s.flags = s.flags & ~(RECOVERY | REVIVED) | AFTER_RTO | FORCE;
   s.sndNxt = s.sndUna;
   armRto(s);
