@@ -28,7 +28,7 @@ import { LO, attachConfig, commitConfig, configInit, configPending, deviceSays, 
 import { COUNTER_BYTES, C_FRAME_TRANSMITTED_WRONG, C_TCP_REVIVED, C_TCP_VICTIMS, count, countersAtPrivate, countersInit } from './counters';
 import { datagramsInit, datagramsPrivateBytes } from './datagram';
 import { dhcpBegin, dhcpInit, dhcpTimer } from './dhcp';
-import { dnsInit, dnsPrivateBytes, dnsTimer } from './dns';
+import { dnsInit, dnsPrivateBytes, dnsStreams, dnsTimer } from './dns';
 import { frameInput } from './ethernet';
 import { hostAnswer, hostTransmit, now, privateMemory, readClock, reserve, windowClose, writable } from './host';
 import { ipv4Init, ipv4Input } from './ipv4';
@@ -102,6 +102,7 @@ function revive(): void {
     const state = s.state;
     if (state == NET_TCP_STATE_LISTEN) continue;
     if (state == NET_TCP_STATE_CLOSED) { if (s.id == 0) socketFree(s); continue; }
+    if (s.id == 0 && s.parent == 0 && state < NET_TCP_STATE_TIME_WAIT && (s.flags & FIN_QUEUED) == 0) { abort(s); continue; } // nobody's and never closed: the resolver's (dns-stream.ts), which asks anew
     count(C_TCP_REVIVED);
     s.rto = INITIAL_RTO;
     s.sndNxt = s.sndUna; s.recover = s.sndUna; s.rcvMss = s.mss < 536 ? 536 : s.mss;
@@ -208,6 +209,7 @@ export function finish(): void {
   }
   let rounds = 0;
   while (true) {
+    dnsStreams();
     for (let s = nextWoken(); changetype<usize>(s) != 0; s = nextWoken()) retry(s);
     commit();
     const n = outputs();

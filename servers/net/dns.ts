@@ -1,5 +1,5 @@
 /**
- * Stub resolver (RFC 1035, RFC 1123 6.1, RFC 5452): A records over UDP, CNAMEs followed within an answer and, where it ends in one, by another query. Each attempt has a random
+ * Stub resolver (RFC 1035, RFC 1123 6.1, RFC 5452): A records over UDP, over TCP when the answer was cut short (RFC 7766; dns-stream.ts), CNAMEs followed within an answer and, where it ends in one, by another query. Each attempt has a random
  * port and id; attempts go round the resolvers, 1 2 4 s apart, ATTEMPTS in all. An answer counts only from the address and port asked, with the question asked. Answers
  * are kept for their TTL (an hour at most; failures 10 s) in a small private cache. Names in lower case; `localhost` and dotted quads need no query.
  */
@@ -8,6 +8,7 @@ import { get16, get32, put16, sameAddress, setV4, v4 } from './address';
 import { config, resolverOf, sourceFor } from './config';
 import { C_DNS_BAD, C_DNS_CACHED, C_DNS_QUERIES, C_DNS_SPOOF, C_DNS_TIMEOUT, count } from './counters';
 import { EINVAL, ENETUNREACH, ENOBUFS, ENOENT, ETIMEDOUT, EIO } from '../lib/errno';
+import { STREAM_GONE, STREAM_OPEN, STREAM_WAITS, dnsStreamAsk, dnsStreamBytes, dnsStreamClose, dnsStreamInit, dnsStreamLook, dnsStreamMessage, dnsStreamOpen } from './dns-stream';
 import { now, random, reserve } from './host';
 import { SOURCE } from './ipv4';
 import { Op, PARKED, complete, findByQuery, parkOnQuery, unpark } from './op';
@@ -24,10 +25,12 @@ const PORT: u32 = 53;
 const CACHE: u32 = 32;
 const MAX_TTL: u32 = 3600;
 const FAIL_TTL: u32 = 10;
+const STREAM_US: u64 = 5_000_000; // connection and answer
+const TRUNCATED: u32 = 0x200;
 
 /** Names are in wire form: length bytes and labels, ending in a 0 byte; lower case. */
 @unmanaged @final class Query {
-  used: bool; port: u32; id: u32; attempts: u32; at: u64; server: u32; links: u32; asked: u32; ttl: u32;
+  used: bool; stream: bool /* asked over TCP, from `local` to `server4` (v4) */; local: u32; server4: u32; port: u32; id: u32; attempts: u32; at: u64; server: u32; links: u32; asked: u32; ttl: u32;
   nameBytes: u32; name: usize; // what is asked now
   wantedBytes: u32; wanted: usize; // what the program asked
 }
@@ -43,20 +46,22 @@ const FOUND: usize = memory.data(4 * 8, 4);
 
 function query(n: u32): Query { return changetype<Query>(queries + <usize>n * offsetof<Query>()); }
 function kept(n: u32): Kept { return changetype<Kept>(cache + <usize>n * offsetof<Kept>()); }
-export function dnsPrivateBytes(): u32 { return QUERIES * (<u32>offsetof<Query>() + 512 + 128) + CACHE * (<u32>offsetof<Kept>() + 256 + 64 + 64) + 256; }
+export function dnsPrivateBytes(): u32 { return QUERIES * (<u32>offsetof<Query>() + 512 + 128) + CACHE * (<u32>offsetof<Kept>() + 256 + 64 + 64) + 256 + dnsStreamBytes(); }
 export function dnsInit(): void {
   queries = reserve(<usize>QUERIES * offsetof<Query>());
   for (let n: u32 = 0; n < QUERIES; n++) { query(n).name = reserve(256); query(n).wanted = reserve(256); }
   cache = reserve(<usize>CACHE * offsetof<Kept>());
   for (let n: u32 = 0; n < CACHE; n++) { kept(n).name = reserve(256); kept(n).addresses = reserve(MAX_ADDRESSES << 2); }
   nextKept = 0;
+  streams = 0;
+  dnsStreamInit();
   timerInit(timer, TIMER_DNS, 0);
 }
 /** Queries under way. */
 export function dnsQueries(): u32 { let n: u32 = 0; for (let k: u32 = 0; k < QUERIES; k++) if (query(k).used) n++; return n; }
 export function isDnsPort(port: u32): bool {
   if (port < 49152) return false;
-  for (let n: u32 = 0; n < QUERIES; n++) if (query(n).used && query(n).port == port) return true;
+  for (let n: u32 = 0; n < QUERIES; n++) if (query(n).used && !query(n).stream && query(n).port == port) return true;
   return false;
 }
 
@@ -149,7 +154,7 @@ export function resolve(op: Op, text: usize, bytes: u32, to: usize, room: u32): 
     if (q.wantedBytes == nameBytes && memory.compare(q.wanted, NAME, nameBytes) == 0) { parkOnQuery(op, changetype<usize>(q)); return PARKED; } // asked already
   }
   if (changetype<usize>(free) == 0) return -ENOBUFS;
-  free.used = true; free.attempts = 0; free.links = 0; free.asked = 0; free.ttl = MAX_TTL; free.nameBytes = nameBytes; free.wantedBytes = nameBytes; free.port = 0;
+  free.used = true; free.stream = false; free.attempts = 0; free.links = 0; free.asked = 0; free.ttl = MAX_TTL; free.nameBytes = nameBytes; free.wantedBytes = nameBytes; free.port = 0;
   free.server = random() % config.resolvers;
   memory.copy(free.name, NAME, nameBytes); memory.copy(free.wanted, NAME, nameBytes);
   parkOnQuery(op, changetype<usize>(free));
@@ -165,12 +170,57 @@ function ask(q: Query): void {
   if (!sourceFor(v4(server), LOCAL)) return; // no route yet: the timer tries again
   q.port = 0;
   q.port = ephemeralPort(DATAGRAM, LOCAL, 0, 0);
+  udpSend(v4(LOCAL), v4(server), q.port, PORT, MESSAGE, question(q), 64);
+}
+/** The question as a message; its bytes. */
+function question(q: Query): u32 {
   const m = MESSAGE;
   put16(m, q.id); put16(m + 2, 0x0100); put16(m + 4, 1); store<u32>(m, 0, 6); store<u16>(m, 0, 10);
   memory.copy(m + 12, q.name, q.nameBytes);
   put16(m + 12 + q.nameBytes, 1); put16(m + 14 + q.nameBytes, 1);
   count(C_DNS_QUERIES);
-  udpSend(v4(LOCAL), v4(server), q.port, PORT, m, 16 + q.nameBytes, 64);
+  return 16 + q.nameBytes;
+}
+
+// ---- over TCP ---------------------------------------------------------------------------------------------------------------------------
+let streams: u32 = 0;
+/** The same server again, by TCP. False: no connection can be made. */
+function askStream(q: Query): bool {
+  const server = v4(resolverOf(q.server % config.resolvers));
+  if (!sourceFor(server, LOCAL)) return false;
+  const port = dnsStreamOpen(v4(LOCAL), server);
+  if (port == 0) return false;
+  q.local = v4(LOCAL); q.server4 = server; q.port = port; q.stream = true;
+  streams++;
+  q.id = random() & 0xffff;
+  q.at = now + STREAM_US;
+  armAtMost(timer, q.at);
+  return true;
+}
+function dropStream(q: Query): void {
+  if (!q.stream) return;
+  q.stream = false;
+  streams--;
+  dnsStreamClose(q.local, q.server4, q.port);
+}
+/** At the end of each batch: questions that can go, answers that have come. */
+export function dnsStreams(): void {
+  if (streams == 0) return;
+  for (let n: u32 = 0; n < QUERIES; n++) {
+    const q = query(n);
+    if (!q.used || !q.stream) continue;
+    const state = dnsStreamLook(q.local, q.server4, q.port);
+    if (state == STREAM_WAITS) continue;
+    if (state == STREAM_OPEN) { dnsStreamAsk(q.local, q.server4, q.port, MESSAGE, question(q)); continue; } // without a page: the next batch asks
+    dropStream(q);
+    if (state == STREAM_GONE) { count(C_DNS_BAD); askNext(q); } else answered(q, dnsStreamMessage(), <u32>state, true);
+  }
+}
+/** This server is of no use: the next one at once. */
+function askNext(q: Query): void {
+  if (q.attempts >= ATTEMPTS) { end(q, EIO, 0); return; }
+  q.server++;
+  ask(q);
 }
 /** Everybody who waits gets the answer; FOUND holds the addresses. */
 function end(q: Query, error: i32, found: u32): void {
@@ -181,6 +231,7 @@ function end(q: Query, error: i32, found: u32): void {
     if (error != 0) complete(op, -error);
     else { op.r0 = <u32>deliver(resultOf(op), op.a3, FOUND, found); complete(op, 0); }
   }
+  dropStream(q);
   q.used = false;
 }
 let shared: usize = 0;
@@ -192,8 +243,9 @@ export function dnsTimer(): void {
   for (let n: u32 = 0; n < QUERIES; n++) {
     const q = query(n);
     if (!q.used) continue;
-    if (changetype<usize>(findByQuery(changetype<usize>(q))) == 0) { q.used = false; continue; } // nobody waits any more
+    if (changetype<usize>(findByQuery(changetype<usize>(q))) == 0) { dropStream(q); q.used = false; continue; } // nobody waits any more
     if (q.at > now) { armAtMost(timer, q.at); continue; }
+    dropStream(q);
     if (q.attempts >= ATTEMPTS || config.resolvers == 0) { count(C_DNS_TIMEOUT); end(q, <i32>ETIMEDOUT, 0); continue; }
     q.server++;
     ask(q);
@@ -230,26 +282,29 @@ function readName(m: usize, bytes: u32, at: u32): u32 {
 /** An answer for one of our ports. */
 export function dnsInput(port: u32, from: u32, m: usize, bytes: u32): void {
   let q = changetype<Query>(0);
-  for (let n: u32 = 0; n < QUERIES; n++) if (query(n).used && query(n).port == port) q = query(n);
+  for (let n: u32 = 0; n < QUERIES; n++) if (query(n).used && !query(n).stream && query(n).port == port) q = query(n);
   if (changetype<usize>(q) == 0) return;
-  if (from != PORT || config.resolvers == 0 || !sameAddress(SOURCE, resolverOf(q.server % config.resolvers)) || bytes < 12 || get16(m) != q.id) { count(C_DNS_SPOOF); return; }
+  if (from != PORT || config.resolvers == 0 || !sameAddress(SOURCE, resolverOf(q.server % config.resolvers)) || bytes < 12) { count(C_DNS_SPOOF); return; }
+  answered(q, m, bytes, false);
+}
+/** A message from the server that was asked. `whole`: it came over TCP, and may be longer than what is here of it. */
+function answered(q: Query, m: usize, bytes: u32, whole: bool): void {
+  if (get16(m) != q.id) { count(C_DNS_SPOOF); if (whole) askNext(q); return; }
   const flags = get16(m + 2), questions = get16(m + 4), answers = get16(m + 6), code = flags & 15;
-  if ((flags & 0x8000) == 0 || (flags & 0x7800) != 0 || questions != 1) { count(C_DNS_BAD); return; }
+  if ((flags & 0x8000) == 0 || (flags & 0x7800) != 0 || questions != 1) { count(C_DNS_BAD); if (whole) askNext(q); return; }
   let at = readName(m, bytes, 12);
-  if (at == 0 || at + 4 > bytes || nameLength != q.nameBytes || memory.compare(NAME, q.name, nameLength) != 0 || get16(m + at) != 1 || get16(m + at + 2) != 1) { count(C_DNS_SPOOF); return; }
+  if (at == 0 || at + 4 > bytes || nameLength != q.nameBytes || memory.compare(NAME, q.name, nameLength) != 0 || get16(m + at) != 1 || get16(m + at + 2) != 1) { count(C_DNS_SPOOF); if (whole) askNext(q); return; }
   if (code == 3) { keep(q, ENOENT, 0, FAIL_TTL); end(q, ENOENT, 0); return; }
-  if (code != 0 || (flags & 0x200) != 0 && answers == 0) { // server failure, refused: the next one at once
-    count(C_DNS_BAD);
-    if (q.attempts >= ATTEMPTS) { end(q, EIO, 0); return; }
-    q.server++;
-    ask(q);
+  if (code != 0) { count(C_DNS_BAD); askNext(q); return; } // server failure, refused
+  if ((flags & TRUNCATED) != 0 && !whole) { // not all of it: what is there does not count (RFC 2181, 9)
+    if (!askStream(q)) { count(C_DNS_BAD); askNext(q); }
     return;
   }
   at += 4;
   let found: u32 = 0;
   for (let n: u32 = 0; n < answers; n++) {
     at = readName(m, bytes, at);
-    if (at == 0 || at + 10 > bytes) { count(C_DNS_BAD); break; }
+    if (at == 0 || at + 10 > bytes) { if (!whole || found == 0) count(C_DNS_BAD); break; }
     const type = get16(m + at), inet = get16(m + at + 2) == 1, ttl = get32(m + at + 4), length = get16(m + at + 8);
     at += 10;
     if (length > bytes - at) { count(C_DNS_BAD); break; }

@@ -42,7 +42,6 @@ export const CONNECTED: u32 = 2048; // datagram sockets: the peer is fixed; stre
 export const URGENT_OUT: u32 = 4096; // sndUp is ahead of sndUna
 export const URGENT_IN: u32 = 8192;
 export const BROADCAST: u32 = 16384;
-export const DEVOUR: u32 = 32768; // closed with linger 0 or unread data
 export const PERSISTENT: u32 = 0xffff;
 // Private flags.
 export const ACK_NOW: u32 = 1 << 16;
@@ -58,6 +57,7 @@ export const AFTER_RTO: u32 = 1 << 25; // going back through what was sent
 export const REVIVED: u32 = 1 << 26; // after an attach, until the peer answers: one segment, one duplicate ACK
 export const HASHED: u32 = 1 << 27;
 export const KEEP_PROBE: u32 = 1 << 28;
+export const RESOLVER: u32 = 1 << 31; // a connection of dns-stream.ts: nobody's, but what comes is wanted (bit 30: sockets.ts)
 export const FORCE: u32 = 1 << 29; // the head goes out again, whatever the window
 
 @unmanaged @final export class Socket {

@@ -247,8 +247,8 @@ function send(op: Op, s: Socket): i32 {
 /** Somebody could not send because the pool is nearly empty, and hears nothing when others give back pages. */
 export let pagesWanted: bool = false;
 export function pagesCame(): void { pagesWanted = false; }
-/** Copies into the send stream as much as there is room for. */
-function append(s: Socket, from: usize, bytes: u32): u32 {
+/** Copies into the send stream as much as there is room for; bytes taken. */
+export function append(s: Socket, from: usize, bytes: u32): u32 {
   const used = s.sndEnd - s.sndUna;
   let room = used < s.sndBuf ? s.sndBuf - used : 0;
   if (room < bytes && room < s.mss && used != 0) return 0; // not in crumbs
@@ -300,7 +300,8 @@ function receive(op: Op, s: Socket): i32 {
   if (state == NET_TCP_STATE_CLOSED) return s.error != 0 ? reportError(s) : 0;
   return (op.a4 & NONBLOCK) != 0 ? -EAGAIN : PARKED;
 }
-function copyIn(s: Socket, to: usize, seq: u32, bytes: u32): void {
+/** Copies `bytes` of the receive stream from sequence number `seq` on; they must be there. */
+export function copyIn(s: Socket, to: usize, seq: u32, bytes: u32): void {
   let position = seq - (s.irs + 1);
   while (bytes != 0) {
     const inPage = position & (PAGE - 1), n = PAGE - inPage < bytes ? PAGE - inPage : bytes;

@@ -48,6 +48,23 @@ const SCENES: readonly (readonly [reaches: string, options: StackOptions, scene:
     const ack = (to: number): void => tcp(s, { seq: 1, ack: at >>> 0, window: 65535, options: sack(at + 1000 >>> 0, at + to >>> 0) });
     for (const to of [4000, 8000, 10000, 12000, 13000, 60000]) ack(to);
   }],
+  ['tcp_dsacks tcp_reordered tcp_tail_probes tcp_probe_repaired tcp_flight_full', {}, (s) => {
+    const { iss } = connection(s, 10), at = iss + 1;
+    s.ok('option', [10, NET.option.nodelay, 1, 1]);
+    const more = (position: number, bytes: number): void => { s.ok('send', [10, position, 4096, bytes, 1]); };
+    const ack = (to: number, from = 0, end = 0): void => tcp(s, { seq: 1, ack: at + to >>> 0, window: 65535, ...(end === 0 ? {} : { options: sack(at + from >>> 0, at + end >>> 0) }) });
+    more(0, 3000); ack(0, 1000, 2000); ack(3000); ack(3000, 0, 1000);
+    more(3000, 2000); s.advance(S / 50n); ack(5000);
+    more(5000, 1000); ack(6000);
+    more(6000, 8000);
+    for (let n = 0; n < 60; n++) ack(6000, 6001 + 2 * n, 6002 + 2 * n);
+  }],
+  ['dns_streams', {}, (s) => {
+    s.ok('configure', [2, NET.configure.resolver, s.putAddress(0, '10.0.2.2', 0), 0]);
+    s.call('resolve', [s.put(4096, new TextEncoder().encode('a.test')), 6, 8192, 8, 0]);
+    const q = s.out.map((f) => P.parse(f)).findLast((p) => p.udp?.destinationPort === 53)!.udp!;
+    s.input(ip(17, P.udp(B, A, 53, q.sourcePort, Uint8Array.from([...q.payload.slice(0, 2), 0x83, 0x80, ...q.payload.slice(4)]))));
+  }],
   ['tcp_no_page', { stateBytes: (8192 + 64 * 896 + 4096 & ~4095) + 18 * 4096 }, (s) => {
     const iss = Array.from({ length: 10 }, (_, n) => connection(s, 10 + n, 4000 + n).iss); // each was promised 64 KiB
     for (let n = 0; n < 10; n++) for (let k = 0; k < 40; k++) tcp(s, { sourcePort: 4000 + n, seq: 1 + k * 1000, ack: iss[n]! + 1 >>> 0, payload: new Uint8Array(1000) });

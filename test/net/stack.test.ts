@@ -487,6 +487,76 @@ describe('DNS', () => {
     expect(p.status).toBe(-2);
     expect(stack.counters()['dns_bad']).toBe(1);
   });
+  describe('an answer cut short (TC) is asked for over TCP (RFC 7766)', () => {
+    const SERVER = P.ip('10.0.2.3'), ISS = 7000;
+    let port = 0, iss = 0;
+    const segment = (flags: number, seq: number, ack: number, payload: Uint8Array = new Uint8Array(0)): void => {
+      stack.input(P.ethernet(ME, DNS3, 0x800, P.ipv4({ protocol: 6, source: SERVER, destination: A }, P.tcp(SERVER, A, { sourcePort: 53, destinationPort: port, seq: ISS + seq, ack: iss + ack >>> 0, flags, window: 60000, options: new Uint8Array(0), payload, urgent: 0 }))));
+    };
+    const many = Array.from({ length: 40 }, (_, n) => a([0xc0, 12], 100, 1, 2, 3, n));
+    const wire = (q: Uint8Array, records: readonly number[][], flags = 0x8180): Uint8Array => {
+      const m = [...q.slice(0, 2), flags >> 8, flags & 255, 0, 1, records.length >> 8, records.length & 255, 0, 0, 0, 0, ...q.slice(12), ...records.flat()];
+      return Uint8Array.from([m.length >> 8, m.length & 255, ...m]);
+    };
+    /** To the question over TCP; without its length. */
+    const toStream = (host: string): { p: ReturnType<Stack['call']>; question: Uint8Array } => {
+      const p = ask(host);
+      answer(query(), [a([0xc0, 12], 60, 6, 6, 6, 6)], 0x8380); // what came does not count
+      expect(p.status).toBe(undefined);
+      const syn = take().find((x) => x.tcp?.destinationPort === 53)!;
+      expect(syn.tcp!.flags).toBe(P.SYN);
+      port = syn.tcp!.sourcePort; iss = syn.tcp!.seq;
+      segment(P.SYN | P.ACK, 0, 1);
+      const asked = take().find((x) => (x.tcp?.payload.length ?? 0) !== 0)!.tcp!.payload;
+      expect(P.get16(asked, 0)).toBe(asked.length - 2);
+      return { p, question: asked.slice(2) };
+    };
+    test('in pieces; the connection is closed behind it', () => {
+      const { p, question } = toStream('big.org');
+      const m = wire(question, many), n = question.length + 2;
+      segment(P.ACK, 1, 1 + n, m.slice(0, 1));
+      segment(P.ACK, 2, 1 + n, m.slice(1, 300));
+      expect(p.status).toBe(undefined);
+      segment(P.ACK | P.PSH, 301, 1 + n, m.slice(300));
+      expect([p.status, p.r0, result(2)]).toEqual([0, 8, ['1.2.3.0', '1.2.3.1']]);
+      const fin = take().find((x) => ((x.tcp?.flags ?? 0) & P.FIN) !== 0);
+      expect(fin).toBeDefined();
+      segment(P.FIN | P.ACK, 1 + m.length, 2 + n);
+      stack.advance(61n * S);
+      expect([stack.objects('sockets'), stack.objects('queries'), stack.objects('pages')]).toEqual([0, 0, stack.objects('pages')]);
+    });
+    test('refused, ended early, silent: the next server, in the end EIO or ETIMEDOUT; nothing stays', () => {
+      for (const [host, end] of [['a.org', (n: number): void => { segment(P.RST | P.ACK, 1, 1 + n); }], ['b.org', (n: number): void => { segment(P.FIN | P.ACK, 1, 1 + n); }], ['c.org', (): void => { stack.advance(5n * S); }]] as const) {
+        const { p, question } = toStream(host);
+        end(question.length + 2);
+        expect(p.status).toBe(undefined);
+        answer(query(), [a([0xc0, 12], 60, 7, 7, 7, 7)]);
+        expect([p.status, result(1)]).toEqual([0, ['7.7.7.7']]);
+      }
+      stack.advance(1000n * S);
+      take();
+      expect([stack.objects('sockets'), stack.objects('queries'), stack.objects('parked')]).toEqual([0, 0, 0]);
+    });
+    test('another id, another question: not believed', () => {
+      const { p, question } = toStream('d.org');
+      const m = wire(question, many);
+      m[2]! ^= 1;
+      segment(P.ACK, 1, 3 + question.length, m);
+      expect(p.status).toBe(undefined);
+      expect(stack.counters()['dns_spoof']).toBe(1);
+    });
+    test('dead in between: the successor ends the connection and asks anew', () => {
+      const { p, question } = toStream('e.org');
+      stack.kill();
+      const out = take();
+      expect(out.some((x) => ((x.tcp?.flags ?? 0) & P.RST) !== 0)).toBe(true);
+      const again = out.find((x) => x.udp?.destinationPort === 53)!;
+      expect(question.length).toBeGreaterThan(12);
+      answer(again, [a([0xc0, 12], 60, 8, 8, 8, 8)]);
+      expect([p.status, result(1)]).toEqual([0, ['8.8.8.8']]);
+      expect([stack.objects('sockets'), stack.objects('queries')]).toEqual([0, 0]);
+    });
+  });
   test('literals, localhost, names that are none', () => {
     expect(ask('10.1.2.3').r0).toBe(1);
     expect(result(1)).toEqual(['10.1.2.3']);

@@ -15,7 +15,7 @@ import { now, nowMs, writable } from '../host';
 import { DESTINATION, SOURCE } from '../ipv4';
 import { NO_PAGE, PAGE, mayReceive, pageAt, pageTake } from '../pool';
 import {
-  ACK_LATER, ACK_NOW, FIN_RECEIVED, NO_RECEIVE, PASSIVE, RETRANSMITTED, SACK_OK, SCALING, STAMPS, Socket, TIMING, URGENT_IN,
+  ACK_LATER, ACK_NOW, FIN_RECEIVED, NO_RECEIVE, PASSIVE, RESOLVER, RETRANSMITTED, SACK_OK, SCALING, STAMPS, Socket, TIMING, URGENT_IN,
   dataEnd, findConnection, findOnPort, le, localOf, lt, peerOf, rcvPage, socketFree, touch, wake, wantOutput,
 } from '../socket';
 import { NEVER, armAtMost } from '../timer';
@@ -230,7 +230,7 @@ function store_(s: Socket, seq: u32, from: usize, bytes: u32): bool {
 }
 function text(s: Socket): void {
   if (s.state != NET_TCP_STATE_ESTABLISHED && s.state != NET_TCP_STATE_FIN_WAIT1 && s.state != NET_TCP_STATE_FIN_WAIT2) { count(C_TCP_AFTER_CLOSE); return; } // behind the peer's own FIN
-  if (s.id == 0 && s.parent == 0 || (s.flags & NO_RECEIVE) != 0) { // nobody will ever read it (RFC 9293, 3.10.7.4; RFC 1122, 4.2.2.13)
+  if (s.id == 0 && s.parent == 0 && (s.flags & RESOLVER) == 0 || (s.flags & NO_RECEIVE) != 0) { // nobody will ever read it (RFC 9293, 3.10.7.4; RFC 1122, 4.2.2.13)
     count(C_TCP_AFTER_CLOSE);
     if (s.id == 0) { sendBare(localOf(s), peerOf(s), s.localPort, s.peerPort, s.sndNxt, s.rcvNxt, RST | ACK); toClosed(s, 0); return; }
     if (seg.seq == s.rcvNxt) { s.rcvNxt += seg.bytes; s.rcvRead = s.rcvNxt; s.rcvSeen = s.rcvNxt; touch(s); }
