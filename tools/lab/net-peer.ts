@@ -12,7 +12,7 @@ import { DEFAULT_MTU, type ScriptedPeer, type ScriptedWire } from '../../vm/net/
 import { StateReader, StateWriter } from '../../vm/net/state.ts';
 import { UserNetwork } from '../../vm/net/user/network.ts';
 import { Services } from '../../vm/net/user/services.ts';
-import { FLAG } from '../../vm/net/user/tcp.ts';
+import { FLAG } from '../../vm/net/user/segment.ts';
 
 /** The wire to the guest is quiet for so long after the frame that is swept: longer than anything it sets off. */
 const QUIET_NS = 3e6;

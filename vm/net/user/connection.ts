@@ -1,8 +1,10 @@
 /**
- * One TCP connection of the gateway: its numbers, its bytes, and what the far side does with it. What happens to it is decided in tcp.ts.
+ * One TCP connection of the gateway: its numbers, its bytes, and what the far side does with it. What happens to it is decided in tcp.ts,
+ * receiver.ts and sender.ts.
  */
 import type { ConnectFailure, HostStream } from './outside.ts';
-import { EMPTY } from './ring.ts';
+import type { StateReader, StateWriter } from '../state.ts';
+import { EMPTY, extract, store } from './ring.ts';
 import type { Tcp } from './tcp.ts';
 
 export const STATE = { connecting: 0, synReceived: 1, synSent: 2, established: 3, timeWait: 4, closed: 5 } as const;
@@ -121,3 +123,36 @@ export const NUMBERS = [
   'mss', 'stampRecent', 'cwnd', 'ssthresh', 'duplicates', 'recover', 'rexmitted', 'srttNs', 'rttvarNs', 'rtoNs', 'retries', 'timedPosition', 'timedAtNs', 'lastSentNs', 'deadline', 'queued',
 ] as const;
 export const FLAGS = ['finIn', 'endTold', 'ackNow', 'finOut', 'full', 'sackOn', 'stampsOn', 'touched', 'blocked', 'probing', 'probed'] as const;
+
+export function saveConnection(w: StateWriter, c: TcpConnection): void {
+  for (const value of [c.id, c.guestAddress, c.guestPort, c.peerAddress, c.peerPort]) w.number(value);
+  w.flag(c.inbound);
+  for (const name of NUMBERS) w.number(c[name]);
+  for (const name of FLAGS) w.flag(c[name]);
+  w.list(c.beyond, c.beyond.length, (value) => w.number(value));
+  w.list(c.sacked, c.sacked.length, (value) => w.number(value));
+  // Only bytes that mean something: what lies in a buffer from before is no state.
+  w.number(c.rcvBytes.length);
+  const top = c.beyond.length > 0 ? c.beyond[c.beyond.length - 1] : c.rcvNxt;
+  w.bytes(extract(c.rcvBytes, c.rcvTaken, top, c.rcvNxt, c.beyond));
+  w.number(c.sndBytes.length);
+  w.bytes(extract(c.sndBytes, c.sndUna, c.sndEnd, c.sndEnd, []));
+}
+/** Its stream is put back by whoever made it. */
+export function loadConnection(r: StateReader, tcp: Tcp): TcpConnection {
+  const [id, guestAddress, guestPort, peerAddress, peerPort] = [r.number(), r.number(), r.number(), r.number(), r.number()];
+  const c = new TcpConnection(tcp, id, guestAddress, guestPort, peerAddress, peerPort, r.flag());
+  for (const name of NUMBERS) c[name] = r.number();
+  for (const name of FLAGS) c[name] = r.flag();
+  c.beyond = r.list(() => r.number());
+  c.sacked = r.list(() => r.number());
+  const rcvSize = r.number();
+  const rcv = r.bytes();
+  c.rcvBytes = rcvSize > 0 ? new Uint8Array(rcvSize) : EMPTY;
+  if (rcv.length > 0) store(c.rcvBytes, c.rcvTaken, rcv, 0, rcv.length);
+  const sndSize = r.number();
+  const snd = r.bytes();
+  c.sndBytes = sndSize > 0 ? new Uint8Array(sndSize) : EMPTY;
+  if (snd.length > 0) store(c.sndBytes, c.sndUna, snd, 0, snd.length);
+  return c;
+}
