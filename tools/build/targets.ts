@@ -34,7 +34,7 @@ const program = (name: string): Target => ({ name, entry: `programs/${name}.ts`,
 
 /** Each becomes /bin/<name> of the root file system. */
 export const PROGRAMS: readonly string[] = [
-  'arp', 'cat', 'chmod', 'cp', 'crash', 'dd', 'df', 'echo', 'env', 'false', 'fileop', 'find', 'fsbench', 'grep', 'head', 'hexdump', 'httpd', 'ifconfig', 'kill', 'ln', 'ls', 'mkdir', 'mv', 'nc', 'netop', 'netstat', 'nslookup', 'ping', 'poweroff', 'ps', 'pwd', 'rm', 'rmdir', 'seq', 'sh',
+  'arp', 'cat', 'chmod', 'cp', 'crash', 'dd', 'df', 'echo', 'env', 'false', 'fileop', 'find', 'fsbench', 'grep', 'head', 'hexdump', 'httpd', 'ifconfig', 'kill', 'ln', 'ls', 'mkdir', 'mv', 'nc', 'netbench', 'netop', 'netstat', 'nslookup', 'ping', 'poweroff', 'ps', 'pwd', 'rm', 'rmdir', 'seq', 'sh',
   'sha256sum', 'sleep', 'sort', 'stat', 'streamd', 'sync', 'tail', 'tee', 'test', 'touch', 'true', 'uname', 'uniq', 'uptime', 'wc', 'wget', 'workload', 'yes',
 ];
 

@@ -1,4 +1,4 @@
-/** `./kintsugi bench vm|ipc|fs`: each benchmark is a room in tools/bench; this finds it and shows its table or JSON. */
+/** `./kintsugi bench vm|ipc|fs|net`: each benchmark is a room in tools/bench; this finds it and shows its table or JSON. */
 import { EXIT, UserError } from './errors.ts';
 
 export interface BenchOptions {
@@ -10,6 +10,11 @@ export interface BenchOptions {
   readonly force?: boolean;
   readonly svg?: string;
   readonly record?: boolean;
+  /** Of `net` only. */
+  readonly place: 'pin' | 'follow';
+  readonly smp?: number;
+  readonly rows?: string;
+  readonly only?: 'instructions' | 'times';
 }
 
 export async function bench(what: string, options: BenchOptions): Promise<number> {
@@ -26,6 +31,15 @@ export async function bench(what: string, options: BenchOptions): Promise<number
     process.stdout.write(options.json ? `${JSON.stringify(result)}\n` : `${formatBenchFs(result)}\n`);
     return EXIT.ok;
   }
+  if (what === 'net') {
+    const { benchNet, formatBenchNet, NET_ROWS } = await import('../bench/net.ts');
+    const wanted = options.rows?.split(',') ?? NET_ROWS, unknown = wanted.find((name) => !NET_ROWS.some((row) => row === name));
+    if (unknown !== undefined) throw new UserError(`--rows: there is no row "${unknown}"; there are: ${NET_ROWS.join(', ')}`, EXIT.usage);
+    const { place, runs, smp, only, quick } = options;
+    const result = await benchNet({ runs, place, rows: NET_ROWS.filter((row) => wanted.includes(row)), progress, ...(smp === undefined ? {} : { smp }), ...(only === undefined ? {} : { only }), ...(quick ? { quick } : {}) });
+    process.stdout.write(options.json ? `${JSON.stringify(result)}\n` : `${formatBenchNet(result)}\n`);
+    return EXIT.ok;
+  }
   if (what === 'ipc') {
     const { benchIpc, formatBenchIpc, IpcBenchError } = await import('../bench/ipc.ts');
     try {
@@ -38,5 +52,5 @@ export async function bench(what: string, options: BenchOptions): Promise<number
       throw error;
     }
   }
-  throw new UserError(`there is no benchmark "${what}"; there are: vm, ipc, fs`, EXIT.usage);
+  throw new UserError(`there is no benchmark "${what}"; there are: vm, ipc, fs, net`, EXIT.usage);
 }

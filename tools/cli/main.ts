@@ -140,15 +140,19 @@ async function main(argv: readonly string[]): Promise<number> {
       status = await (await import('./image.ts')).image(file, { ...raw, blockSize: Number(raw.blockSize) });
     });
 
-  program.command('bench <what>').description('measure beside the peers: vm, ipc or fs')
+  program.command('bench <what>').description('measure beside the peers: vm, ipc, fs or net')
     .option('--json', 'rows as JSON', false)
-    .option('--runs <n>', 'vm, fs: repetitions (the median counts)', whole(1, 50), 3)
+    .option('--runs <n>', 'vm, fs, net: repetitions (the median counts)', whole(1, 50), 3)
     .option('--launches <n>', 'ipc: machines per tier (default 10)', whole(1, 100))
-    .option('--quick', 'ipc: two launches, few samples: a look, not a measurement', false)
+    .option('--quick', 'ipc: two launches, few samples; net: a tenth of the work: a look, not a measurement', false)
+    .addOption(new Option('--place <policy>', 'net: where servers run').choices(['pin', 'follow']).default('follow'))
+    .option('--smp <n>', 'net: virtual CPUs (default: follow 1, pin 4)', whole(1, 16))
+    .option('--rows <names>', 'net: some of ping,incoming,outgoing,receive,send')
+    .addOption(new Option('--only <part>', 'net: leave the other part out').choices(['instructions', 'times']))
     .option('--force', 'ipc: measure although the machine is not steady', false)
     .option('--svg <file>', 'ipc: write the figure: distributions and size sweep')
     .option('--record', 'ipc: append a line to docs/history/ipc.jsonl', false)
-    .addHelpText('after', '\nExamples:\n  $ ./kintsugi bench vm --json\n  $ ./kintsugi bench ipc --quick\n  $ ./kintsugi bench ipc --svg ipc.svg --record   about a minute on a quiet machine\n')
+    .addHelpText('after', '\nExamples:\n  $ ./kintsugi bench vm --json\n  $ ./kintsugi bench ipc --quick\n  $ ./kintsugi bench ipc --svg ipc.svg --record   about a minute on a quiet machine\n  $ ./kintsugi bench net --rows ping,incoming --json\n')
     .action(async (what: string, raw: import('./bench.ts').BenchOptions) => { status = await (await import('./bench.ts')).bench(what, raw); });
 
   withSystemOptions(program.command('demo <what>').description('restart: kill servers under running programs, again and again, and check every byte afterwards; tcp: kill net, its driver and fs under one TCP connection'))
