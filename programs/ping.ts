@@ -79,7 +79,7 @@ function run(): i32 {
     pollSet(records, 0, fd, READABLE);
     const found = sysPoll(records, 1, until > now ? <i32>((until - now + 999999) / 1000000) : 0);
     if (found == -EINTR) break; // ^C
-    if (found > 0) while (receive(fd, buffer)) {}
+    if (found > 0) receive(fd, buffer);
   }
   return summary(name, clock() - began);
 }
@@ -89,15 +89,15 @@ function mark(sequence: u32, seen: bool): bool {
   store<u8>(at, <u8>(seen ? before | bit : before & ~bit));
   return (before & bit) != 0;
 }
-/** Takes one datagram; false when there is none. */
-function receive(fd: i32, buffer: usize): bool {
+/** Takes one datagram, if there is one. */
+function receive(fd: i32, buffer: usize): void {
   const got = sysRecv(fd, buffer, 65536, 0x40, from);
   if (got < 0) {
     if (got != -EAGAIN && got != -EINTR) complain(0, got); // what an ICMP error reported
-    return false;
+    return;
   }
   const now = clock();
-  if (got < HEADER || load<u8>(buffer) != ECHO_REPLY) return true;
+  if (got < HEADER || load<u8>(buffer) != ECHO_REPLY) return;
   const sequence = <u32>bswap<u16>(load<u16>(buffer, 6)), again = mark(sequence, true);
   if (again) duplicates++; else received++;
   const known = got >= HEADER + STAMP, then = load<u64>(buffer + HEADER), ns = known && now > then ? now - then : 0;
@@ -109,7 +109,6 @@ function receive(fd: i32, buffer: usize): bool {
     putByte(10);
     flush();
   }
-  return true;
 }
 function putMilliseconds(ns: u64): void { const us = (ns + 500) / 1000; putNumber(us / 1000); putByte(46); putZeros(us % 1000, 3); }
 function root(value: u64): u64 {

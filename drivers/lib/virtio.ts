@@ -8,7 +8,7 @@
  *   page 0: descriptors {address u64, length u32, flags u16, next u16} x size (<= 256)
  *   page 1: available {flags u16, index u16, ring u16[size]}      page 2: used {flags u16, index u16, {id u32, length u32}[size]}
  */
-import { barrier, mmioRead16, mmioRead32, mmioRead8, mmioWrite16, mmioWrite32, mmioWrite8 } from 'kintsugi/x86';
+import { barrier, lockOr, mmioRead16, mmioRead32, mmioRead8, mmioWrite16, mmioWrite32, mmioWrite8 } from 'kintsugi/x86';
 import { mustAlloc } from '../../servers/lib/alloc';
 import { Structure } from './pci';
 
@@ -59,10 +59,15 @@ export function configGeneration(): u32 { return mmioRead8(common + CONFIG_GENER
 
 export const DESC_NEXT: u16 = 1, DESC_WRITE: u16 = 2;
 const NO_INTERRUPT: u16 = 1; // available.flags, 2.7.6
+const NO_NOTIFY: u16 = 1; // used.flags, 2.7.8
 export const QUEUE_PAGES: u32 = 3;
 const MAX_SIZE: u32 = 256;
 const MAX_LIES: u32 = 65536;
 const AVAILABLE: usize = 4096, USED: usize = 8192;
+
+const FENCE: usize = memory.data(4, 4);
+/** A store before it is seen before a load behind it is made: what MFENCE does, as a LOCKed operation on memory of one's own. */
+function fence(): void { lockOr(FENCE, 0); }
 
 @unmanaged @final export class Virtqueue {
   number: u32; size: u32; // descriptors, a power of two
@@ -88,11 +93,12 @@ const AVAILABLE: usize = 4096, USED: usize = 8192;
     barrier(); // descriptors before the index
     store<u16>(this.at + AVAILABLE, <u16>this.available, 2);
   }
-  /** Tells the device, once for everything given since the last time. */
+  /** Tells the device, once for everything given since the last time, unless it says that it looks by itself (2.7.10). */
   kick(): void {
     if (this.kicked == this.available) return;
     this.kicked = this.available;
-    barrier();
+    fence(); // the index before the flag
+    if ((load<u16>(this.at + USED) & NO_NOTIFY) != 0) return;
     mmioWrite16(this.doorbell, this.number);
   }
   /** Head of the next chain that came back (`length` bytes written), or -1. */
@@ -117,7 +123,7 @@ const AVAILABLE: usize = 4096, USED: usize = 8192;
     return -1;
   }
   /** Asks for interrupts, or for none: advice that the device may ignore. Look again with `ready` after asking for them. */
-  interrupts(wanted: bool): void { store<u16>(this.at + AVAILABLE, wanted ? 0 : NO_INTERRUPT); barrier(); }
+  interrupts(wanted: bool): void { store<u16>(this.at + AVAILABLE, wanted ? 0 : NO_INTERRUPT); if (wanted) fence(); else barrier(); }
   /** Something came back that was not taken. */
   ready(): bool { return this.outstanding != 0 && <u32>load<u16>(this.at + USED, 2) != (this.taken & 0xffff); }
 }

@@ -7,7 +7,10 @@
  *
  * Each frame is two descriptors: the virtio_net_hdr (5.1.6, 12 bytes) in own memory, then the frame. Mergeable buffers are not negotiated: a buffer
  * holds any frame of the largest MTU. Work is done in batches: one notification of the device for each queue, one doorbell for each ring, device
- * interrupts off meanwhile. The interrupt of the transmit queue is asked for only while frames are under way that the device did not send at once.
+ * interrupts off meanwhile. The interrupt of the transmit queue is asked for only while half of it is under way;
+ * what the device sends later than at once is found at the next wakeup.
+ * That a frame was sent is nothing to wake net for: it is rung when SENT_BATCH answers have come together, when it asked (a doorbell without new entries), and else
+ * finds them when it looks at the ring for its own reasons.
  */
 import { mmioRead16, mmioRead32 } from 'kintsugi/x86';
 import {
@@ -41,22 +44,29 @@ const NEEDS_CSUM: u32 = 1, DATA_VALID: u32 = 2;
 const HEADER_STRIDE: u32 = 16;
 const MIN_FRAME: u32 = 14;
 const MAX_FRAME: u32 = NETDEV_BUFFER_BYTES - NETDEV_HEADROOM;
+const SENT_BATCH: u32 = RING_SLOTS / 4;
 const RECEIVE_QUEUE: u32 = 0, TRANSMIT_QUEUE: u32 = 1;
 const FAULT_REFUSED: u32 = 0x4e4554;
 
 /** One direction: a ring, the queue that serves it, and what is in flight. Chain n owns descriptors 2n, 2n+1 and header n. */
 @unmanaged @final class Lane {
   queue: Virtqueue; ring: RingWorker;
-  chains: u32; headers: usize; headersPhysical: u32;
+  chains: u32; cursor: u32; headers: usize; headersPhysical: u32;
   slots: usize; // u8[chains]: ring slot of the chain
   rooms: usize; // u16[chains]: bytes for the frame
   fresh: Request; waiting: bool; // `fresh` was taken but found no free chain
-  answered: bool;
+  answered: bool; // something that its owner waits for
+  quiet: u32; // answers of which it will hear with others
+  took: bool; // entries, in this round
 
   /** A chain that the device does not have, or -1. */
   freeChain(): i32 {
     if (this.queue.outstanding >= this.chains) return -1;
-    for (let n: u32 = 0; n < this.chains; n++) if (!this.queue.has(n << 1)) return <i32>n;
+    for (let k: u32 = 0; k < this.chains; k++) { // the device gives them back in order, mostly
+      const n = this.cursor;
+      if (++this.cursor == this.chains) this.cursor = 0;
+      if (!this.queue.has(n << 1)) return <i32>n;
+    }
     return -1;
   }
   header(n: u32): usize { return this.headers + <usize>(n * HEADER_STRIDE); }
@@ -156,7 +166,8 @@ function collectSent(): void {
     const head = transmit.queue.take();
     if (head < 0) return;
     framesOut++;
-    transmit.complete(load<u8>(transmit.slots + (head >> 1)), NETDEV_STATUS_OK, 0, 0, 0, 0);
+    transmit.ring.complete(load<u8>(transmit.slots + (head >> 1)), <i32>NETDEV_STATUS_OK, 0, 0, 0, 0);
+    transmit.quiet++;
   }
 }
 function collectReceived(): void {
@@ -180,15 +191,16 @@ function pump(): void {
   while (true) {
     collectReceived();
     collectSent();
-    while (receive.waiting || receive.ring.next(receive.fresh)) { receive.waiting = !offer(receive.fresh); if (receive.waiting) break; }
-    while (transmit.waiting || transmit.ring.next(transmit.fresh)) { transmit.waiting = !send(transmit.fresh); if (transmit.waiting) break; }
+    receive.took = receive.answered; transmit.took = false;
+    while (receive.waiting || receive.ring.next(receive.fresh)) { receive.took = true; receive.waiting = !offer(receive.fresh); if (receive.waiting) break; }
+    while (transmit.waiting || transmit.ring.next(transmit.fresh)) { transmit.took = true; transmit.waiting = !send(transmit.fresh); if (transmit.waiting) break; }
     receive.queue.kick();
     transmit.queue.kick();
     collectSent(); // most devices have sent them by now
     if (receive.answered) { receive.answered = false; receive.ring.knock(); }
-    if (transmit.answered) { transmit.answered = false; transmit.ring.knock(); }
+    if (transmit.answered || transmit.quiet >= SENT_BATCH || (transmit.quiet != 0 && !receive.took && !transmit.took)) { transmit.answered = false; transmit.quiet = 0; transmit.ring.knock(); }
     receive.queue.interrupts(true);
-    if (transmit.queue.outstanding != 0) transmit.queue.interrupts(true);
+    if (transmit.queue.outstanding >= transmit.chains / 2) transmit.queue.interrupts(true);
     if (!receive.queue.ready() && !transmit.queue.ready()) return;
     receive.queue.interrupts(false);
     transmit.queue.interrupts(false);

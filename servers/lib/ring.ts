@@ -73,6 +73,8 @@ const MOST_REPAIRS: u32 = 3;
   reposted: u32; refused: u32; repaired: u32; // counters: posted again after a death; statuses that failed validation; posted or restored again without a death
   orphans: u32; free: u32; failed: bool; mended: bool; // mended: something was posted again and the worker is to be rung
   flight0: u32; flight1: u32; // slots in flight, 0-31 and 32-63: completions are looked for only there
+  scanFrom: u32; // slot behind the last one answered: where the next answer is looked for first
+  leisurely: bool; // entries wait for the outside world as a rule (empty buffers): `ringWatch` looks after them late, the user earlier when it misses one
   room: WaitQueue; // fibers that wait for a free slot, and for orphans
 
   slot(n: u32): OwnerSlot { return changetype<OwnerSlot>(this.slots + <usize>n * OWNER_SLOT); }
@@ -177,7 +179,7 @@ const MOST_REPAIRS: u32 = 3;
   knock(): void {
     if (this.failed) { sys.notify(ownNotify, 1 << this.number); return; }
     sys.notify(this.doorbell, this.doorbellBits);
-    if (patience != FIRST_PATIENCE) { patience = FIRST_PATIENCE; arm(); }
+    if (patience != FIRST_PATIENCE && (patience == 0 || !this.leisurely)) { patience = FIRST_PATIENCE; arm(); }
   }
 
   /**
@@ -193,8 +195,9 @@ const MOST_REPAIRS: u32 = 3;
     const done = load<u32>(this.statusHalf, RING_STATUS_HEADER_DONE);
     let answers: u32 = 0;
     if (done != this.seenDone || fresh) {
+      const most = fresh ? RING_SLOTS : done - this.seenDone; // each answer is counted after it is written, and rung for after that
       this.seenDone = done;
-      answers = this.scan(epoch);
+      answers = this.scan(epoch, most);
     }
     if (fresh) {
       this.workerEpoch = epoch;
@@ -210,14 +213,12 @@ const MOST_REPAIRS: u32 = 3;
    */
   lookAfter(): u32 {
     if (this.inFlight == 0) return 0;
-    this.seenDone = load<u32>(this.statusHalf, RING_STATUS_HEADER_DONE) - 1;
+    this.seenDone = load<u32>(this.statusHalf, RING_STATUS_HEADER_DONE) - RING_SLOTS; // whatever was counted: all are looked at
     const answers = this.reap();
     if (this.inFlight == 0 || this.failed) return answers;
-    for (let n: u32 = 0; n < RING_SLOTS; n++) {
-      const state = this.slot(n).state;
-      if (state != SLOT_POSTED && state != SLOT_ORPHAN) continue;
-      const p = this.own(n), e = this.entry(n);
-      if (memory.compare(p, e, RING_REQUEST_ENTRY_SIZE) == 0) continue;
+    for (let left: u64 = <u64>this.flight0 | <u64>this.flight1 << 32; left != 0; left &= left - 1) {
+      const n = <u32>ctz<u64>(left);
+      if (sameEntry(this.own(n), this.entry(n))) continue;
       this.write(n);
       this.countRepair();
     }
@@ -247,12 +248,24 @@ const MOST_REPAIRS: u32 = 3;
     this.mended = true;
     return 0;
   }
-  private scan(epoch: u32): u32 {
-    return this.scanWord(epoch, this.flight0, 0) + this.scanWord(epoch, this.flight1, 32);
+  /** At most `most` answers; most workers answer in order, so it begins behind the last one. */
+  private scan(epoch: u32, most: u32): u32 {
+    const from = this.scanFrom, ahead: u32 = 0xffffffff << (from & 31), first0 = this.flight0, first1 = this.flight1;
+    let answers: u32;
+    if (from < 32) {
+      answers = this.scanWord(epoch, first0 & ahead, 0, most);
+      if (answers < most) answers += this.scanWord(epoch, first1, 32, most - answers);
+      if (answers < most) answers += this.scanWord(epoch, first0 & ~ahead, 0, most - answers);
+    } else {
+      answers = this.scanWord(epoch, first1 & ahead, 32, most);
+      if (answers < most) answers += this.scanWord(epoch, first0, 0, most - answers);
+      if (answers < most) answers += this.scanWord(epoch, first1 & ~ahead, 32, most - answers);
+    }
+    return answers;
   }
-  private scanWord(epoch: u32, left: u32, base: u32): u32 {
+  private scanWord(epoch: u32, left: u32, base: u32, most: u32): u32 {
     let answers: u32 = 0;
-    while (left != 0) {
+    while (left != 0 && answers < most) {
       const n = base + <u32>ctz<u32>(left);
       left &= left - 1;
       const st = this.statusEntry(n);
@@ -270,6 +283,7 @@ const MOST_REPAIRS: u32 = 3;
       s.r2 = load<u32>(st, RING_STATUS_ENTRY_R2); s.r3 = load<u32>(st, RING_STATUS_ENTRY_R3);
       if (load<u32>(st, RING_STATUS_ENTRY_GUARD) != statusGuard(n, seq, s.status, s.r0, s.r1, s.r2, s.r3) || s.status == DAMAGED) { answers += this.repair(n); continue; }
       answers++;
+      this.scanFrom = (n + 1) & MASK;
       this.landed(n);
     }
     return answers;
@@ -392,6 +406,12 @@ const MOST_REPAIRS: u32 = 3;
   }
   /** Blocks the fiber until every entry of a dead owner is answered. */
   waitOrphans(): void { while (this.orphans != 0) waitOn(this.room, sys.FOREVER); }
+}
+/** Entries are equal word by word. */
+function sameEntry(a: usize, b: usize): bool {
+  let differ: u32 = 0;
+  for (let k: usize = 0; k < RING_REQUEST_ENTRY_SIZE; k += 16) differ |= (load<u32>(a + k) ^ load<u32>(b + k)) | (load<u32>(a + k, 4) ^ load<u32>(b + k, 4)) | (load<u32>(a + k, 8) ^ load<u32>(b + k, 8)) | (load<u32>(a + k, 12) ^ load<u32>(b + k, 12));
+  return differ == 0;
 }
 @unmanaged @final export class Answer { status: i32; r0: u32; r1: u32; r2: u32; r3: u32 }
 const LAST: Answer = changetype<Answer>(memory.data(20, 4));
@@ -700,6 +720,7 @@ export function ringWorkerAt(n: u32, request: usize, status: usize, data: usize,
 const ALARM_BIT: u32 = 1 << NOTIFY_BITS_ALARM;
 /** How long an entry may be in flight before its owner looks after it; each look is followed by a wait four times as long, until something new is posted. */
 const FIRST_PATIENCE: u64 = 2_000_000; // ns
+const LEISURELY_PATIENCE: u64 = 32_000_000; // from this on rings are looked after that are `leisurely`
 const LAST_PATIENCE: u64 = 3600_000_000_000;
 let patience: u64 = 0; // what the alarm is set to; 0 = it is not
 function arm(): void { sys.alarm(ownNotify, ALARM_BIT, sys.clock() + patience); }
@@ -709,7 +730,7 @@ export function ringWatch(): void {
   for (let n: usize = 0; n < 16; n++) {
     const o = load<usize>(OWNERS + (n << 2));
     if (o == 0) continue;
-    changetype<RingOwner>(o).lookAfter();
+    if (!changetype<RingOwner>(o).leisurely || patience >= LEISURELY_PATIENCE) changetype<RingOwner>(o).lookAfter();
     left += changetype<RingOwner>(o).inFlight;
   }
   if (left == 0) { patience = 0; return; }

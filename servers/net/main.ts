@@ -42,6 +42,7 @@ import { events } from './sockets';
 const COOKIE: u32 = 1; // of receive entries and of INFO; a transmit entry's cookie is its frame
 const RECEIVE_BYTES: u32 = NETDEV_BUFFER_BYTES - <u32>BUFFER_SKEW;
 const PACKETS: u32 = 256; // transmit packets
+const OFFER_BATCH: u32 = RING_SLOTS / 4;
 const QUEUED: u32 = 256; // as many as there are packets
 const INTERNAL: u32 = 0xffffffff; // cookie of an operation of our own
 const MAX_POLL: u32 = 1024; // sockets in one NET.poll
@@ -53,7 +54,8 @@ let fresh: Request = changetype<Request>(0);
 let stateFrames: u32 = 0;
 let packetMemory: usize = 0;
 let ops: usize = 0; // Op[RING_SLOTS] by ring slot, and one for ourselves
-let answered: bool = false, sent: bool = false, offered: bool = false;
+let answered: bool = false, sent: bool = false;
+let offered: u32 = 0; // buffers that the driver was not told about
 
 // ---- the core's host --------------------------------------------------------------------------------------------------------------------
 
@@ -84,12 +86,14 @@ function sendFrame(at: usize, bytes: u32, flags: u32, start: u32, offset: u32): 
   w.at = at; w.bytes = bytes; w.flags = flags; w.sum = sum;
   queueTail++;
 }
+let underway: u64 = 0; // transmit slots posted and not taken back: not those of a predecessor
 function postFrame(at: usize, bytes: u32, flags: u32, sum: u32): bool {
   const n = transmit.claim(NETDEV_TRANSMIT, 0);
   if (n < 0) return false;
   transmit.arg(n, 0, <u32>(at - packetMemory) - NETDEV_HEADROOM); transmit.arg(n, 1, bytes); transmit.arg(n, 2, flags); transmit.arg(n, 3, sum);
   transmit.slot(n).cookie = <u32>at;
   transmit.post(n);
+  underway |= <u64>1 << n;
   sent = true;
   return true;
 }
@@ -125,7 +129,7 @@ function offer(): void {
     receive.slot(n).cookie = COOKIE;
     receive.post(n);
     remember(n);
-    offered = true;
+    offered++;
   }
 }
 /** What a predecessor left in the receive ring, in the order of posting. */
@@ -141,10 +145,16 @@ function adoptReceive(): void {
     remember(oldest);
   }
 }
+let missed: u32 = 0; // orderFirst + 1 when the driver was asked for an answer that others overtook
 function takeFrames(): void {
   while (ordered > 0) {
     const n = load<u32>(order + (<usize>(orderFirst & (RING_SLOTS - 1)) << 2));
-    if (!receive.isDone(n)) return;
+    if (!receive.isDone(n)) {
+      if (ordered == receive.inFlight || missed == orderFirst + 1) return;
+      missed = orderFirst + 1;
+      receive.lookAfter();
+      if (!receive.isDone(n)) return;
+    }
     const s = receive.slot(n), bytes = s.r0;
     if (s.status == 0 && bytes <= RECEIVE_BYTES - NETDEV_HEADROOM) frameIn(bufferAt(n) + NETDEV_HEADROOM, bytes, s.r1);
     else if (!receive.failed) refused++;
@@ -155,9 +165,11 @@ function takeFrames(): void {
 }
 /** Packets that the driver has sent, and its answer to INFO. */
 function takeSent(): void {
-  for (let n: u32 = 0; n < RING_SLOTS; n++) {
+  transmit.reap(); // the driver does not ring for each
+  for (let left = underway & ~(<u64>transmit.flight0 | <u64>transmit.flight1 << 32); left != 0; left &= left - 1) {
+    const n = <u32>ctz<u64>(left), s = transmit.slot(n);
     if (!transmit.isDone(n)) continue;
-    const s = transmit.slot(n);
+    underway &= ~(<u64>1 << n);
     if (<i32>n == asked) {
       asked = -1;
       if (s.status == 0) device(s.r0, s.r1, s.r2 & 0xffff, s.r2 >> 16);
@@ -186,6 +198,7 @@ function watchDriver(): void {
   driverEpoch = transmit.workerEpoch;
   transmit.slot(n).cookie = COOKIE;
   transmit.post(n);
+  underway |= <u64>1 << n;
   asked = n;
   sent = true;
 }
@@ -293,7 +306,7 @@ function batch(): void {
   if (holding && !isAny(addressOf())) { stopHolding(); finish(); } // the address came with this batch
   lookAll();
   offer();
-  if (offered) { offered = false; receive.knock(); }
+  if (offered >= OFFER_BATCH) { offered = 0; receive.knock(); } // the driver finds fewer when it wakes for anything else
   if (sent) { sent = false; transmit.knock(); }
   if (answered) { answered = false; requests.knock(); }
 }
@@ -323,6 +336,7 @@ export function main(page: usize): void {
   receive = ringOwner(2);
   transmit.reap();
   receive.reap();
+  receive.leisurely = true;
   while (transmit.orphans != 0) if (sys.wait(ownNotify, 0xffffffff, sys.FOREVER) == ERR_OK) ringDispatch(sys.pending()); // frames of the dead one, in memory that the core will use
   adoptReceive();
   setHost(openWindow, closeWindow, sendFrame, answer, clock, random);

@@ -13,7 +13,7 @@ beforeEach(async () => {
   resets = true;
   const read = (at = 0): number => registers.get(at) ?? 0, write = (at = 0, value = 0): undefined => { if (at === COMMON + 20 && !resets) return; if (at >= NOTIFY) doorbells.push(value); else registers.set(at, value); };
   const noop = (): undefined => undefined;
-  guest = instantiate(await guestModule('test/net/guest/virtqueue.ts'), memory, { mmioRead8: read, mmioRead16: read, mmioRead32: read, mmioWrite8: write, mmioWrite16: write, mmioWrite32: write, barrier: noop, sys_enter: () => 0 });
+  guest = instantiate(await guestModule('test/net/guest/virtqueue.ts'), memory, { mmioRead8: read, mmioRead16: read, mmioRead32: read, mmioWrite8: write, mmioWrite16: write, mmioWrite32: write, barrier: noop, lockOr: noop, sys_enter: () => 0 });
   guest['reset']!(COMMON);
 });
 const open = (least = 4, bytes = 64, multiplier = 4): boolean => guest['open']!(QUEUE, NOTIFY, bytes, multiplier, least) !== 0;
@@ -31,6 +31,18 @@ beforeEach(() => { used = 0; });
 const takeAll = (): number[] => { const heads: number[] = []; for (let head = guest['take']!(); head >= 0; head = guest['take']!()) heads.push(head); return heads; };
 
 describe('a virtqueue', () => {
+  it('does not ring for a device that looks by itself', () => {
+    expect(open()).toBe(true);
+    view.setUint16(USED, 1, true); // VIRTQ_USED_F_NO_NOTIFY
+    guest['give']!(0);
+    guest['kick']!();
+    expect(doorbells).toEqual([]);
+    view.setUint16(USED, 0, true);
+    guest['kick']!(); // nothing new
+    guest['give']!(2);
+    guest['kick']!();
+    expect(doorbells).toEqual([0]);
+  });
   it('gives chains, rings once for all of them, and takes them back in the order of the device', () => {
     expect(open()).toBe(true);
     for (const head of [0, 2, 4]) guest['give']!(head);
