@@ -75,6 +75,8 @@ export class BlockCache {
   /** Tells the region manager: the code of a physical page died; everything was forgotten. */
   dropped: (physicalPage: number) => void = () => undefined;
   forgotten: () => void = () => undefined;
+  /** A block was made of bytes that were decoded before. */
+  repeated: (linear: number, mode: number) => void = () => undefined;
   private readonly coherence: Coherence;
   private readonly resolved = new Map<number, Resolved>();
   private readonly templates = new Templates();
@@ -153,7 +155,7 @@ export class BlockCache {
     const byContent = !limit && source !== HOLE && !(mode & MODE.SINGLE) && this.fastOperations;
     if (byContent) {
       const template = this.templates.find(source, start, end, mode, template => this.fits(linear, physical, template));
-      if (template) return this.copy(physical, template);
+      if (template) { this.repeated(linear, mode); return this.copy(physical, template); }
     }
     const insns: Insn[] = [];
     let at = start, secondPage = -1, point = NO_POINT, traced = false, stop = false;

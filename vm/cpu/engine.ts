@@ -385,6 +385,7 @@ export class Engine implements EngineInterface {
    * function by its optimised form, which it does only when the function returns: short while regions are being made, long later.
    */
   private startSlice(): void {
+    if (this.regions?.waits) this.regions.putBack();
     // A guest that halts every thousand instructions has slices like any other: else each would end behind its HLT, or in step with it.
     if (this.unfinished === 0) {
       const inRegions = this.words[S.countInRegions >> 2];

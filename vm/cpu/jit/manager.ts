@@ -11,6 +11,10 @@
  *
  * Death: a store into a page of code kills its blocks (vm/cpu/blocks.ts), tells us through `dropped`, and every region with a byte on
  * that page is taken out. None is running then: a region leaves such stores to tier 0.
+ *
+ * Return: a server that is started again has the same text at the same addresses in other pages. Dead regions are kept; when a block is made of a
+ * template (vm/cpu/templates.ts) where one of them began, and all its bytes are there again, it is put in place at the beginning of the next slice,
+ * without heat, decoding or compiling.
  */
 import { GUEST_RAM_BASE, type Board } from '../../board.ts';
 import type { BlockCache } from '../blocks.ts';
@@ -28,8 +32,10 @@ const MAX_REGIONS = 1500;
 const MAX_MODULES = 1000;
 /** By everything that a module depends on: RegionManager.module. */
 const modules = new Map<string, WebAssembly.Module>();
-/** A head whose regions died this often (self-modifying code) stays in tier 0. */
-const MAX_DEATHS = 32;
+/** A head whose regions died this often within so many instructions (self-modifying code) stays in tier 0 until they are over. Restarts of servers are rarer. */
+const MAX_DEATHS = 32, DEATHS_WINDOW = 1_000_000_000;
+/** Dead regions kept, and for how many instructions one waits, once its head was seen again, for the rest of its pages. */
+const MAX_DEAD = 400, MAX_WAIT = 20_000_000;
 /** So many EXIT.SPLIT within so many instructions, and the instruction is compiled on its own. */
 const MAX_SPLITS = 24, SPLIT_WINDOW = 200_000;
 const FLAT = MODE.CODE32 | MODE.STACK32 | MODE.DS_FLAT | MODE.ES_FLAT | MODE.SS_FLAT | MODE.CS_FLAT | MODE.PROTECTED;
@@ -42,10 +48,11 @@ export interface RegionPolicy {
 }
 const staysInTier0 = (eip: number): boolean => Math.imul(eip, 0x9e3779b1) < 0;
 
-interface Installed {
+/** `code`: the bytes of each block. */
+interface Compiled { readonly region: Region; readonly mode: number; readonly code: readonly Uint8Array[]; readonly module: WebAssembly.Module }
+const deadKey = (head: number, mode: number): string => `${head} ${mode}`;
+interface Installed extends Compiled {
   readonly slot: number;
-  readonly region: Region;
-  readonly mode: number;
   /** Virtual page -> physical page. */
   readonly pages: ReadonlyMap<number, number>;
   readonly records: readonly number[];
@@ -67,7 +74,12 @@ export class RegionManager {
   private readonly byPage = new Map<number, Set<Installed>>();
   private readonly freeSlots: number[] = [];
   /** Heads that cannot be regions: nothing decodable, or they died again and again. */
-  private readonly refused = new Map<number, number>();
+  private readonly refused = new Map<number, { deaths: number; since: number }>();
+  /** By head and mode; those whose head was seen again, and when. */
+  private readonly dead = new Map<string, Compiled>();
+  private readonly seen = new Map<string, number>();
+  /** Regions put back without compiling. For tests and tools. */
+  returned = 0;
   /** Instructions whose accesses are not grouped any more. */
   private readonly apart = new Set<number>();
   private readonly instructions: () => number;
@@ -78,6 +90,7 @@ export class RegionManager {
     this.imports = imports;
     blocks.dropped = page => this.dropPage(page);
     blocks.forgotten = () => this.reset();
+    blocks.repeated = (linear, mode) => { const key = deadKey(linear >>> 0, mode); if (this.dead.has(key)) this.seen.set(key, this.instructions()); };
   }
 
   /** A slice of so many instructions, `inRegions` of them in regions, ended in the block at `eip`. True when that made a region. */
@@ -89,13 +102,60 @@ export class RegionManager {
     // keeps coming to blocks that are not entries of the region they are in.
     const covered = this.covered(eip, mode);
     if (covered === 'entry' || (covered === 'inside' && inRegions > instructions * WELL_COVERED)) return false;
-    if ((this.refused.get(key) ?? 0) >= MAX_DEATHS) return false;
+    if (this.isRefused(key)) return false;
     const seen = (this.heat.get(key) ?? 0) + instructions;
     if (seen < this.policy.heat || (this.policy.mixed && staysInTier0(eip))) { this.heat.set(key, seen); return false; }
     this.heat.delete(key);
     if (this.compile(eip, mode)) return true;
-    this.refused.set(key, (this.refused.get(key) ?? 0) + 1);
+    this.refuse(key);
     return false;
+  }
+  private isRefused(key: number): boolean {
+    const known = this.refused.get(key);
+    return known !== undefined && known.deaths >= MAX_DEATHS && this.instructions() - known.since < DEATHS_WINDOW;
+  }
+  private refuse(key: number): void {
+    const known = this.refused.get(key), now = this.instructions();
+    if (known && now - known.since < DEATHS_WINDOW) known.deaths++; else this.refused.set(key, { deaths: 1, since: now });
+  }
+
+  /** Some regions wait for their pages. */
+  get waits(): boolean { return this.seen.size > 0; }
+  /** Between slices: dead regions whose code is there again, in the present view, are put back. */
+  putBack(): void {
+    const mode = this.words[S.mode >> 2];
+    for (const [key, since] of [...this.seen]) {
+      const compiled = this.dead.get(key);
+      if (!compiled || this.instructions() - since > MAX_WAIT || this.isRefused(compiled.region.head * 2 + 1) || this.isRefused(compiled.region.head * 2)) { this.seen.delete(key); continue; }
+      if (compiled.mode !== mode) continue;
+      const used = this.pagesOf(compiled);
+      if (used === undefined || compiled.region.blocks.some(({ insns }) => insns.some(({ eip, insn }) => this.blocks.isTraced(eip, used.get(eip >>> 12)!, insn)))) continue;
+      this.seen.delete(key);
+      const first = this.blockAt(compiled.region.head, mode);
+      if (!first || this.blocks.isRegion(first.record)) continue;
+      this.install(compiled.region, mode, used, compiled.code, compiled.module);
+      this.returned++;
+    }
+  }
+  /** Where the code of a region lies in the present view; undefined when it is not all there, executed before and the same. */
+  private pagesOf({ region: { blocks }, code }: Compiled): Map<number, number> | undefined {
+    const { mmu, board } = this, pages = new Map<number, number>();
+    const physicalOf = (page: number): number => {
+      let physical = pages.get(page);
+      if (physical !== undefined) return physical;
+      const at = mmu.isCodePage(page << 12) ? mmu.probe(page << 12 | 0) : -1;
+      physical = at < 0 || at + 4096 > board.ramBytes ? -1 : at >>> 12;
+      pages.set(page, physical);
+      return physical;
+    };
+    for (let k = 0; k < blocks.length; k++) {
+      const { eip } = blocks[k], bytes = code[k];
+      for (let n = 0; n < bytes.length; n++) {
+        const at = eip + n, physical = physicalOf(at >>> 12);
+        if (physical < 0 || board.ram[(physical << 12 | at & 4095) >>> 0] !== bytes[n]) return undefined;
+      }
+    }
+    return pages;
   }
 
   /** Whether a live region has this instruction, and whether it can be entered there. */
@@ -134,6 +194,11 @@ export class RegionManager {
     if (!first || this.blocks.isRegion(first.record)) return false;
     const used = new Map<number, number>();
     for (const block of region.blocks) for (const va of [block.eip >>> 12, (block.next - 1) >>> 12]) { const physical = pages.get(va); if (physical !== undefined) used.set(va, physical); }
+    this.install(region, mode, used, region.blocks.map(({ eip, next }) => Uint8Array.from({ length: next - eip }, (_, n) => board.ram[(used.get(eip + n >>> 12)! << 12 | eip + n & 4095) >>> 0])));
+    return true;
+  }
+  /** Puts a region in place. `compiled`: its module, when it lived before. */
+  private install(region: Region, mode: number, used: ReadonlyMap<number, number>, code: readonly Uint8Array[], compiled?: WebAssembly.Module): void {
     const guarded = used.size > 1 ? [...used].sort((a, b) => a[0] - b[0]) : [];
     // A region that this one contains, say from a return address of a function to its end, would only be in the way.
     for (const [, physical] of used) {
@@ -142,7 +207,7 @@ export class RegionManager {
       }
     }
     const slot = this.place(this.freeSlots.pop(), null);
-    const module = this.module(region, mode, guarded.map(([page]) => page), eip => { const physical = pages.get(eip >>> 12)!; return board.ram[(physical << 12 | eip & 4095) >>> 0]; });
+    const module = compiled ?? this.module(region, mode, guarded.map(([page]) => page), code);
     const env = { ...this.imports(usesX87(region)) };
     guarded.forEach(([page, physical], i) => { env[`guard${i}`] = guardEntry(page, physical); });
     const instance = new WebAssembly.Instance(module, { env });
@@ -156,7 +221,7 @@ export class RegionManager {
       this.blocks.installRegion(block, slot, index, eip);
       records.push(block.record);
     }
-    const installed: Installed = { slot, region, mode, pages: used, records, splits: 0, splitsSince: this.instructions() };
+    const installed: Installed = { slot, region, mode, code, module, pages: used, records, splits: 0, splitsSince: this.instructions() };
     this.bySlot.set(slot, installed);
     for (const [, physical] of used) {
       const set = this.byPage.get(physical);
@@ -164,23 +229,21 @@ export class RegionManager {
       this.blocks.watchWholePage(physical);
     }
     this.words[S.countRegions >> 2]++;
-    return true;
+    this.dead.delete(deadKey(region.head, mode));
   }
 
   /**
    * The compiled module of a region. The same code at the same addresses is compiled once, wherever in physical memory it lies: a server
    * that is started again finds its regions, optimised by V8 already.
    */
-  private module(region: Region, mode: number, guards: readonly number[], byteAt: (eip: number) => number): WebAssembly.Module {
+  private module(region: Region, mode: number, guards: readonly number[], code: readonly Uint8Array[]): WebAssembly.Module {
     const { blocks, entries } = region;
     let key = `${this.parallel} ${mode} ${guards.join()} ${entries.map(entry => blocks[entry].eip).join()}`;
-    for (const block of blocks) {
+    blocks.forEach((block, k) => {
       key += `;${block.eip} ${block.next} ${block.leaves} `;
-      for (const { eip, insn } of block.insns) {
-        if (this.apart.has(eip)) key += `!${eip} `;
-        for (let i = 0; i < insn.length; i++) key += String.fromCharCode(byteAt(eip + i));
-      }
-    }
+      for (const { eip } of block.insns) if (this.apart.has(eip)) key += `!${eip} `;
+      key += String.fromCharCode(...code[k]);
+    });
     let module = modules.get(key);
     if (module) modules.delete(key); else module = new WebAssembly.Module(regionModule(region, { parallel: this.parallel, guards, apart: this.apart }));
     modules.set(key, module);
@@ -227,13 +290,20 @@ export class RegionManager {
     if (!set || set.size === 0) return;
     for (const installed of [...set]) {
       this.remove(installed);
+      this.keep(installed);
       const key = installed.region.head * 2;
-      for (const k of [key, key + 1]) this.refused.set(k, (this.refused.get(k) ?? 0) + 1);
+      for (const k of [key, key + 1]) this.refuse(k);
     }
+  }
+  private keep({ region, mode, code, module }: Installed): void {
+    const key = deadKey(region.head, mode);
+    this.dead.delete(key);
+    this.dead.set(key, { region, mode, code, module });
+    if (this.dead.size > MAX_DEAD) { const oldest = this.dead.keys().next().value!; this.dead.delete(oldest); this.seen.delete(oldest); }
   }
   /** All translated code was forgotten. */
   private reset(): void {
-    for (const installed of [...this.bySlot.values()]) this.remove(installed);
+    for (const installed of [...this.bySlot.values()]) { this.remove(installed); this.keep(installed); }
     this.apart.clear();
     this.heat.clear();
     this.refused.clear();
