@@ -42,7 +42,7 @@ describe('the code of a restarted server', () => {
     const total = (field: number): number => new Int32Array((machine as DeterministicMachine).board.buffer, (machine as DeterministicMachine).board.vcpuBase(0), 0x400)[field >> 2]!;
     const then = { decoded: 0, copied: 0 };
     const machine = await createMachine({
-      ...systemConfig({ ...base, smp: 1, append: 'telemetry storm=30:3000:5:fs+tty', disk: ROOT_IMAGE, overlay: true }, ['workload', '5', '30', '2'], { com1: () => undefined, com2: () => undefined }),
+      ...systemConfig({ ...base, smp: 1, jit: 'on', jitHeat: 20_000, append: 'telemetry storm=30:3000:5:fs+tty', disk: ROOT_IMAGE, overlay: true }, ['workload', '5', '30', '2'], { com1: () => undefined, com2: () => undefined }),
       debug: (bytes) => {
         for (const byte of bytes) if (byte === 10 && ++lines === 20) { then.decoded = total(S.countBlocks); then.copied = total(S.countCopied); }
       },
@@ -52,6 +52,7 @@ describe('the code of a restarted server', () => {
     const decoded = total(S.countBlocks) - then.decoded, copied = total(S.countCopied) - then.copied;
     expect(copied, `${decoded} decoded`).toBeGreaterThan(20 * 200); // 20 restarts, some hundred blocks each
     expect(decoded, `${copied} copied`).toBeLessThan(copied / 4);
+    expect(total(S.countReturned), `of ${total(S.countRegions)} regions`).toBeGreaterThan(100); // and what was compiled is put back
   }, 600_000);
 });
 

@@ -104,6 +104,8 @@ export const S = {
   countJsOps: 0x518, countSmc: 0x51c, countFlushes: 0x520, countRegions: 0x524,
   /** Blocks decoded afresh are `countBlocks`; taken over from the same bytes elsewhere: */
   countCopied: 0x528,
+  /** Of `countRegions`: those that lived before, put back without compiling. */
+  countReturned: 0x52c,
   /** i64: instructions completed in regions, whole ones and parts; exact while none runs. */
   countInRegions: 0x530,
   // Views as MOV CR3 in generated code needs them (mmu.ts, tier0/system.ts). Derived.

@@ -78,8 +78,6 @@ export class RegionManager {
   /** By head and mode; those whose head was seen again, and when. */
   private readonly dead = new Map<string, Compiled>();
   private readonly seen = new Map<string, number>();
-  /** Regions put back without compiling. For tests and tools. */
-  returned = 0;
   /** Instructions whose accesses are not grouped any more. */
   private readonly apart = new Set<number>();
   private readonly instructions: () => number;
@@ -134,7 +132,7 @@ export class RegionManager {
       const first = this.blockAt(compiled.region.head, mode);
       if (!first || this.blocks.isRegion(first.record)) continue;
       this.install(compiled.region, mode, used, compiled.code, compiled.module);
-      this.returned++;
+      this.words[S.countReturned >> 2]++;
     }
   }
   /** Where the code of a region lies in the present view; undefined when it is not all there, executed before and the same. */
