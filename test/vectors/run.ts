@@ -10,7 +10,7 @@
  */
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { describeFailure, differences } from './compare.ts';
+import { describeFailure, differences, isExactly } from './compare.ts';
 import { vectorEngine, type Tier, type VectorEngineFactory } from './engine.ts';
 import { unpackGroup, type Vector, type VectorGroup } from './format.ts';
 import { VectorMachine } from './machine.ts';
@@ -21,12 +21,12 @@ export const vectorGroups = (): string[] => readdirSync(DATA_DIRECTORY).filter(f
 export const loadGroup = (name: string): VectorGroup => unpackGroup(readFileSync(join(DATA_DIRECTORY, `${name}.kv`)));
 
 export interface FormCount { passed: number; failed: number; unimplemented: number; firstFailure: string | null }
-export interface ReplayReport { total: number; failed: number; compiled: number; forms: Map<string, FormCount>; failures: { form: string; text: string; problems: string[] }[] }
+export interface ReplayReport { total: number; failed: number; compiled: number; /** Vectors with x87 state whose ST(0) and ST(1) are exactly the CPU's. */ exact: number; forms: Map<string, FormCount>; failures: { form: string; text: string; problems: string[] }[] }
 
 /** Replays the chosen vectors of a group; a fresh machine per call. */
 export function replay(createEngine: VectorEngineFactory, group: VectorGroup, options: { jit: Tier; select?: (v: Vector) => boolean; repeat?: number; /** Instructions per call of the engine's run(); default all. */ piece?: number }): ReplayReport {
   const machine = new VectorMachine(createEngine, options.jit);
-  const report: ReplayReport = { total: 0, failed: 0, compiled: 0, forms: new Map(), failures: [] };
+  const report: ReplayReport = { total: 0, failed: 0, compiled: 0, exact: 0, forms: new Map(), failures: [] };
   const flags = options.jit === 'off' ? '' : `--jit=${options.jit} `;
   for (const v of group.vectors) {
     if (options.select && !options.select(v)) continue;
@@ -37,6 +37,7 @@ export function replay(createEngine: VectorEngineFactory, group: VectorGroup, op
     for (let n = options.repeat ?? 1; n > 0 && problems.length === 0; n--) {
       const got = machine.run(v, 4000, options.piece);
       problems = differences(v, got);
+      if (v.fpu && got.fpu && n === 1 && isExactly(v, got)) report.exact++;
       unimplemented = got.unimplemented && v.expected.trap !== 6;
     }
     if (problems.length === 0) { count.passed++; continue; }
@@ -65,7 +66,7 @@ async function main(): Promise<void> {
     const report = replay(vectorEngine, loadGroup(name), { jit, repeat, piece, select: v => v.index % every === 0 && (indices.size === 0 || indices.has(v.index)) && (!pattern || pattern.test(v.form)) });
     total += report.total; failed += report.failed;
     if (report.total === 0) continue;
-    console.log(`${name.padEnd(9)} ${report.total - report.failed}/${report.total} in ${Math.round(performance.now() - start)} ms${jit === 'off' ? '' : `, ${report.compiled} compiled`}`);
+    console.log(`${name.padEnd(9)} ${report.total - report.failed}/${report.total} in ${Math.round(performance.now() - start)} ms${jit === 'off' ? '' : `, ${report.compiled} compiled`}${report.exact ? `, ${report.exact} to the last bit` : ''}`);
     const shownPerForm = new Map<string, number>();
     for (const [form, c] of report.forms) if (c.failed + c.unimplemented > 0) console.log(`  ${form.padEnd(36)} ${c.passed} pass ${c.failed} FAIL${c.unimplemented ? ` ${c.unimplemented} unimplemented` : ''}`);
     for (const f of report.failures) {

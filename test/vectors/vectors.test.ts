@@ -20,6 +20,11 @@ describe('vectors from a real CPU', () => {
       expect(told(report), `${report.failed} of ${report.total} vectors of ${name} disagree`).toBe('');
     });
   }
+  test('transcendental results are within one unit in the last place, and nearly all are the CPU\'s to the last bit', () => {
+    const report = replay(vectorEngine, loadGroup('x87functions'), { jit: 'off' });
+    expect(told(report)).toBe('');
+    expect(report.exact / report.total).toBeGreaterThan(0.97);
+  });
   test('one instruction per call of run() changes nothing', () => {
     for (const name of ['pair', 'string', 'stack']) {
       const report = replay(vectorEngine, loadGroup(name), { jit: 'off', piece: 1, select: v => v.index % 8 === 0 });

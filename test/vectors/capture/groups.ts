@@ -7,7 +7,7 @@ import { fault } from './forms/fault.ts';
 import { pair } from './forms/pair.ts';
 import { sse, sseInteger } from './forms/sse.ts';
 import { shift } from './forms/shift.ts';
-import { x87, x87Stack } from './forms/x87.ts';
+import { x87, x87Functions, x87Stack } from './forms/x87.ts';
 import { string } from './forms/string.ts';
 import type { Sheet } from './sheet.ts';
 
@@ -20,5 +20,5 @@ export const GROUPS: Readonly<Record<string, Group>> = {
   branch: { plan: branch, repeat: 3 }, stack: { plan: stack, repeat: 3 }, fault: { plan: fault, repeat: 2 },
   pair: { plan: pair, repeat: 1 },
   sse: { plan: sse, repeat: 1 }, sseint: { plan: sseInteger, repeat: 1 },
-  x87: { plan: x87, repeat: 1 }, x87stack: { plan: x87Stack, repeat: 1 },
+  x87: { plan: x87, repeat: 1 }, x87stack: { plan: x87Stack, repeat: 1 }, x87functions: { plan: x87Functions, repeat: 1 },
 };

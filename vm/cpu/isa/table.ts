@@ -125,8 +125,8 @@ D8.C0+ fadd T0,Ti ; D8.C8+ fmul T0,Ti ; D8.D0+ fcom Ti ; D8.D8+ fcomp Ti ; D8.E0
 D9/0 fld Md:m ; D9/2 fst Md:m ; D9/3 fstp Md:m ; D9/4 fldenv My:m js ; D9/5 fldcw Mw:m ; D9/6 fnstenv My:m js ; D9/7 fnstcw Mw:m
 D9.C0+ fld Ti ; D9.C8+ fxch Ti ; D9.D0 fnop ; D9.E0 fchs ; D9.E1 fabs ; D9.E4 ftst ; D9.E5 fxam
 D9.E8 fld1 ; D9.E9 fldl2t ; D9.EA fldl2e ; D9.EB fldpi ; D9.EC fldlg2 ; D9.ED fldln2 ; D9.EE fldz
-D9.F4 fxtract ; D9.F5 fprem1 ; D9.F6 fdecstp ; D9.F7 fincstp
-D9.F8 fprem ; D9.FA fsqrt ; D9.FC frndint ; D9.FD fscale
+D9.F0 f2xm1 ; D9.F1 fyl2x ; D9.F2 fptan ; D9.F3 fpatan ; D9.F4 fxtract ; D9.F5 fprem1 ; D9.F6 fdecstp ; D9.F7 fincstp
+D9.F8 fprem ; D9.F9 fyl2xp1 ; D9.FA fsqrt ; D9.FB fsincos ; D9.FC frndint ; D9.FD fscale ; D9.FE fsin ; D9.FF fcos
 DA/0 fiadd Md:m ; DA/1 fimul Md:m ; DA/2 ficom Md:m ; DA/3 ficomp Md:m ; DA/4 fisub Md:m ; DA/5 fisubr Md:m ; DA/6 fidiv Md:m ; DA/7 fidivr Md:m
 DA.C0+ fcmovb T0,Ti reads=C ; DA.C8+ fcmove T0,Ti reads=Z ; DA.D0+ fcmovbe T0,Ti reads=ZC ; DA.D8+ fcmovu T0,Ti reads=P ; DA.E9 fucompp
 DB/0 fild Md:m ; DB/1 fisttp Md:m ; DB/2 fist Md:m ; DB/3 fistp Md:m ; DB/5 fld Mt:m ; DB/7 fstp Mt:m

@@ -181,3 +181,20 @@ export function x87Stack(sheet: Sheet): void {
     s.code.push(...(wide ? [] : [0x66]), opcode, ext << 3 | 5, ...bytes32(at), ...(wide ? [] : [0x66]), 0xd9, 6 << 3 | 5, ...bytes32(at + step * 7 + 96));
   });
 }
+
+/** An operand of a function that is defined on an interval: |x| up to 2^most. */
+const within = (most: number) => (r: Random): number[] => {
+  if (r.chance(28)) return [...r.pick(EXTENDED)];
+  const exponent = r.chance(75) ? 0x3fff + most - 1 - r.below(12) : 0x3fff + most - 1 - r.below(90);
+  return [...bytes32(r.chance(25) ? 0 : r.u32()), ...bytes32((r.u32() | 0x80000000) >>> 0), ...bytes16(exponent | (r.chance(45) ? 0x8000 : 0))];
+};
+export function x87Functions(sheet: Sheet): void {
+  const valueOf = (b: readonly number[]): number => { const e = (b[8]! | b[9]! << 8) & 0x7fff, m = Number(Buffer.from(b.slice(0, 8)).readBigUInt64LE()); return (b[9]! & 0x80 ? -1 : 1) * m * 2 ** (e - 16383 - 63); };
+  const retry = (make: (r: Random) => number[], good: (b: readonly number[]) => boolean) => (r: Random): number[] => { for (;;) { const b = make(r); if (good(b)) return b; } };
+  const special = (b: readonly number[]): boolean => ((b[8]! | b[9]! << 8) & 0x7fff) === 0x7fff;
+  sheet.form('f2xm1', 260, s => { fpuState(s, { empties: [0], st: [retry(within(0), b => special(b) || ((b[8]! | b[9]! << 8) & 0x7fff) < 0x3fff || (Math.abs(valueOf(b)) === 1 && b.slice(0, 7).every(x => x === 0)))] }); s.code.push(0xd9, 0xf0); });
+  sheet.form('fyl2x', 400, s => { fpuState(s, { empties: [0, 1], st: [extended, extended] }); s.code.push(0xd9, 0xf1); });
+  sheet.form('fyl2xp1', 260, s => { fpuState(s, { empties: [0, 1], st: [retry(within(-1), b => (special(b) && !(b[9]! & 0x80)) || Math.abs(valueOf(b)) < 0.292), extended] }); s.code.push(0xd9, 0xf9); });
+  sheet.form('fpatan', 400, s => { fpuState(s, { empties: [0, 1] }); s.code.push(0xd9, 0xf3); });
+  for (const [name, code] of [['fsin', 0xfe], ['fcos', 0xff], ['fsincos', 0xfb], ['fptan', 0xf2]] as const) sheet.form(name, 260, s => { fpuState(s, { empties: [0], st: [r => r.chance(60) ? within(r.below(8))(r) : extended(r)] }); s.code.push(0xd9, code); });
+}
