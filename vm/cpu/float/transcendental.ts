@@ -1,7 +1,7 @@
 /**
  * FSIN, FCOS, FSINCOS, FPTAN, FPATAN, F2XM1, FYL2X, FYL2XP1 (SDM vol. 1, 8.3.7 to 8.3.10; special operands: vol. 2).
  *
- * Series in fixed-point integers of some 200 bits beyond the leading one, rounded once, so that the result is the rounded value of the
+ * Series in fixed-point integers of some 136 bits beyond the leading one, rounded once, so that the result is the rounded value of the
  * function; the processors promise one unit in the last place. The argument of the trigonometric functions is reduced with the
  * processors' pi of 66 bits (SDM vol. 1, 8.3.8): sin(pi rounded to 64 bits) is what they give, not what mathematics gives.
  */
@@ -75,7 +75,7 @@ type Kind = 'zero' | 'finite' | 'inf' | 'nan' | 'unsupported';
 /** m * 2^e with 64 significant bits. */
 interface Value { readonly kind: Kind; readonly negative: boolean; readonly m: bigint; readonly e: number; readonly denormal: boolean; readonly signalling: boolean; readonly raw: bigint; readonly se: number }
 /** Significant bits worked with. */
-const BITS = 200;
+const BITS = 136;
 /** An argument below 2^-TINY counts in first order only. */
 const TINY = 130;
 
@@ -226,7 +226,7 @@ export class Transcendental {
     if (this.denormal(x, y)) return false;
     if (y.kind === 'zero' || one) return this.zero(slot, one ? y.negative : y.negative !== below);
     // x = (1 + z) / (1 - z) * 2^k, the fraction between 1/sqrt(2) and sqrt(2).
-    const f = 300, F = BigInt(f);
+    const f = 220, F = BigInt(f);
     let k = x.e + 63;
     let m = x.m << BigInt(f - 63);
     if (x.m > 0xb504f333f9de6484n) { m >>= 1n; k++; }
@@ -259,7 +259,7 @@ export class Transcendental {
     if (y.kind === 'zero') return this.zero(slot, negative);
     if (magnitude < -TINY) return this.store(slot, negative, (x.m << BigInt(2 * BITS)) / LN2(BITS) * y.m, x.e + y.e - BITS);
     if (magnitude > 0) { // beyond what the instruction is made for: as FYL2X of x + 1
-      const f = 300, F = BigInt(f), unit = 1n << F, value = this.fixed(x, f) + unit, k = bitLength(value) - 1 - f, m = k >= 0 ? value >> BigInt(k) : value << BigInt(-k);
+      const f = 220, F = BigInt(f), unit = 1n << F, value = this.fixed(x, f) + unit, k = bitLength(value) - 1 - f, m = k >= 0 ? value >> BigInt(k) : value << BigInt(-k);
       const log = (BigInt(k) << F) + (2n * atanh(((m - unit) << F) / (m + unit), f) << F) / LN2(f);
       return this.store(slot, y.negative, log * y.m, y.e - f);
     }
