@@ -42,6 +42,8 @@ export const BENCH_PROGRAMS: readonly BenchProgram[] = [
   ...user('float', [
     [17, 'matmul', 500, 'product of 48 x 48 matrices, SSE2 double'],
     [18, 'daxpy', 1200, 'y += a x over 8 x 4,096 doubles, SSE2'],
+    [19, 'matmul87', 250, 'the same product by x87'],
+    [20, 'daxpy87', 800, 'the same sum by x87'],
   ]),
   ...([
     ['int80', 300, 1000, 'INT 80h from ring 3 to IRET'],

@@ -1,4 +1,14 @@
-/** Scalar SSE2 in double precision: product of 48 x 48 matrices, and y += a x over 4,096 elements. */
+/** Product of 48 x 48 matrices, and y += a x over 4,096 elements, in double precision: by scalar SSE2, and by x87 with its 64 bits in between. */
+// @ts-ignore: decorator
+@external("stub", "x87Init")
+declare function x87Init(): void;
+// @ts-ignore: decorator
+@external("stub", "x87Dot")
+declare function x87Dot(p: usize, q: usize, result: usize): void;
+// @ts-ignore: decorator
+@external("stub", "x87Axpy")
+declare function x87Axpy(y: usize, x: usize, a: usize): void;
+
 const N: u32 = 48;
 const a = memory.data(18432, 16), b = memory.data(18432, 16), c = memory.data(18432, 16), x = memory.data(32768, 16), y = memory.data(32768, 16);
 let ready: bool = false;
@@ -35,5 +45,21 @@ export function daxpy(): u32 {
   prepare();
   for (let i: usize = 0; i < 32768; i += 8) store<f64>(y + i, 0.3);
   for (let r = 0; r < 8; r++) for (let i: usize = 0; i < 32768; i += 8) store<f64>(y + i, load<f64>(y + i) + 0.7 * load<f64>(x + i));
+  return fold(y, 64);
+}
+
+const factor = memory.data(8, 8);
+export function matmul87(): u32 {
+  prepare();
+  x87Init();
+  for (let i: u32 = 0; i < N; i++) for (let j: u32 = 0; j < N; j++) x87Dot(a + ((i * N) << 3), b + (j << 3), c + ((i * N + j) << 3));
+  return fold(c, 64);
+}
+export function daxpy87(): u32 {
+  prepare();
+  x87Init();
+  store<f64>(factor, 0.7);
+  for (let i: usize = 0; i < 32768; i += 8) store<f64>(y + i, 0.3);
+  for (let r = 0; r < 8; r++) x87Axpy(y, x, factor);
   return fold(y, 64);
 }

@@ -9,7 +9,7 @@ import { chase } from './chase';
 import { crc32 } from './crc32';
 import { dhry } from './dhry';
 import { fib } from './fib';
-import { daxpy, matmul } from './float';
+import { daxpy, daxpy87, matmul, matmul87 } from './float';
 import { hash } from './hash';
 import { intmix } from './intmix';
 import { interp } from './interp';
@@ -42,6 +42,8 @@ export function iterate(program: u32): u32 {
     case 16: return repstos();
     case 17: return matmul();
     case 18: return daxpy();
+    case 19: return matmul87();
+    case 20: return daxpy87();
     default: return 0;
   }
 }
