@@ -31,6 +31,7 @@ import * as sys from '../lib/sys';
 import { isAny } from './address';
 import { ETH, addressOf, configLost, configureStatic } from './config';
 import { ATTACHED, FRESH, coreStart, device, deviceGone, finish, frameIn, newOp, nextDeadline, privateBytes, submit, transmitted } from './core';
+import { C_FRAME_REFUSED, count } from './counters';
 import { setHost } from './host';
 import { Op } from './op';
 import { BUFFER_SKEW } from './packet';
@@ -116,7 +117,6 @@ let orderFirst: u32 = 0, ordered: u32 = 0;
 let driverEpoch: u32 = 0;
 let asked: i32 = -1; // slot of NETDEV.info under way
 let driverGone: bool = false;
-let refused: u32 = 0; // answers of the driver that cannot be
 
 function bufferAt(slot: u32): usize { return packetMemory + BUFFER_SKEW + <usize>(slot * NETDEV_BUFFER_BYTES); }
 function remember(slot: u32): void { store<u32>(order + (<usize>((orderFirst + ordered) & (RING_SLOTS - 1)) << 2), slot); ordered++; }
@@ -157,7 +157,7 @@ function takeFrames(): void {
     }
     const s = receive.slot(n), bytes = s.r0;
     if (s.status == 0 && bytes <= RECEIVE_BYTES - NETDEV_HEADROOM) frameIn(bufferAt(n) + NETDEV_HEADROOM, bytes, s.r1);
-    else if (!receive.failed) refused++;
+    else if (!receive.failed) count(C_FRAME_REFUSED);
     orderFirst++;
     ordered--;
     receive.release(n);
@@ -173,7 +173,7 @@ function takeSent(): void {
     if (<i32>n == asked) {
       asked = -1;
       if (s.status == 0) device(s.r0, s.r1, s.r2 & 0xffff, s.r2 >> 16);
-      else refused++;
+      else count(C_FRAME_REFUSED);
     } else transmitted(<usize>s.cookie);
     transmit.release(n);
   }
