@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { Bench, type BenchOptions } from '../../vm/cpu/testdriver.ts';
 import { ATTN, S } from '../../vm/cpu/state.ts';
-import { Templates, type Template } from '../../vm/cpu/templates.ts';
+import { Templates, type Emitted } from '../../vm/cpu/templates.ts';
 import type { TraceWriter } from '../../vm/trace.ts';
 
 const LOOP = [0x40, 0x01, 0xc3, 0x49, 0x75, 0xfa, 0x53, 0x5a, 0xf4]; // inc eax; add ebx, eax; dec ecx; jnz; push ebx; pop edx; hlt
@@ -150,7 +150,7 @@ describe('blocks by content', () => {
 
 describe('the store of templates', () => {
   const source = (seed: number): Uint8Array => Uint8Array.from({ length: 4096 }, (_, i) => (i * 31 + seed * 7919 + (seed >> 8) * (i & 3)) & 255);
-  const made = (records: number): Omit<Template, 'mode' | 'offset' | 'code' | 'next'> => ({ bytes: 8, insns: [], image: new Int32Array(records * 8), records, links: [], helpers: [], checked: false });
+  const made = (records: number): Emitted => ({ bytes: 8, insns: [], words: new Int32Array(records * 8), from: 0, records, links: [], helpers: [], checked: false });
   test('it forgets what was not used for two generations, and nothing that was', () => {
     const templates = new Templates(), always = (): boolean => true;
     templates.add(source(1), 64, 4096, 0, made(1000));

@@ -10,6 +10,7 @@
  */
 import { PAGE_KIND_MASK, PAGE_KIND_RAM, PAGE_KIND_ROM, type Board } from '../board.ts';
 import { decode, type Insn } from './isa/decode.ts';
+import { decodeKnown } from './isa/interned.ts';
 import { FLAGS_ALL } from './isa/entries.ts';
 import { CONDITION_NAMES } from './isa/table.ts';
 import { ACCESS, GuestFault, PAGE_CODE, type Mmu } from './mmu.ts';
@@ -51,6 +52,8 @@ interface Resolved { readonly form: Form; readonly kind: number; slot: number }
 
 export interface RareCompiler { slots(forms: readonly Form[]): number[] }
 
+/** Of the many blocks that have none. */
+const NO_LINKS: Link[] = [], NO_HELPERS: Helper[] = [];
 const CONDITION_OF = new Map(CONDITION_NAMES.map((name, i) => [`j${name}`, i]));
 
 export class BlockCache {
@@ -165,7 +168,7 @@ export class BlockCache {
         if (insns.length) break;
         stop = true;
       }
-      let insn = decode(source, at, end, mode);
+      let insn = decodeKnown(source, at, end, mode);
       if (!insn) {
         if (insns.length) break;
         // Crosses into the next page, whose fetch may fault: #PF with the address of that page.
@@ -229,7 +232,8 @@ export class BlockCache {
     const { words } = this, { mode, insns, records, bytes } = template;
     if (this.next + records * RECORD_BYTES > POOL_AT + POOL_BYTES) this.reset();
     const first = this.next;
-    words.set(template.image, first >> 2);
+    const { home: { image }, imageAt } = template, to = first >> 2;
+    for (let i = 0; i < records * 8; i++) words[to + i] = image[imageAt + i];
     for (const { record, insn } of template.helpers) words[(first + record + R.link) >> 2] = this.insns.push(insn) - 1;
     this.next += records * RECORD_BYTES;
     return this.enter({ physical, mode, insns, record: this.base + first, records, bytes, secondPage: -1, point: NO_POINT, stop: false }, template.links);
@@ -249,7 +253,8 @@ export class BlockCache {
     if (truncated) this.truncatedInsns = [];
     const wanted: Resolved[] = [], wantedAt: number[] = [];
     let at = first, delta = 0;
-    const links: Link[] = [], helpers: Helper[] = [];
+    let links: Link[] = NO_LINKS, helpers: Helper[] = NO_HELPERS;
+    const link = (field: number, delta: number): void => { if (links === NO_LINKS) links = []; links.push({ field, delta }); };
     const { words, halves, bytes: bytesView } = this;
     if (stop) {
       words.fill(0, at >> 2, (at >> 2) + 8);
@@ -275,6 +280,7 @@ export class BlockCache {
         const fast = this.fastOperations && insn.operandSize === 32 && !(mode & MODE.SINGLE) && hasFastForm(insn) ? fastSlot(entry.name) : -1;
         halves[at >> 1] = fast >= 0 ? KIND.SYSTEM : KIND.JS;
         if (fast >= 0) { words[(at + R.reg0) >> 2] = fast; this.fastOperands(at, insn); }
+        if (helpers === NO_HELPERS) helpers = [];
         helpers.push({ record: at - first, insn });
         words[(at + R.link) >> 2] = truncated ? TRUNCATED_INSN + this.truncatedInsns.push(insn) - 1 : this.insns.push(insn) - 1;
       } else {
@@ -289,8 +295,8 @@ export class BlockCache {
         if (resolved.kind >= 0) {
           halves[at >> 1] = resolved.kind;
           if (entry.end && insn.ops[0]?.c === 'J') {
-            links.push({ field: at - first + R.link, delta: words[(at + R.imm) >> 2] });
-            if (CONDITION_OF.has(entry.name) || entry.name === 'jcxz' || entry.name.startsWith('loop')) links.push({ field: at - first + R.disp, delta: nextDelta });
+            link(at - first + R.link, words[(at + R.imm) >> 2]);
+            if (CONDITION_OF.has(entry.name) || entry.name === 'jcxz' || entry.name.startsWith('loop')) link(at - first + R.disp, nextDelta);
           }
         } else {
           halves[at >> 1] = KIND.RARE;
@@ -304,14 +310,14 @@ export class BlockCache {
       words.fill(0, at >> 2, (at >> 2) + 8);
       halves[at >> 1] = this.mmioInsns.has(physical + bytes - last.length) ? KIND.END_CHECK : KIND.END;
       halves[(at + R.delta) >> 1] = delta;
-      links.push({ field: at - first + R.link, delta });
+      link(at - first + R.link, delta);
       at += RECORD_BYTES;
     }
     if (wanted.length) this.rare.slots(wanted.map(({ form }) => form)).forEach((slot, i) => { wanted[i].slot = slot; words[(wantedAt[i] + R.link) >> 2] = slot; });
     const block: Block = { physical, mode, insns, record: this.base + first, records: (at - first) / RECORD_BYTES, bytes, secondPage, point, stop };
     if (truncated) { this.truncated = block; this.watch(block); return block; }
     this.next = at;
-    if (source) this.templates.add(source, physical, (physical & ~0xfff) + 4096, mode, { bytes, insns, image: words.slice(first >> 2, at >> 2), records: block.records, links, helpers, checked: this.mmioInsns.has(physical + bytes - insns[count - 1].length) });
+    if (source) this.templates.add(source, physical, (physical & ~0xfff) + 4096, mode, { bytes, insns, words, from: first >> 2, records: block.records, links, helpers, checked: this.mmioInsns.has(physical + bytes - insns[count - 1].length) });
     return this.enter(block, links);
   }
   /** The block is one of its page's from now on. */

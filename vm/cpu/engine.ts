@@ -64,6 +64,8 @@ export class Engine implements EngineInterface {
   private readonly words: Int32Array;
   private readonly bus: Bus;
   private readonly runTier0: (cpu: number) => number;
+  /** Delivery in wasm for the usual case; 0: nothing was done (tier0/system.ts). */
+  private readonly gate: (cpu: number, vector: number, error: number, returnEip: number, how: number) => number;
   private exit: Exit = 'budget';
   private retiredEnd = 0;
   /** True while generated code is running: `budget` in the state block is live. */
@@ -124,6 +126,7 @@ export class Engine implements EngineInterface {
     this.watch = options.watch;
     const instance = new WebAssembly.Instance(options.watch ? watchedTier0() : compiledTier0(parallel), { env });
     this.runTier0 = instance.exports.run as (cpu: number) => number;
+    this.gate = instance.exports.gate as Engine['gate'];
     const shared = { ...instance.exports, memory: board.memory } as Record<string, WebAssembly.ImportValue>;
     let x87: X87Unit | undefined;
     /** What rare and region modules import; the x87 functions are made when the first module wants them. */
@@ -498,7 +501,7 @@ export class Engine implements EngineInterface {
       if (vector >= 0) {
         this.traceEvent(TRACE_EVENT.interrupt, vector, words[S.eip >> 2]);
         words[S.runState >> 2] = RUN.running;
-        deliver(this.cpu, vector, -1, 'external', words[S.eip >> 2]);
+        if (!this.gate(this.cpu.base, vector, -1, words[S.eip >> 2], 0)) deliver(this.cpu, vector, -1, 'external', words[S.eip >> 2]);
       }
     }
     return false;

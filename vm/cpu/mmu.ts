@@ -69,6 +69,7 @@ export class Mmu {
   /** All views of this vCPU; made when first needed. */
   private readonly views: View[] = [];
   private readonly viewLimit: number;
+  private readonly patience: number;
   watch: AccessWatch | undefined;
   code: CodeWatcher = { written: () => undefined, hits: () => false, dropped: () => undefined };
   /** The vector of an access by generated code that wraps at 4 GiB (#GP, or #SS through the stack), or -1 where wrapping is legal. */
@@ -83,6 +84,9 @@ export class Mmu {
     this.ramWords = new Int32Array(board.buffer, GUEST_RAM_BASE, board.ramBytes >> 2);
     this.ramHalves = new Uint16Array(board.buffer, GUEST_RAM_BASE, board.ramBytes >> 1);
     this.ramQuads = new BigInt64Array(board.buffer, GUEST_RAM_BASE, board.ramBytes >> 3);
+    this.tableStores = new Uint8Array(board.ramBytes >>> 12);
+    // Each store is an event for the other vCPUs.
+    this.patience = board.cpus === 1 ? 8 : 2;
     this.pageMap = board.pageMap; this.dirtyMap = board.dirtyMap;
     this.viewLimit = Math.min(32, board.layout.viewsPerCpu);
     this.views.push(new View(board, cpu, 0));
@@ -292,6 +296,7 @@ export class Mmu {
   /** A walk read an entry of the table at `physical`. */
   private usesTable(physical: number, slot: number): void {
     const page = physical >>> 12, view = this.view;
+    this.tableStores[page] = 0;
     const slots = view.tables.get(page);
     if (slots?.includes(slot)) return;
     if (slots) slots.push(slot); else view.tables.set(page, [slot]);
@@ -302,7 +307,21 @@ export class Mmu {
     } else view.needs = Math.max(view.needs, this.coherence.head);
     if (view.needs !== 0) this.forgetViews();
   }
-  /** A page table has been stored to: what was derived from it goes, and the page is an ordinary one again. */
+  /** Stores to each page table since a walk last read it, up to the patience. */
+  private readonly tableStores: Uint8Array;
+  /**
+   * A store to a page table: what was derived from the entry goes. A page that is stored to again and again without being walked is being
+   * filled, and becomes an ordinary one.
+   */
+  tableStored(physical: number, bytes: number): void {
+    const page = physical >>> 12;
+    if (this.tableStores[page]++ >= this.patience) { this.tableWritten(page); return; }
+    let whole = false;
+    for (const view of this.views) whole = view.entryWritten(page, physical & 0xfff, bytes, this.pae) || whole;
+    if (whole) this.forgetViews();
+    this.coherence.post(EVENT.TABLE_WRITTEN, page);
+  }
+  /** A page table has been stored to, nobody knows where: what was derived from it goes, and the page is an ordinary one again. */
   tableWritten(page: number): void {
     Atomics.and(this.pageMap, page, ~PAGE_TABLE);
     for (const view of this.views) view.tableWritten(page, this.pae);
@@ -379,6 +398,15 @@ export class Mmu {
   jumpCacheDrop(eip: number): void { this.view.jumpCaches[this.jumpCacheIndex(eip) + 1] = -1; }
   clearJumpCaches(): void { for (const view of this.views) view.clearJumpCaches(); }
 
+  /** `walk` for an access by generated code: devices have no entries and would be walked for every time. */
+  private reach(va: number, write: boolean, user: boolean): number {
+    const view = this.view, wanted = (user ? 1 : 0) | (write ? 2 : 0);
+    if (view.devicePage === va >>> 12 && view.deviceFor === wanted) return view.devicePhysical + (va & 0xfff);
+    const physical = this.walk(va, write ? ACCESS.WRITE : ACCESS.READ, user);
+    if (physical >= 0 && !isMemory(this.kind(physical))) { view.devicePage = va >>> 12; view.deviceFor = wanted; view.devicePhysical = physical - (va & 0xfff); }
+    return physical;
+  }
+
   // ---- access by physical address
   readPhysical(physical: number, size: number): number {
     const kind = this.kind(physical) & PAGE_KIND_MASK;
@@ -403,7 +431,7 @@ export class Mmu {
       if (size === 4 && !(physical & 3)) this.ramWords[physical >>> 2] = value;
       else for (let i = 0; i < size; i++) ram[physical + i] = value >>> i * 8;
       if (kind & PAGE_CODE) this.code.written(physical, size);
-      if (kind & PAGE_TABLE) this.tableWritten(physical >>> 12);
+      if (kind & PAGE_TABLE) this.tableStored(physical, size);
       return;
     }
     if ((kind & PAGE_KIND_MASK) === PAGE_KIND_ROM) return;
@@ -469,6 +497,14 @@ export class Mmu {
     this.words[S.faultError >> 2] = fault.error;
     this.words[S.fault >> 2] = 1;
   }
+  /** The #PF of the last walk, without the cost of throwing: it is the commonest fault. */
+  private pageFault(va: number): void {
+    const words = this.words;
+    words[S.cr2 >> 2] = va;
+    words[S.faultVector >> 2] = VEC.PF;
+    words[S.faultError >> 2] = this.faultCode;
+    words[S.fault >> 2] = 1;
+  }
   private wraps(write: boolean): void {
     const vector = this.wrapVector(write);
     if (vector >= 0) throw new GuestFault(vector, 0);
@@ -508,7 +544,8 @@ export class Mmu {
         if (forWrite) this.checkWrite(va, size, user);
         return this.read(va, size, user);
       }
-      const physical = this.translate(va, forWrite ? ACCESS.WRITE : ACCESS.READ, user);
+      const physical = this.reach(va, forWrite !== 0, user);
+      if (physical < 0) { this.pageFault(va); return 0; }
       const kind = this.kind(physical);
       if (this.fromRegion) {
         if (!isMemory(kind)) return this.giveUp(REPEAT_IN_TIER0);
@@ -536,7 +573,8 @@ export class Mmu {
         this.write(va, size, value, user);
         return;
       }
-      const physical = this.translate(va, ACCESS.WRITE, user);
+      const physical = this.reach(va, true, user);
+      if (physical < 0) { this.pageFault(va); return; }
       const kind = this.kind(physical);
       if (this.fromRegion) {
         if (!isMemory(kind)) { this.giveUp(REPEAT_IN_TIER0); return; }
@@ -562,7 +600,7 @@ export class Mmu {
     this.dirtyMap[physical >>> 12] = DIRTY_ALL;
     const kind = this.kind(physical);
     if (kind & PAGE_CODE) this.code.written(physical, bytes);
-    if (kind & PAGE_TABLE) this.tableWritten(physical >>> 12);
+    if (kind & PAGE_TABLE) this.tableStored(physical, bytes);
   }
   /**
    * A locked read-modify-write without a write entry; `what` = operation (lower/context.ts) | bytes << 8. Aligned RAM: atomic. Misaligned (docs/CAVEATS.md)

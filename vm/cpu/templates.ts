@@ -12,8 +12,10 @@
  */
 import type { Insn } from './isa/decode.ts';
 
-/** Records in a generation: 2 MiB of them, and about ten times that for the instructions. */
+/** Records in a generation: 2 MiB of them. */
 const GENERATION_RECORDS = 1 << 16;
+/** Code in a generation, with the bytes behind each block. */
+const GENERATION_CODE = 1 << 20;
 /** The longest instruction: whether one more would have belonged to the block is decided within so many bytes. */
 const LOOK_AHEAD = 15;
 
@@ -22,10 +24,13 @@ export interface Helper { /** Byte offset of the record. */ readonly record: num
 export interface Template {
   readonly mode: number;
   readonly offset: number;
-  readonly code: Uint8Array;
+  /** Where its code and its records are in its generation, in bytes and words: arrays of their own would cost more than they hold. */
+  readonly home: Generation;
+  readonly codeAt: number;
+  readonly codeBytes: number;
+  readonly imageAt: number;
   readonly bytes: number;
   readonly insns: readonly Insn[];
-  readonly image: Int32Array;
   readonly records: number;
   readonly links: readonly Link[];
   readonly helpers: readonly Helper[];
@@ -33,6 +38,18 @@ export interface Template {
   readonly checked: boolean;
   /** Next with the same hash. */
   next: Template | undefined;
+}
+
+/** A block just emitted; its records begin at word `from` of `words`. */
+export interface Emitted extends Pick<Template, 'bytes' | 'insns' | 'records' | 'links' | 'helpers' | 'checked'> { readonly words: Int32Array; readonly from: number }
+
+class Generation {
+  readonly templates = new Map<number, Template>();
+  readonly code = new Uint8Array(GENERATION_CODE);
+  readonly image = new Int32Array(GENERATION_RECORDS * 8);
+  codeUsed = 0;
+  records = 0;
+  holds(records: number, codeBytes: number): boolean { return this.records + records <= GENERATION_RECORDS && this.codeUsed + codeBytes <= GENERATION_CODE; }
 }
 
 const hashOf = (source: Uint8Array, at: number, end: number, mode: number): number => {
@@ -43,43 +60,47 @@ const hashOf = (source: Uint8Array, at: number, end: number, mode: number): numb
 };
 
 export class Templates {
-  private young = new Map<number, Template>();
-  private old = new Map<number, Template>();
-  private youngRecords = 0;
-  private oldRecords = 0;
+  private young: Generation | undefined;
+  private old: Generation | undefined;
   /** Records held. */
-  get records(): number { return this.youngRecords + this.oldRecords; }
+  get records(): number { return (this.young?.records ?? 0) + (this.old?.records ?? 0); }
 
   /** The block at `source[at]`, whose page ends at `end`, if one of these bytes was decoded in this mode. */
   find(source: Uint8Array, at: number, end: number, mode: number, fits: (template: Template) => boolean): Template | undefined {
     const hash = hashOf(source, at, end, mode);
-    const found = matching(this.young.get(hash), source, at, end, mode, fits);
+    const found = matching(this.young?.templates.get(hash), source, at, end, mode, fits);
     if (found) return found;
-    const kept = matching(this.old.get(hash), source, at, end, mode, fits);
+    const kept = matching(this.old?.templates.get(hash), source, at, end, mode, fits);
     if (!kept) return undefined;
-    const again = { ...kept };
-    this.insert(hash, again);
-    return again;
+    const { home, codeAt, codeBytes, imageAt } = kept;
+    return this.insert(hash, kept.offset, mode, home.code, codeAt, codeBytes, { ...kept, words: home.image, from: imageAt });
   }
-  add(source: Uint8Array, at: number, end: number, mode: number, made: Pick<Template, 'bytes' | 'insns' | 'image' | 'records' | 'links' | 'helpers' | 'checked'>): void {
-    this.insert(hashOf(source, at, end, mode), { ...made, mode, offset: at & 0xfff, code: source.slice(at, Math.min(end, at + made.bytes + LOOK_AHEAD)), next: undefined });
+  add(source: Uint8Array, at: number, end: number, mode: number, made: Emitted): void {
+    this.insert(hashOf(source, at, end, mode), at & 0xfff, mode, source, at, Math.min(end, at + made.bytes + LOOK_AHEAD) - at, made);
   }
-  clear(): void { this.young.clear(); this.old.clear(); this.youngRecords = this.oldRecords = 0; }
+  clear(): void { this.young = this.old = undefined; }
 
-  private insert(hash: number, template: Template): void {
-    if (this.youngRecords + template.records > GENERATION_RECORDS) { this.old = this.young; this.oldRecords = this.youngRecords; this.young = new Map(); this.youngRecords = 0; }
-    template.next = this.young.get(hash);
-    this.young.set(hash, template);
-    this.youngRecords += template.records;
+  private insert(hash: number, offset: number, mode: number, source: Uint8Array, at: number, codeBytes: number, made: Emitted): Template {
+    const { bytes, insns, records, links, helpers, checked, words, from } = made;
+    let home = this.young ??= new Generation();
+    if (!home.holds(records, codeBytes)) { this.old = home; home = this.young = new Generation(); }
+    const codeAt = home.codeUsed, imageAt = home.records * 8;
+    for (let i = 0; i < codeBytes; i++) home.code[codeAt + i] = source[at + i];
+    for (let i = 0; i < records * 8; i++) home.image[imageAt + i] = words[from + i];
+    home.codeUsed += codeBytes;
+    home.records += records;
+    const template: Template = { mode, offset, home, codeAt, codeBytes, imageAt, bytes, insns, records, links, helpers, checked, next: home.templates.get(hash) };
+    home.templates.set(hash, template);
+    return template;
   }
 }
 
 function matching(first: Template | undefined, source: Uint8Array, at: number, end: number, mode: number, fits: (template: Template) => boolean): Template | undefined {
   candidates: for (let template = first; template; template = template.next) {
-    const { code } = template;
-    // `code` ends at the end of the page or LOOK_AHEAD behind the block, and the offset is the same: it cannot reach beyond `end`.
-    if (template.mode !== mode || template.offset !== (at & 0xfff) || at + code.length > end) continue;
-    for (let i = 0; i < code.length; i++) if (code[i] !== source[at + i]) continue candidates;
+    const { home: { code }, codeAt, codeBytes } = template;
+    // The code ends at the end of the page or LOOK_AHEAD behind the block, and the offset is the same: it cannot reach beyond `end`.
+    if (template.mode !== mode || template.offset !== (at & 0xfff) || at + codeBytes > end) continue;
+    for (let i = 0; i < codeBytes; i++) if (code[codeAt + i] !== source[at + i]) continue candidates;
     if (fits(template)) return template;
   }
   return undefined;

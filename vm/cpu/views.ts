@@ -35,6 +35,13 @@ export class View {
   readonly codePages = new Set<number>();
   /** 4 MiB stretches translated by large pages. */
   readonly largePages = new Set<number>();
+  /**
+   * The page of a device that was accessed last, which has no entries: what a walk for it found. Kept and dropped like entries.
+   * `deviceFor`: bit 0 user, bit 1 write.
+   */
+  devicePage = -1;
+  deviceFor = 0;
+  devicePhysical = 0;
   /** Filled entries: page number * 2 + user. */
   private readonly filled = new Int32Array(MAX_FILLED);
   private filledCount = 0;
@@ -63,6 +70,7 @@ export class View {
     }
   }
   flush(): void {
+    this.devicePage = -1;
     for (let i = 0; i < this.filledCount; i++) {
       const at = (this.filled[i] >>> 1 & 0xfffff) + (this.filled[i] & 1) * 0x200000;
       this.table[at] = 0; this.table[at + 0x100000] = 0;
@@ -77,13 +85,23 @@ export class View {
   }
   clearJumpCaches(): void { if (this.codePages.size) { this.jumpCaches.fill(-1); this.codePages.clear(); } }
   dropPage(page: number): void {
+    if (page === this.devicePage) this.devicePage = -1;
     for (const at of [page, page + 0x200000]) { this.table[at] = 0; this.table[at + 0x100000] = 0; }
     if (this.codePages.has(page)) this.clearJumpCaches();
   }
   private dropStretch(stretch: number, pages: number): void {
     const page = stretch * 512;
+    this.devicePage = -1;
     for (let part = 0; part < 4; part++) this.table.fill(0, part * 0x100000 + page, part * 0x100000 + page + pages);
     for (const code of this.codePages) if (code >= page && code < page + pages) { this.clearJumpCaches(); break; }
+  }
+  /** Bytes of a page this view walked through have changed; true when the view is stale because of it. */
+  entryWritten(page: number, offset: number, bytes: number, wide: boolean): boolean {
+    const slots = this.tables.get(page);
+    if (!slots) return false;
+    const shift = wide ? 3 : 2, first = offset >> shift, last = offset + bytes - 1 >> shift;
+    for (const slot of slots) if (slot === DIRECTORY) this.stale = true; else for (let i = first; i <= last; i++) this.dropPage(slot * 512 + i);
+    return this.stale;
   }
   /** A page this view walked through has changed. */
   tableWritten(page: number, wide: boolean): void {
