@@ -92,7 +92,7 @@ export async function demoTcp(options: TcpOptions, watch: { tick?(tick: TcpTick)
     const ledger = new Ledger(now);
     let kills = 0, turns = 0, output = '', rest = '', resets = 0, begun = false, ahead = -Infinity;
     let talk: Promise<void> = Promise.resolve();
-    const conversation = new Conversation(data, options.bytes, peer ?? live!, ledger, () => kills < options.kills || (options.compare && turns < 4));
+    const conversation = new Conversation(data, options.bytes, peer ?? live!, ledger, () => kills < options.kills || (options.compare && turns < 5));
     const dropped = (why: string): void => { resets++; problems.push(why); machine.stop(); };
     if (peer) { peer.conversation = conversation; peer.onEnd = () => dropped(peer.ended!); }
     const begin = now();
