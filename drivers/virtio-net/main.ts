@@ -2,8 +2,8 @@
  * Driver of a virtio network device (virtio 1.2, section 5.1; modern PCI transport): worker of the two rings of net, `transmit` (0) and `receive` (1).
  *
  * Frames move by DMA between the device and the packet buffers of net; the driver has no mapping of them, only their physical address, and checks every
- * range of every entry against it. It keeps nothing: on attach it resets the device (which ends all DMA of a dead predecessor) and only then announces its
- * epoch, upon which net posts again what was taken: empty buffers go to the device again, frames are sent again (a repeated frame does no harm).
+ * range of every entry against it. On attach it resets the device (which ends all DMA of a dead predecessor), sees what that had done (heir.ts) and only then
+ * announces its epoch, upon which net posts again what was taken: that is answered as done, or goes to the device again.
  *
  * Each frame is two descriptors: the virtio_net_hdr (5.1.6, 12 bytes) in own memory, then the frame. Mergeable buffers are not negotiated: a buffer
  * holds any frame of the largest MTU. Work is done in batches: one notification of the device for each queue, one doorbell for each ring, device
@@ -22,6 +22,7 @@ import { line } from '../../servers/lib/fmt';
 import { inRange } from '../../servers/lib/mem';
 import * as log from '../../servers/lib/log';
 import { Request, RingWorker, ringWorker } from '../../servers/lib/ring';
+import { HEIR_BYTES, Heir, heirBegins, heirOf } from './heir';
 import { serverInit } from '../../servers/lib/server';
 import { needRegion } from '../../servers/lib/startup';
 import { bindInterrupt, config, deviceOpen, deviceServe, enableInterrupt, features, notify, refuse } from '../lib/device';
@@ -50,7 +51,7 @@ const FAULT_REFUSED: u32 = 0x4e4554;
 
 /** One direction: a ring, the queue that serves it, and what is in flight. Chain n owns descriptors 2n, 2n+1 and header n. */
 @unmanaged @final class Lane {
-  queue: Virtqueue; ring: RingWorker;
+  queue: Virtqueue; ring: RingWorker; heir: Heir;
   chains: u32; cursor: u32; headers: usize; headersPhysical: u32;
   slots: usize; // u8[chains]: ring slot of the chain
   rooms: usize; // u16[chains]: bytes for the frame
@@ -70,11 +71,12 @@ const FAULT_REFUSED: u32 = 0x4e4554;
     return -1;
   }
   header(n: u32): usize { return this.headers + <usize>(n * HEADER_STRIDE); }
-  give(n: u32, slot: u32, frame: u32, bytes: u32, deviceWrites: bool): void {
+  give(n: u32, r: Request, frame: u32, bytes: u32, deviceWrites: bool): void {
     const flags: u16 = deviceWrites ? DESC_WRITE : 0;
     this.queue.describe(n << 1, this.headersPhysical + n * HEADER_STRIDE, HEADER_BYTES, flags | DESC_NEXT, (n << 1) + 1);
     this.queue.describe((n << 1) + 1, frame, bytes, flags, 0);
-    store<u8>(this.slots + n, <u8>slot); store<u16>(this.rooms + (<usize>n << 1), <u16>bytes);
+    store<u8>(this.slots + n, <u8>r.slot); store<u16>(this.rooms + (<usize>n << 1), <u16>bytes);
+    this.heir.given(n, r.id, r.slot, this.queue.taken);
     this.queue.give(n << 1);
   }
   complete(slot: u32, status: u32, r0: u32, r1: u32, r2: u32, r3: u32): void {
@@ -82,7 +84,8 @@ const FAULT_REFUSED: u32 = 0x4e4554;
     this.answered = true;
   }
 }
-const LANES_DMA: u32 = QUEUE_PAGES * 2; // first page behind the queues: headers of both lanes
+const LANES_DMA: u32 = QUEUE_PAGES * 2; // first page behind the queues: headers of both lanes, and what a successor wants to know
+const HEADERS_BYTES: u32 = 2 * RING_SLOTS * HEADER_STRIDE;
 
 let transmit: Lane = changetype<Lane>(0);
 let receive: Lane = changetype<Lane>(0);
@@ -90,12 +93,14 @@ let packets: u32 = 0, packetBytes: u32 = 0; // physical address and size of net'
 let framesOut: u32 = 0, framesIn: u32 = 0, refusedFrames: u32 = 0, badAnswers: u32 = 0;
 
 function lane(queue: u32, at: usize, physical: u32, n: u32): Lane {
-  const l = changetype<Lane>(mustAlloc(<u32>offsetof<Lane>()));
+  const l = changetype<Lane>(mustAlloc(<u32>offsetof<Lane>())), base = at + <usize>(LANES_DMA << 12), own = base + <usize>(n * RING_SLOTS * HEADER_STRIDE);
+  l.heir = heirOf(n, base + HEADERS_BYTES, at + <usize>((n * QUEUE_PAGES) << 12), own, HEADER_STRIDE);
+  memory.fill(own, 0, RING_SLOTS * HEADER_STRIDE);
   l.queue = queueOpen(queue, at + <usize>((n * QUEUE_PAGES) << 12), physical + ((n * QUEUE_PAGES) << 12), 2, notify);
   if (changetype<usize>(l.queue) == 0) return changetype<Lane>(0);
   l.chains = min(l.queue.size >> 1, RING_SLOTS);
-  const headers = (LANES_DMA << 12) + n * RING_SLOTS * HEADER_STRIDE;
-  l.headers = at + <usize>headers; l.headersPhysical = physical + headers;
+  heirBegins(l.heir, l.queue.size);
+  l.headers = own; l.headersPhysical = physical + <u32>(own - at);
   l.slots = mustAlloc(RING_SLOTS); l.rooms = mustAlloc(RING_SLOTS << 1);
   l.fresh = changetype<Request>(mustAlloc(<u32>offsetof<Request>()));
   return l;
@@ -104,8 +109,7 @@ function start(): void {
   if (!deviceOpen(FAULT_REFUSED, 12, WANTED)) return;
   const own = needRegion(REGION_DMA), theirs = needRegion(REGION_DMA + 1);
   packets = theirs.flags; packetBytes = theirs.pages << 12;
-  if (own.pages < LANES_DMA + 1) { refuse('too little queue memory in the manifest'); return; }
-  memory.fill(own.va + (LANES_DMA << 12), 0, 2 * RING_SLOTS * HEADER_STRIDE);
+  if (own.pages < LANES_DMA + 1 || HEADERS_BYTES + HEIR_BYTES > 4096) { refuse('too little queue memory in the manifest'); return; }
   receive = lane(RECEIVE_QUEUE, own.va, own.flags, 0);
   transmit = lane(TRANSMIT_QUEUE, own.va, own.flags, 1);
   if (changetype<usize>(receive) == 0 || changetype<usize>(transmit) == 0) { virtioGiveUp(); refuse('no usable queues'); return; }
@@ -144,22 +148,31 @@ function send(r: Request): bool {
   }
   const fill = (r.a2 & NETDEV_FLAGS_FILL_CHECKSUM) != 0, begin = r.a3 & 0xffff, to = r.a3 >> 16;
   if (!inside(r.a0, r.a1) || (fill && ((features & FEATURE_CSUM) == 0 || begin + to + 2 > r.a1))) { refusedFrames++; transmit.complete(r.slot, NETDEV_STATUS_RANGE, 0, 0, 0, 0); return true; }
+  if (transmit.heir.did(r.slot, r.id)) { framesOut++; transmit.complete(r.slot, NETDEV_STATUS_OK, 0, 0, 0, 0); return true; }
   const n = transmit.freeChain();
   if (n < 0) return false;
   const h = transmit.header(n);
   memory.fill(h, 0, HEADER_BYTES);
   if (fill) { store<u8>(h, <u8>NEEDS_CSUM, HEADER_FLAGS); store<u16>(h, <u16>begin, HEADER_CSUM_START); store<u16>(h, <u16>to, HEADER_CSUM_OFFSET); }
-  transmit.give(n, r.slot, packets + r.a0 + NETDEV_HEADROOM, r.a1, false);
+  transmit.give(n, r, packets + r.a0 + NETDEV_HEADROOM, r.a1, false);
   return true;
 }
 /** One entry of the receive ring: an empty buffer for the device. */
 function offer(r: Request): bool {
   if (r.op != NETDEV_RECEIVE) { receive.complete(r.slot, NETDEV_STATUS_UNSUPPORTED, 0, 0, 0, 0); return true; }
   if (r.a1 < NETDEV_HEADROOM || !inside(r.a0, r.a1 - NETDEV_HEADROOM)) { receive.complete(r.slot, NETDEV_STATUS_RANGE, 0, 0, 0, 0); return true; }
+  if (receive.heir.did(r.slot, r.id)) {
+    const length = receive.heir.lengthOf(r.slot);
+    if (length >= HEADER_BYTES + MIN_FRAME && length <= HEADER_BYTES + r.a1 - NETDEV_HEADROOM) { received(r.slot, length, receive.heir.flagsOf(r.slot)); return true; }
+  }
   const n = receive.freeChain();
   if (n < 0) return false;
-  receive.give(n, r.slot, packets + r.a0 + NETDEV_HEADROOM, r.a1 - NETDEV_HEADROOM, true);
+  receive.give(n, r, packets + r.a0 + NETDEV_HEADROOM, r.a1 - NETDEV_HEADROOM, true);
   return true;
+}
+function received(slot: u32, length: u32, flags: u32): void {
+  framesIn++;
+  receive.complete(slot, NETDEV_STATUS_OK, length - HEADER_BYTES, (features & FEATURE_GUEST_CSUM) != 0 && (flags & (NEEDS_CSUM | DATA_VALID)) != 0 ? NETDEV_FLAGS_CHECKSUM_VERIFIED : 0, 0, 0);
 }
 function collectSent(): void {
   while (true) {
@@ -180,8 +193,7 @@ function collectReceived(): void {
       receive.complete(slot, NETDEV_STATUS_IO_ERROR, 0, 0, 0, 0);
       continue;
     }
-    framesIn++;
-    receive.complete(slot, NETDEV_STATUS_OK, length - HEADER_BYTES, (features & FEATURE_GUEST_CSUM) != 0 && (load<u8>(h, HEADER_FLAGS) & (NEEDS_CSUM | DATA_VALID)) != 0 ? NETDEV_FLAGS_CHECKSUM_VERIFIED : 0, 0, 0);
+    received(slot, length, load<u8>(h, HEADER_FLAGS));
   }
 }
 /** Everything there is to do, until nothing is left; then interrupts are asked for again. */

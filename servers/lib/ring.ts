@@ -638,9 +638,12 @@ const PHASE_ANSWERED: u32 = 2;
   }
   /** At attach: what is there. Returns how many are posted and not taken. */
   inherit(): u32 {
-    let fresh: u32 = 0;
+    let fresh: u32 = 0, last: u32 = 0, used = false;
     for (let n: u32 = 0; n < RING_SLOTS; n++) {
       const st = this.statusEntry(n);
+      // The owner goes round the slots: what it posts next comes behind its last entry, whether that is answered or not.
+      const at = this.entry(n), number = load<u32>(at, RING_REQUEST_ENTRY_ID);
+      if (load<u32>(at, RING_REQUEST_ENTRY_SEQ) != 0 && (!used || <i32>(number - last) > 0)) { used = true; last = number; this.cursor = (n + 1) & MASK; }
       // All that is there is of the dead. A damaged one may have left an epoch that nobody has had yet, in which case the owner would wait for that one.
       if (<i32>(load<u32>(st, RING_STATUS_ENTRY_EPOCH) - this.epoch) >= 0) store<u32>(st, this.epoch - 1, RING_STATUS_ENTRY_EPOCH);
       this.own(n).seq = load<u32>(st, RING_STATUS_ENTRY_SEQ);

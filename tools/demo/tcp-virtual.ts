@@ -35,6 +35,8 @@ export class VirtualPeer implements ScriptedPeer, Wire, HostStream {
   get nowMs(): number { return this.#nowNs / 1e6; }
   /** Segments that the gateway sent again. */
   get retransmitted(): number { return this.#network.tcp.retransmitted; }
+  /** Segments with data that it had already. */
+  get receivedAgain(): number { return this.#network.counters.get('segment received again') ?? 0; }
   #draw(): number { let x = this.#random; x ^= x << 13; x ^= x >>> 17; x ^= x << 5; return this.#random = x >>> 0; }
 
   // ---- on the wire -----------------------------------------------------------------------------------------------------------------------

@@ -50,6 +50,8 @@ export interface TcpReport {
   /** Segments that the guest sent again; in the deterministic machine also those of the peer. */
   readonly retransmitted: number;
   readonly retransmittedByPeer?: number;
+  /** Deterministic machine: segments that reached the peer a second time. */
+  readonly receivedAgain?: number;
   readonly longestStallMs: number;
   /** The longest pauses, and how many there are below 10, 20, 50, 100, 200, 500 ms and above. */
   readonly stalls: readonly Stall[];
@@ -161,7 +163,7 @@ export async function demoTcp(options: TcpOptions, watch: { tick?(tick: TcpTick)
       kills, killsByVictim: byVictim, streams: conversation.streams, bytesDown: conversation.bytesDown, bytesUp: conversation.bytesUp,
       goodputDown: rate(ledger.total('down')), goodputUp: rate(ledger.total('up')),
       ...(options.compare && lost !== undefined ? { compared: { rest: both('rest'), kills: both('kills'), seconds: Math.round((ledger.total('down').ms + ledger.total('up').ms) / 100) / 10, lost: Math.round(lost * 1000) / 1000 } } : {}),
-      retransmitted: Number(/retransmitted (\d+)/.exec(output)?.[1] ?? 0), ...(peer ? { retransmittedByPeer: peer.retransmitted } : {}),
+      retransmitted: Number(/retransmitted (\d+)/.exec(output)?.[1] ?? 0), ...(peer ? { retransmittedByPeer: peer.retransmitted, receivedAgain: peer.receivedAgain } : {}),
       longestStallMs: round(ledger.longestMs), stalls: ledger.stalls().slice(0, SHOWN_STALLS).map((s) => ({ ...s, ms: round(s.ms), at: round(s.at), ...(s.sinceKillMs === undefined ? {} : { sinceKillMs: round(s.sinceKillMs) }) })), histogram: ledger.histogram(),
       resets, wrongBytes, wrongChecksums: conversation.wrongChecksums,
       recoveryMs: round(sorted[sorted.length >> 1] ?? 0), e2fsck, problems, reason: result.reason, mode: options.deterministic ? 'deterministic' : 'parallel', seed: options.seed, place: options.place, smp: options.smp,
