@@ -206,6 +206,7 @@ export function decode(bytes: Uint8Array, start: number, end: number, mode: numb
   if (lock && !(entry.lock && ops[0]?.c === 'M')) return bad(UNDEFINED);
   if ((entry.name === 'mov_to_seg') && (ops[0].c === 'S') && (ops[0].reg === 1 || ops[0].reg > 5)) return bad(UNDEFINED);
   if ((entry.name === 'mov_from_seg') && (ops[1].c === 'S') && ops[1].reg > 5) return bad(UNDEFINED);
+  if (entry.name === 'mov_from_cr' && ops[1].c === 'S' && ops[1].reg !== 0 && (ops[1].reg === 1 || ops[1].reg > 4)) return bad(UNDEFINED);
   const first = ops[0];
   // POP to an address formed with ESP uses the ESP behind the pop, which must not show when the store faults.
   if (entry.name === 'pop_e' && first.c === 'M' && first.base === 4) entry = POP_BY_STACK_POINTER ??= { ...entry, js: true, end: true, fault: true };

@@ -112,7 +112,7 @@ const SYSTEM = `
 0F01/0 sgdt My:m - - js ; 0F01/1 sidt My:m - - js ; 0F01/2 lgdt My:m - - js ; 0F01/3 lidt My:m - - js
 0F01/4 smsw Ew - - js ; 0F01/6 lmsw Ew - - js ; 0F01/7 invlpg My:m - - js
 0F02 lar Gv,Ew Z - js ; 0F03 lsl Gv,Ew Z - js ; 0F06 clts - - - js ; 0F08 invd - - - js ; 0F09 wbinvd - - - js ; 0F0B ud2 - - - js ; 0FB9 ud1 - - - js ; 0FFF ud0 - - - js
-0F20 mov_from_cr Rd,Cd - - js ; 0F22 mov_to_cr Cd,Rd - - js ; 0F21 mov_from_dr Rd,Dd - - js ; 0F23 mov_to_dr Dd,Rd - - js
+0F20 mov_from_cr Rd,Cd - - rare fault ; 0F22 mov_to_cr Cd,Rd - - js ; 0F21 mov_from_dr Rd,Dd - - js ; 0F23 mov_to_dr Dd,Rd - - js
 0F30 wrmsr - - - js ; 0F31 rdtsc - - - js ; 0F32 rdmsr - - - js ; 0F33 rdpmc - - - js ; 0F34 sysenter - - - js ; 0F35 sysexit - - - js ; 0FA2 cpuid - - - js
 0FAE/0 fxsave My:m - - js ; 0FAE/1 fxrstor My:m - - js ; 0FAE/2 ldmxcsr Md:m - - js ; 0FAE/3 stmxcsr Md:m - - js
 0FAE/5 lfence - - - ; 0FAE/6 mfence - - - ; 0FAE/7 sfence - - - ; 0F77 emms - - - js

@@ -74,6 +74,12 @@ export const CONTROL: Record<string, Semantics> = {
     c.raiseIf(w.and(w.ne(w.and(flags, k(FLAG.VM)), k(0)), w.ne(w.and(flags, k(FLAG.IOPL)), k(FLAG.IOPL))), VEC.GP, 0);
     c.push(w.or(w.and(flags, k(~(FLAG.RF | FLAG.VM))), c.arithmeticFlags()), c.operandSize);
   },
+  mov_from_cr: c => {
+    c.raiseIf(c.state(S.cpl), VEC.GP, 0);
+    // CR0, CR2, CR3 and CR4 stand one behind the other.
+    const number = c.let(c.imm(1));
+    c.wr(0, w.load(w.add(c.cpu, w.shl(w.sub(number, w.ne(number, k(0))), k(2))), S.cr0));
+  },
   leave: c => {
     const ebp = c.let(c.getReg(5, 32));
     const value = c.readMemory(c.stackAddress(ebp, c.operandSize >> 3, false), c.operandSize);

@@ -10,7 +10,7 @@ import { CR0, CR4, FLAG, RUN, S, SEG, VEC } from '../state.ts';
 import { ATTR, type Cpu } from './cpu.ts';
 import { deliver } from './exceptions.ts';
 import { MXCSR_MASK, fldenv, fnclex, fninit, fnsave, fnstenv, fpuIgnored, frstor, fxrstor, fxsave, requireSse } from './fpu.ts';
-import { cpuid, FIXED_COUNTER, instructionsRetired, readControl, readMsr, timestamp, writeControl, writeMsr } from './registers.ts';
+import { cpuid, FIXED_COUNTER, instructionsRetired, readMsr, timestamp, writeControl, writeMsr } from './registers.ts';
 import { loadLdtr, loadSegment, loadTaskRegister, setZero, visibleDescriptor } from './segments.ts';
 import { farCall, farJump, farReturn, interruptReturn, mergeFlags, sysenter, sysexit } from './transfer.ts';
 
@@ -221,7 +221,6 @@ export const OPERATIONS: Record<string, Operation> = {
   invlpg: (cpu, insn) => { cpu.requireCpl0(); const op = insn.ops[0]; if (op.c === 'M') cpu.mmu.invalidatePage(cpu.segmentBase(op.seg) + cpu.effective(insn, op) | 0); },
   clts: cpu => { cpu.requireCpl0(); cpu.set(S.cr0, cpu.get(S.cr0) & ~CR0.TS); },
   invd: cpu => cpu.requireCpl0(), wbinvd: cpu => cpu.requireCpl0(),
-  mov_from_cr: (cpu, insn) => { cpu.requireCpl0(); cpu.setReg(regOf(insn, 0), readControl(cpu, regOf(insn, 1))); },
   mov_to_cr: (cpu, insn) => { cpu.requireCpl0(); writeControl(cpu, regOf(insn, 0), cpu.reg(regOf(insn, 1))); },
   mov_from_dr: (cpu, insn) => { cpu.requireCpl0(); cpu.setReg(regOf(insn, 0), cpu.get(debugRegister(cpu, regOf(insn, 1)))); },
   mov_to_dr: (cpu, insn) => {

@@ -7,15 +7,6 @@ import type { Cpu } from './cpu.ts';
 
 const CR4_SUPPORTED = CR4.TSD | CR4.DE | CR4.PSE | CR4.PAE | CR4.MCE | CR4.PGE | CR4.PCE | CR4.OSFXSR | CR4.OSXMMEXCPT | CR4.SMEP;
 
-export function readControl(cpu: Cpu, number: number): number {
-  switch (number) {
-    case 0: return cpu.get(S.cr0);
-    case 2: return cpu.get(S.cr2);
-    case 3: return cpu.get(S.cr3);
-    case 4: return cpu.get(S.cr4);
-    default: throw new GuestFault(VEC.UD);
-  }
-}
 const paging = (cpu: Cpu): boolean => cpu.get(S.cr0) < 0;
 
 export function writeControl(cpu: Cpu, number: number, value: number): void {
