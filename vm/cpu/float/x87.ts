@@ -9,9 +9,9 @@
 import { S } from '../state.ts';
 import * as w from '../wasm.ts';
 import { I, L, ModuleBuilder, type Fn, type N, type T } from '../wasm.ts';
-import { BIAS, FCW, FSW, INTEGER_BIT, MAX_EXPONENT, SCRATCH, SIGN, clearC1, defineExtended, exponentOf, isDenormal, isInfinity, isNaN, isUnsupported, normalExponent, putValue, signOf, type ExtendedFunctions } from './extended.ts';
+import { BIAS, FCW, FSW, INTEGER_BIT, MAX_EXPONENT, SCRATCH, SIGN, arithmetic, clearC1, defineExtended, exponentOf, isDenormal, isInfinity, isNaN, isUnsupported, normalExponent, putValue, signOf, type ExtendedFunctions } from './extended.ts';
 import { defineMisc } from './misc.ts';
-import { int, long, q } from './wide.ts';
+import { Var, int, long, q } from './wide.ts';
 
 const k = w.k;
 const QUIET_BIT = 1n << 62n;
@@ -23,11 +23,11 @@ export const NO_STORE = 0x80000000 | 0;
 /** Every function that generated code may call: parameters behind `cpu`, result. */
 export const X87_FUNCTIONS: Readonly<Record<string, { readonly params: readonly T[]; readonly result?: T }>> = {
   ...Object.fromEntries(ARITHMETIC.flatMap(op => [
-    [`${op}_top`, { params: [I] }], [`${op}_reg`, { params: [I, I] }], [`${op}_64`, { params: [L] }], [`${op}_32`, { params: [I] }], [`${op}_int`, { params: [I] }],
+    [`${op}_top`, { params: [I] }], [`${op}_reg`, { params: [I] }], [`${op}_regp`, { params: [I] }], [`${op}_64`, { params: [L] }], [`${op}_32`, { params: [I] }], [`${op}_int`, { params: [I] }],
   ])),
   push: { params: [L, I] }, push_64: { params: [L] }, push_32: { params: [I] }, push_int: { params: [L] }, push_reg: { params: [I] }, push_bcd: { params: [L, I] },
   st_64: { params: [], result: L }, st_32: { params: [], result: I }, st_int: { params: [I, I], result: L }, st_80: { params: [] }, st_bcd: { params: [], result: L }, stored: { params: [I] },
-  st_reg: { params: [I, I] }, exchange: { params: [I] }, move_if: { params: [I, I] },
+  store_64: { params: [I] }, store_32: { params: [I] }, store_64p: { params: [I] }, store_32p: { params: [I] }, st_reg: { params: [I, I] }, exchange: { params: [I] }, move_if: { params: [I, I] },
   com: { params: [I, I, I], result: I }, com_64: { params: [L, I] }, com_32: { params: [I, I] }, com_int: { params: [I, I] }, test: { params: [] },
   sign: { params: [I] }, examine: { params: [] }, sqrt_top: { params: [] }, rint: { params: [] }, scale: { params: [] }, extract: { params: [] }, remainder: { params: [I] },
   transcendental: { params: [I] },
@@ -48,12 +48,21 @@ export class Stack {
   readonly fn: Fn;
   readonly cpu = w.local(0);
   readonly top: N;
-  constructor(fn: Fn) { this.fn = fn; this.top = fn.let(w.load(this.cpu, S.fpuTop)); }
+  private readonly tag: Var;
+  constructor(fn: Fn) { this.fn = fn; this.top = fn.let(w.load(this.cpu, S.fpuTop)); this.tag = int(fn, w.load(this.cpu, S.fpuTag)); }
   physical(i: N | number): N { return w.and(w.add(this.top, typeof i === 'number' ? k(i) : i), k(7)); }
   slot(physical: N): N { return w.add(w.add(this.cpu, w.shl(physical, k(4))), k(S.fpr)); }
   /** Whether a physical register holds a value. */
-  full(physical: N): N { return w.and(w.shr(w.load(this.cpu, S.fpuTag), physical), k(1)); }
-  fill(physical: N): void { this.fn.store(this.cpu, w.or(w.load(this.cpu, S.fpuTag), w.shl(k(1), physical)), S.fpuTag); }
+  full(physical: N): N { return w.and(w.shr(this.tag.n, physical), k(1)); }
+  private setTag(value: N): void { this.tag.set(value); this.fn.store(this.cpu, this.tag.n, S.fpuTag); }
+  fill(physical: N): void { this.setTag(w.or(this.tag.n, w.shl(k(1), physical))); }
+  /** The register on top is no more. */
+  pop1(): void {
+    this.setTag(w.and(this.tag.n, w.xor(w.shl(k(1), this.top), k(-1))));
+    this.fn.store(this.cpu, w.and(w.add(this.top, k(1)), k(7)), S.fpuTop);
+  }
+  /** Somebody else may have filled a register. */
+  reload(): void { this.tag.set(w.load(this.cpu, S.fpuTag)); }
   /** Pops `count` (0, 1 or 2, a tree) registers. */
   pop(count: N): void {
     const { fn, cpu, top } = this;
@@ -121,33 +130,30 @@ const definePushFloat = (double: boolean) => (fn: Fn, b: Builder): void => {
   fn.store(s.cpu, next, S.fpuTop);
 };
 
-/** Operand order of an operation on (destination, source). */
-const order = (op: Arithmetic, f: ExtendedFunctions): { fn: number; swap: boolean } => ({ fn: f[op.replace(/r$/, '') as 'add'], swap: op.endsWith('r') });
 
 function defineArithmetic(b: Builder, define: (name: string, body: (fn: Fn) => void) => void): void {
   for (const op of ARITHMETIC) {
-    const { fn: body, swap } = order(op, b.f);
+    const body = op.replace(/r$/, '') as 'add' | 'sub' | 'mul' | 'div', swap = op.endsWith('r');
     const apply = (s: Stack, destination: N, m: N, se: N): N => {
-      const dm = w.load64(destination), dse = w.load16u(destination, 8);
-      return swap ? w.call(body, I, s.cpu, m, se, dm, dse, destination) : w.call(body, I, s.cpu, dm, dse, m, se, destination);
+      const { fn } = s, dm = fn.let(w.load64(destination)), dse = fn.let(w.load16u(destination, 8)), sm = fn.let(m), sse = fn.let(se);
+      return swap ? arithmetic(fn, b.f, body, s.cpu, sm, sse, dm, dse, destination) : arithmetic(fn, b.f, body, s.cpu, dm, dse, sm, sse, destination);
     };
     define(`${op}_top`, fn => {
       const s = new Stack(fn), other = fn.let(s.physical(w.local(1))), to = fn.let(s.slot(s.top)), from = fn.let(s.slot(other));
       fn.if(w.eqz(w.and(s.full(s.top), s.full(other))), () => { fn.drop(w.call(b.underflow, I, s.cpu, to)); fn.ret(); }, undefined, 0);
-      fn.drop(apply(s, to, w.load64(from), w.load16u(from, 8)));
+      apply(s, to, w.load64(from), w.load16u(from, 8));
     });
-    define(`${op}_reg`, fn => {
+    for (const pop of [false, true]) define(`${op}_reg${pop ? 'p' : ''}`, fn => {
       const s = new Stack(fn), other = fn.let(s.physical(w.local(1))), to = fn.let(s.slot(other)), from = fn.let(s.slot(s.top));
       const stopped = int(fn);
-      fn.if(w.eqz(w.and(s.full(s.top), s.full(other))), () => stopped.set(w.call(b.underflow, I, s.cpu, to)), () => stopped.set(apply(s, to, w.load64(from), w.load16u(from, 8))), 0);
-      fn.if(stopped.n, () => fn.ret(), undefined, 0);
-      s.pop(w.local(2));
+      fn.if(w.eqz(w.and(s.full(s.top), s.full(other))), () => { stopped.set(w.call(b.underflow, I, s.cpu, to)); s.reload(); }, () => stopped.set(apply(s, to, w.load64(from), w.load16u(from, 8))), 0);
+      if (pop) fn.if(stopped.n, () => fn.ret(), () => s.pop1(), 0);
     });
     const value = (name: string, convert: (fn: Fn) => { m: N; se: N }): void => define(`${op}_${name}`, fn => {
       const s = new Stack(fn), to = fn.let(s.slot(s.top));
       fn.if(w.eqz(s.full(s.top)), () => { fn.drop(w.call(b.underflow, I, s.cpu, to)); fn.ret(); }, undefined, 0);
       const { m, se } = convert(fn);
-      fn.drop(apply(s, to, m, se));
+      apply(s, to, m, se);
     });
     value('64', fn => widen(fn, w.local(1, L), true));
     value('32', fn => widen(fn, w.local(1), false));
@@ -236,15 +242,8 @@ const defineNarrow = (double: boolean) => (fn: Fn): void => {
   }, undefined, 0);
   const slot = fn.let(s.slot(s.top)), m = fn.let(w.load64(slot)), se = fn.let(w.load16u(slot, 8)), e = fn.let(exponentOf(se)), control = fn.let(w.load(cpu, S.fpuControl));
   const sign = fn.let(q.shl(q.from(signOf(se)), q.k(signShift)));
-  const target = fn.let(w.sub(e, k(offset))), fractionMask = (1n << BigInt(fractionBits)) - 1n, below = (1n << BigInt(drop)) - 1n;
+  const target = fn.let(w.sub(e, k(offset))), fractionMask = (1n << BigInt(fractionBits)) - 1n;
   const field = (exponent: N): N => q.shl(q.from(exponent), q.k(fractionBits));
-  fn.if(w.and(w.and(w.ltu(w.sub(target, k(1)), k(top - 2)), w.eqz(w.and(control, k(FCW.RC)))), q.top(m)), () => {
-    const rest = fn.let(q.and(m, q.k(below))), half = q.k(1n << BigInt(drop - 1)), kept = fn.let(q.shr(m, q.k(drop)));
-    const up = fn.let(w.or(q.gt(rest, half), w.and(q.eq(rest, half), q.low(q.and(kept, q.k(1))))));
-    pend(w.select(k(0), w.or(k(FSW.PE), w.shl(up, k(9))), q.zero(rest)));
-    // A carry out of the fraction goes into the exponent, as it should.
-    done(q.or(sign, q.add(q.or(field(target), q.and(kept, q.k(fractionMask))), q.from(up))));
-  }, undefined, 1);
   const invalid = (): void => { pend(w.or(k(FSW.IE), w.select(k(0), k(NO_STORE), w.and(control, k(FSW.IE))))); };
   fn.if(isUnsupported(m, se), () => { invalid(); done(defaultNaN); });
   fn.if(w.eq(e, k(MAX_EXPONENT)), () => {
@@ -287,6 +286,30 @@ const defineNarrow = (double: boolean) => (fn: Fn): void => {
   });
   pend(flags(free));
   fn.emit(out(q.or(sign, q.or(field(x1), w.select(q.k(0), q.and(free.value, q.k(fractionMask)), carried)))));
+};
+
+/**
+ * store_64(cpu, host): ST(0) into memory that is known to be writable, status and stack with it. Normal numbers rounded to nearest
+ * inline, everything else through the pair of functions above.
+ */
+const defineStore = (double: boolean, pop: boolean) => (fn: Fn, b: Builder): void => {
+  const s = new Stack(fn), { cpu } = s, host = w.local(1), slot = fn.let(s.slot(s.top));
+  const fractionBits = double ? 52 : 23, top = double ? 2047 : 255, offset = BIAS - (double ? 1023 : 127), drop = 63 - fractionBits;
+  const m = fn.let(w.load64(slot)), se = fn.let(w.load16u(slot, 8)), target = fn.let(w.sub(exponentOf(se), k(offset))), control = fn.let(w.load(cpu, S.fpuControl));
+  fn.if(w.and(w.and(w.ltu(w.sub(target, k(1)), k(top - 2)), w.eqz(w.and(control, k(FCW.RC)))), w.and(q.top(m), s.full(s.top))), () => {
+    const rest = fn.let(q.shl(m, q.k(64 - drop))), kept = fn.let(q.shr(m, q.k(drop)));
+    const up = fn.let(w.and(q.top(rest), w.or(q.nonzero(q.shl(rest, q.k(1))), q.low(q.and(kept, q.k(1))))));
+    // A carry out of the fraction goes into the exponent, as it should.
+    const bits = q.add(q.or(q.shl(q.from(w.or(target, w.shl(w.shr(se, k(15)), k(double ? 11 : 8)))), q.k(fractionBits)), q.and(kept, q.k((1n << BigInt(fractionBits)) - 1n))), q.from(up));
+    if (double) fn.store64(host, bits); else fn.store(host, q.low(bits));
+    const inexact = w.select(w.select(k(FSW.PE), k(FSW.PE | FSW.ES | FSW.B), w.and(control, k(FSW.PE))), k(0), q.nonzero(rest));
+    fn.store(cpu, w.or(w.or(w.and(w.load(cpu, S.fpuStatus), k(~FSW.C1)), w.shl(up, k(9))), inexact), S.fpuStatus);
+    if (pop) s.pop1();
+    fn.ret();
+  }, undefined, 1);
+  const bits = fn.let(w.call(b.index[double ? 'st_64' : 'st_32'], double ? L : I, cpu));
+  fn.if(w.ge(w.load(cpu, SCRATCH.pending), k(0)), () => { if (double) fn.store64(host, bits); else fn.store(host, bits); }, undefined, 1);
+  fn.do(w.call(b.index['stored'], 0x40, cpu, k(pop ? 1 : 0)));
 };
 
 /** st_int(cpu, bits, truncate) -> the integer, or the indefinite one. */
@@ -395,7 +418,7 @@ function defineMoves(b: Builder, define: (name: string, body: (fn: Fn) => void) 
       clearC1(fn, s.cpu);
       putValue(fn, to, w.load64(from), w.load16u(from, 8));
       s.fill(other);
-    }, () => fn.if(w.call(b.underflow, I, s.cpu, to), () => fn.ret()), 1);
+    }, () => { fn.if(w.call(b.underflow, I, s.cpu, to), () => fn.ret()); s.reload(); }, 1);
     s.pop(w.local(2));
   });
   define('exchange', fn => {
@@ -453,6 +476,7 @@ function buildX87(): Uint8Array {
   defineComparisons(b, compare, define);
   define('st_64', defineNarrow(true));
   define('st_32', defineNarrow(false));
+  for (const pop of [false, true]) for (const double of [false, true]) define(`store_${double ? 64 : 32}${pop ? 'p' : ''}`, fn => defineStore(double, pop)(fn, b));
   define('st_int', defineStoreInteger);
   define('st_80', defineStore80);
   define('st_bcd', defineStoreBcd);

@@ -17,7 +17,7 @@
  * what the block had paid for instructions that did not complete. What would change translations under us is never done from here:
  * an access that reaches a device, code or a page table faults without a vector, and tier 0 runs the instruction (mmu.ts).
  */
-import { Cx, type Direct, type FlagKind, type PendingFlags, type SlowCalls } from '../lower/context.ts';
+import { Cx, type Direct, type FlagKind, type FpuNote, type PendingFlags, type SlowCalls } from '../lower/context.ts';
 import type { Insn, Operand } from '../isa/decode.ts';
 import { S, SEG, segSelector } from '../state.ts';
 import * as w from '../wasm.ts';
@@ -101,6 +101,8 @@ export class RegionCx extends Cx {
     this.transferred = false;
     this.sseUsable = false;
     this.sseQuiet = null;
+    this.fpuUsable = false;
+    this.fpuNote = null;
   }
   begin(insn: Insn, eip: number, rest: number, needFlags: boolean, grouped: Grouped | undefined): void {
     this.insn = insn;
@@ -117,6 +119,14 @@ export class RegionCx extends Cx {
     this.eager = !SYMBOLIC.has(this.name);
     if (insn.entry.str && insn.rep !== 0) this.settleFlags();
   }
+  /** The last x87 instruction of the block so far: written at the ways out and at the end of the block only. */
+  private fpuNote: FpuNote | null = null;
+  override noteFpu({ opcode, eip, operand }: FpuNote): void {
+    this.fpuNote = { opcode, eip, operand: operand ? { offset: this.let(operand.offset), selector: operand.selector } : this.fpuNote?.operand ?? null };
+  }
+  /** In front of the block's last instruction, if that transfers control, and behind it otherwise. */
+  flushFpuNote(): void { if (this.fpuNote) { super.noteFpu(this.fpuNote); this.fpuNote = null; } }
+
   // ---- operands
   private op(i: number): Operand { return this.insn.ops[i]; }
   operandClass(i: number): string { return this.op(i).c; }
@@ -234,6 +244,7 @@ export class RegionCx extends Cx {
     fn.set(this.at.exitEip, eip);
     if (giveBack > 0) fn.set(this.at.budget, w.add(w.local(this.at.budget), k(giveBack)));
     fn.set(this.at.exitCode, k(code));
+    if (this.fpuNote) super.noteFpu(this.fpuNote);
     this.storeFlags();
     fn.br(this.targets.exit);
   }

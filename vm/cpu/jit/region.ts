@@ -197,8 +197,10 @@ class RegionEmitter {
       cx.begin(insn, eip, count - n, needed[n], grouped.get(n));
       const semantics = inlined(insn) ? () => INLINE[insn.entry.name](cx) : SEMANTICS[insn.entry.name];
       if (!semantics) throw new Error(`no semantics for ${insn.entry.name}`);
+      if (insn.entry.end) cx.flushFpuNote();
       cx.lower(semantics);
     });
+    cx.flushFpuNote();
     if (!cx.transferred) {
       if (block.leaves) cx.leaveAt(k(block.next), 0, EXIT.GO);
       else cx.fallThrough(block.targets[0]);

@@ -11,7 +11,7 @@
  *  - a value used twice, or used after a later statement, is pinned with `let`;
  *  - memory destinations that are also sources use `rmw` (write-intent read) and then `wr`.
  */
-import { MODE, S, segBase } from '../state.ts';
+import { MODE, S, SEG, segBase, segSelector } from '../state.ts';
 import * as w from '../wasm.ts';
 import type { Fn, N } from '../wasm.ts';
 
@@ -47,6 +47,9 @@ export const ATOMIC = { add: 0x1e, sub: 0x25, and: 0x2c, or: 0x33, xor: 0x3a, xc
 export type AtomicOperation = keyof typeof ATOMIC;
 
 const TEST_SHIFT: Record<number, number> = { 16: 3, 32: 2, 64: 1, 128: 0 };
+
+/** What the x87 environment tells of the last instruction, and of the last one with a memory operand. */
+export interface FpuNote { readonly opcode: N; readonly eip: N; readonly operand: { readonly offset: N; readonly selector: N } | null }
 
 /** A host address known to be good, as base and constant. */
 export interface Direct { readonly host: N; readonly offset: number }
@@ -98,6 +101,16 @@ export abstract class Cx {
   abstract fpuOpcode(): N;
   abstract instructionEip(): N;
   abstract operandSelector(i: number): N;
+  /** As sseUsable, for x87. */
+  fpuUsable = false;
+  /** Notes the last x87 instruction in the state block. */
+  noteFpu({ opcode, eip, operand }: FpuNote): void {
+    const { fn, cpu } = this;
+    fn.store(cpu, opcode, S.fpuOpcode);
+    fn.store(cpu, eip, S.fpuIp);
+    fn.store(cpu, w.load(cpu, segSelector(SEG.CS)), S.fpuCs);
+    if (operand) { fn.store(cpu, operand.offset, S.fpuDp); fn.store(cpu, operand.selector, S.fpuDs); }
+  }
   abstract imm(i: number): N;
   /** Effective address without segment; masked to the address size. */
   abstract effective(i: number): N;
@@ -310,6 +323,11 @@ export abstract class Cx {
     const va = this.let(address), v = this.let(value);
     const entry = this.let(this.entry(this.tlbWrite(), va));
     fn.if(this.fast(entry, va, size), () => this.storeHost(w.add(va, entry), size, v, 3), () => this.slowWrite(va, size, v), 1);
+  }
+  /** `fast` with the host address of writable, aligned bytes, or `slow`. */
+  withHost(va: N, size: number, fast: (host: N) => void, slow: () => void): void {
+    const entry = this.let(this.entry(this.tlbWrite(), va));
+    this.fn.if(this.fast(entry, va, size), () => fast(this.let(w.add(w.add(va, entry), w.k(3)))), slow, 1);
   }
   slowWrite(va: N, size: number, v: N): void {
     const fn = this.fn;

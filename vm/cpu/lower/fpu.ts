@@ -5,7 +5,7 @@
  * SDM vol. 1 ch. 8. Waiting instructions report an unmasked exception of an earlier one (#MF; CR0.NE = 0 would want FERR# and an
  * external interrupt and gets #MF as well). The last-instruction registers are written by all but control instructions.
  */
-import { CR0, S, SEG, VEC, segSelector } from '../state.ts';
+import { CR0, S, VEC } from '../state.ts';
 import { FCW, FSW, SCRATCH } from '../float/extended.ts';
 import type { Arithmetic } from '../float/x87.ts';
 import { q } from '../float/wide.ts';
@@ -17,21 +17,17 @@ const k = w.k;
 
 /** #NM, and for waiting instructions #MF. */
 function guard(c: Cx, waiting: boolean): void {
-  const cr0 = w.and(c.state(S.cr0), k(CR0.EM | CR0.TS));
+  // Control registers stay as they are to the end of a compiled block.
+  const cr0 = c.fpuUsable ? k(0) : w.and(c.state(S.cr0), k(CR0.EM | CR0.TS));
+  c.fpuUsable = c.sseStays;
   const stop = waiting ? w.or(cr0, w.and(c.state(S.fpuStatus), k(FSW.ES))) : cr0;
   c.fn.if(stop, () => {
     c.fn.do(w.call(c.slow.raise, 0x40, c.cpu, w.select(k(VEC.NM), k(VEC.MF), w.and(c.state(S.cr0), k(CR0.EM | CR0.TS))), k(-1)));
     c.faultIf();
   }, undefined, 0);
 }
-/** Last instruction and operand; the operand's effective address is taken before. */
-function note(c: Cx, offset?: N): void {
-  const { fn, cpu } = c;
-  fn.store(cpu, c.fpuOpcode(), S.fpuOpcode);
-  fn.store(cpu, c.instructionEip(), S.fpuIp);
-  fn.store(cpu, c.state(segSelector(SEG.CS)), S.fpuCs);
-  if (offset) { fn.store(cpu, offset, S.fpuDp); fn.store(cpu, c.operandSelector(0), S.fpuDs); }
-}
+/** Last instruction, and its operand's effective address if it has one. */
+const note = (c: Cx, offset?: N): void => c.noteFpu({ opcode: c.fpuOpcode(), eip: c.instructionEip(), operand: offset ? { offset, selector: c.operandSelector(0) } : null });
 const waiting = (body: Semantics): Semantics => c => { guard(c, true); body(c); };
 const control = (body: Semantics): Semantics => c => { guard(c, false); body(c); };
 const call = (c: Cx, name: string, ...args: N[]): void => c.fn.do(w.call(c.slow.x87![name], 0x40, c.cpu, ...args));
@@ -48,7 +44,7 @@ const signed16 = (c: Cx, x: N): N => c.operandSizeOf(0) === 16 ? w.sext16(x) : x
 const arithmetic = (op: Arithmetic, pop = false): Semantics => waiting(c => {
   if (c.isMemory(0)) { const bits = c.operandSizeOf(0), from = source(c); call(c, `${op}_${bits}`, from); return; }
   note(c);
-  if (c.operandClass(0) === 'U') call(c, `${op}_top`, c.stackIndex(1)); else call(c, `${op}_reg`, c.stackIndex(0), k(pop ? 1 : 0));
+  if (c.operandClass(0) === 'U') call(c, `${op}_top`, c.stackIndex(1)); else call(c, `${op}_reg${pop ? 'p' : ''}`, c.stackIndex(0));
 });
 const integer = (op: Arithmetic): Semantics => waiting(c => { const from = source(c); call(c, `${op}_int`, signed16(c, from)); });
 /** FCOM family; `index` for those without operand. */
@@ -96,11 +92,14 @@ function probe(c: Cx, va: N, bits: number): void {
 }
 /** The result of a conversion goes to memory unless an unmasked exception forbids (which a page fault precedes); only then does the status change. */
 function storeResult(c: Cx, va: N, pops: number, write: () => void): void {
+  commit(c, va, pops, write);
+  note(c, c.effective(0));
+}
+function commit(c: Cx, va: N, pops: number, write: () => void): void {
   c.fn.if(w.ge(w.load(c.cpu, SCRATCH.pending), k(0)), write, () => {
     const bits = c.operandSizeOf(0);
     if (bits === 80) { probe(c, va, 64); probe(c, w.add(va, k(8)), 16); } else probe(c, va, bits);
   }, 1);
-  note(c, c.effective(0));
   call(c, 'stored', k(pops));
 }
 const store = (pops: number): Semantics => waiting(c => {
@@ -111,8 +110,11 @@ const store = (pops: number): Semantics => waiting(c => {
     storeResult(c, va, pops, () => write80(c, va, c.let(w.load64(c.cpu, SCRATCH.a)), c.let(w.load(c.cpu, SCRATCH.a + 8))));
     return;
   }
-  const result = value(c, `st_${bits}`, bits === 64 ? L : I);
-  storeResult(c, va, pops, () => c.writeMemory(va, bits, result));
+  c.withHost(va, bits, host => call(c, `store_${bits}${pops ? 'p' : ''}`, host), () => {
+    const result = value(c, `st_${bits}`, bits === 64 ? L : I);
+    commit(c, va, pops, () => c.slowWrite(va, bits, result));
+  });
+  note(c, c.effective(0));
 });
 const storeInteger = (pops: number, truncate: boolean): Semantics => waiting(c => {
   const bits = c.operandSizeOf(0), va = c.let(c.linear(0, bits >> 3, true));

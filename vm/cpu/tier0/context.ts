@@ -41,6 +41,7 @@ export class Tier0Cx extends Cx {
     this.needFlags = form.needFlags;
     this.lock = form.lock;
     this.pending = null;
+    this.fpuUsable = false;
     this.jumpAt = 0;
     this.bitStringOffset = null;
     const registers = [R.reg0, R.reg1, R.index];
