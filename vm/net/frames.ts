@@ -119,10 +119,12 @@ export const checksum = (b: Uint8Array, at: number, bytes: number, sum = 0): num
 export const pseudoSum = (source: number, destination: number, protocol: number, bytes: number): number =>
   (source >>> 16) + (source & 0xffff) + (destination >>> 16) + (destination & 0xffff) + protocol + bytes;
 
-/** Fills the checksum whose field, at `offset` from `start`, holds the pseudo header's sum. A UDP sum of 0 is sent as FFFF (RFC 768); for TCP that is the same number. */
+/** Where the checksum lies in a UDP header. */
+const UDP_CHECKSUM = 6;
+/** Fills the checksum whose field, at `offset` from `start`, holds the pseudo header's sum. A UDP sum of 0 is sent as FFFF (RFC 768), a TCP sum is not: it holds, but those who look closely frown at it. */
 export function finishChecksum(b: Uint8Array, start: number, bytes: number, offset: number): void {
   const sum = checksum(b, start, bytes);
-  put16(b, start + offset, sum === 0 ? 0xffff : sum);
+  put16(b, start + offset, sum === 0 && offset === UDP_CHECKSUM ? 0xffff : sum);
 }
 
 /** 10.0.2.15 as a number. */
