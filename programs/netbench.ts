@@ -2,7 +2,7 @@
  * netbench: the guest's end of `kintsugi bench net`. Says "begin NAME" when it begins and "NAME COUNT NS" when it is through (ns of the guest's clock).
  *   accept PORT COUNT         takes COUNT connections one after the other: reads once, answers as many bytes, closes
  *   connect HOST PORT COUNT   makes COUNT connections one after the other: sends a line, reads once, closes; the first quarter is not timed
- *   hold PORT COUNT           takes COUNT connections and keeps them until the first is closed by its peer
+ *   open HOST PORT COUNT      makes COUNT connections and keeps them until it is killed
  *   recv PORT BYTES           takes one connection and BYTES of it, answers a byte
  *   send PORT BYTES           takes one connection and sends BYTES, then the end
  */
@@ -12,20 +12,20 @@ import { helped } from './lib/help';
 import { allocate } from './lib/memory';
 import { anyAddress, connectTo, lookUp, newAddress, parsePort } from './lib/net';
 import { flush, put, putByte, putNumber, putText } from './lib/output';
-import { MSG_NOSIGNAL, clock, sysAccept, sysBind, sysClose, sysListen, sysRecv, sysSend, sysSetOption, sysShutdown, sysSocket } from './lib/sys';
+import { MSG_NOSIGNAL, clock, sysAccept, sysBind, sysClose, sysListen, sysRecv, sysSend, sysSetOption, sysShutdown, sysSleep, sysSocket } from './lib/sys';
 import { Text, isNumber, parseNumber, same } from './lib/text';
 import * as P from 'kintsugi/protocols';
 
-const USAGE: string = 'netbench accept PORT COUNT | connect HOST PORT COUNT | hold PORT COUNT | recv PORT BYTES | send PORT BYTES';
+const USAGE: string = 'netbench accept PORT COUNT | connect HOST PORT COUNT | open HOST PORT COUNT | recv PORT BYTES | send PORT BYTES';
 const PIECE: i32 = 65536;
 let buffer: usize = 0;
 
 export function main(page: usize): void { begin(page); finish(run()); }
 
 function run(): i32 {
-  if (helped('netbench accept PORT COUNT | connect HOST PORT COUNT | hold PORT COUNT | recv PORT BYTES | send PORT BYTES\nThe other end is kintsugi bench net.')) return 0;
+  if (helped('netbench accept PORT COUNT | connect HOST PORT COUNT | open HOST PORT COUNT | recv PORT BYTES | send PORT BYTES\nThe other end is kintsugi bench net.')) return 0;
   const first = operands(), what = argument(first), outgoing = argumentCount - first == 4;
-  if (argumentCount - first != (same(what, 'connect') ? 4 : 3)) return usage(USAGE);
+  if (argumentCount - first != (same(what, 'connect') || same(what, 'open') ? 4 : 3)) return usage(USAGE);
   const port = parsePort(argument(first + (outgoing ? 2 : 1))), text = argument(first + (outgoing ? 3 : 2)), count = parseNumber(text);
   if (port < 0) { complainText(argument(first + (outgoing ? 2 : 1)), 'not a port'); return 2; }
   if (!isNumber(text) || count < 1) { complainText(text, 'not a count'); return 2; }
@@ -40,7 +40,6 @@ function run(): i32 {
   put('listening\n');
   flush();
   if (same(what, 'accept')) return acceptAll(what, listener, count);
-  if (same(what, 'hold')) return hold(what, listener, count);
   const fd = accept(listener);
   if (fd < 0) { complain(0, fd); return 1; }
   if (same(what, 'recv')) return takeAll(what, fd, count);
@@ -74,6 +73,7 @@ function acceptAll(what: Text, listener: i32, count: i64): i32 {
 function connectAll(what: Text, name: Text, port: i32, count: i64): i32 {
   const address = newAddress();
   if (!lookUp(name, port, address)) return 2;
+  if (same(what, 'open')) return openAll(what, address, count);
   const warm = count >> 2;
   let since = begun(what);
   for (let n: i64 = 0; n < count; n++) {
@@ -88,15 +88,14 @@ function connectAll(what: Text, name: Text, port: i32, count: i64): i32 {
   }
   return done(what, count - warm, since);
 }
-function hold(what: Text, listener: i32, count: i64): i32 {
-  let first = -1, since: u64 = 0;
+function openAll(what: Text, address: usize, count: i64): i32 {
+  const since = begun(what);
   for (let n: i64 = 0; n < count; n++) {
-    const fd = accept(listener);
+    const fd = connectTo(address);
     if (fd < 0) { complain(0, fd); return 1; }
-    if (n == 0) { first = fd; since = begun(what); }
   }
   done(what, count, since);
-  while (sysRecv(first, buffer, PIECE, 0, 0) > 0) {}
+  while (true) sysSleep(1_000_000_000_000);
   return 0;
 }
 function takeAll(what: Text, fd: i32, bytes: i64): i32 {

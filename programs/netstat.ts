@@ -1,4 +1,4 @@
-/** netstat [-a] [-l] [-t] [-u] [-r] [-s] [-i] [-e] [-n]: connections; with -a or -l also listeners; -r routes, -s counters of the stack, -i interfaces. */
+/** netstat [-a] [-l] [-t] [-u] [-r] [-s] [-m] [-i] [-e] [-n]: connections; with -a or -l also listeners; -r routes, -s counters of the stack, -m memory, -i interfaces. */
 import { begin, finish, option, usage } from './lib/program';
 import { helped } from './lib/help';
 import { isV4, putAddress, v4Of } from './lib/net';
@@ -12,10 +12,10 @@ let all: bool = false, listeners: bool = false, tcp: bool = false, udp: bool = f
 export function main(page: usize): void { begin(page); finish(run()); }
 
 function run(): i32 {
-  if (helped('netstat [-a] [-l] [-t] [-u] [-e] [-r] [-s] [-i] [-n]\n  -a  all sockets    -l  listeners only    -t  TCP    -u  UDP and ICMP    -e  round trip, window, retransmissions\n  -r  routes    -s  counters of the stack that are not 0    -i  interfaces\nNames are never looked up. Examples: netstat -at    netstat -s')) return 0;
-  let routes = false, counters = false, interfaces = false, letter: u32;
-  while ((letter = option('alturesin')) != 0) {
-    if (letter == 63) return usage('netstat [-a] [-l] [-t] [-u] [-e] [-r] [-s] [-i] [-n]');
+  if (helped('netstat [-a] [-l] [-t] [-u] [-e] [-r] [-s] [-m] [-i] [-n]\n  -a  all sockets    -l  listeners only    -t  TCP    -u  UDP and ICMP    -e  round trip, window, retransmissions\n  -r  routes    -s  counters of the stack that are not 0    -m  memory of sockets and their data\n  -i  interfaces\nNames are never looked up. Examples: netstat -at    netstat -s')) return 0;
+  let routes = false, counters = false, memory_ = false, interfaces = false, letter: u32;
+  while ((letter = option('alturesmin')) != 0) {
+    if (letter == 63) return usage('netstat [-a] [-l] [-t] [-u] [-e] [-r] [-s] [-m] [-i] [-n]');
     if (letter == 97) all = true;
     else if (letter == 108) listeners = true;
     else if (letter == 116) tcp = true;
@@ -23,10 +23,12 @@ function run(): i32 {
     else if (letter == 101) extra = true;
     else if (letter == 114) routes = true;
     else if (letter == 115) counters = true;
+    else if (letter == 109) memory_ = true;
     else if (letter == 105) interfaces = true;
   }
   if (routes) return showRoutes();
-  if (counters) return showCounters();
+  if (counters) return showCounters(P.NET_WHAT_COUNTERS);
+  if (memory_) return showCounters(P.NET_WHAT_MEMORY);
   if (interfaces) return showInterfaces();
   if (!tcp && !udp) { tcp = true; udp = true; }
   put('Proto Recv-Q Send-Q Local Address          Foreign Address        State');
@@ -92,11 +94,11 @@ function showRoutes(): i32 {
   return 0;
 }
 const NAME: usize = memory.data(32);
-function showCounters(): i32 {
-  startQuery(P.NET_WHAT_COUNTERS, P.NET_RECORDS_COUNTER_SIZE);
+function showCounters(what: u32): i32 {
+  startQuery(what, P.NET_RECORDS_COUNTER_SIZE);
   for (let r = nextRecord(); r; r = nextRecord()) {
     const value = load<u32>(r, P.NET_RECORDS_COUNTER_VALUE);
-    if (value == 0 && !all) continue;
+    if (value == 0 && !all && what == P.NET_WHAT_COUNTERS) continue;
     memory.copy(NAME, r + P.NET_RECORDS_COUNTER_NAME, 28);
     store<u8>(NAME + 28, 0);
     putRight(value, 12); put('  '); putText(NAME); putByte(10);

@@ -4,7 +4,7 @@
  * each ring at the end.
  *
  * Packet memory (DMA Frames, plainly writable; each buffer begins 2 bytes behind a multiple of 4): RING_SLOTS receive buffers, slot s of the receive ring
- * always owns buffer s; behind them the core's transmit packets. Frames that find the transmit ring full wait here, in order.
+ * always owns buffer s; behind them the core's transmit packets; behind them the core's private memory, which every incarnation begins anew. Frames that find the transmit ring full wait here, in order.
  *
  * Death and successor: the state Frames hold what the core committed. Requests that the dead one had taken are posted again by process. Receive buffers go on:
  * those that the driver fills meanwhile, and those that were filled and perhaps not looked at, are looked at in the order in which they were posted (a frame
@@ -19,7 +19,7 @@ import {
   NET_POLL_RECORD_ID, NET_POLL_RECORD_SIZE, NET_ADDRESS_BYTES, NET_ADDRESS_SIZE, NET_CANCEL, NET_CONNECT, NET_RESOLVE, NET_SENDTO, REGION_DMA, REGION_STATE, RING_FLAGS_READONLY, RING_SLOTS, ROLE_STATE_FRAMES, SERVERS_NET,
 } from 'kintsugi/protocols';
 import { ERR_OK } from 'kintsugi/abi';
-import { heapFree, mustAlloc, pages } from '../lib/alloc';
+import { mustAlloc } from '../lib/alloc';
 import { EBADF, EFAULT, EINTR } from '../lib/errno';
 import { line } from '../lib/fmt';
 import * as log from '../lib/log';
@@ -312,13 +312,13 @@ function batch(): void {
 }
 
 let sockets_: u32 = 0;
-/** As many sockets as state and heap have room for; their private memory. */
+/** As many sockets as the state and what packets leave of their memory have room for. */
 function startCore(stateAt: usize, stateBytes: u32, packetBytes: u32): i32 {
-  const packetsAt = (RING_SLOTS + 1) * NETDEV_BUFFER_BYTES, packets = min((packetBytes - packetsAt) / NETDEV_BUFFER_BYTES - 1, PACKETS), room = (heapFree() - 8192) & ~4095;
+  const packetsAt = (RING_SLOTS + 1) * NETDEV_BUFFER_BYTES, packets = min(packetBytes / NETDEV_BUFFER_BYTES / 4, PACKETS), heapAt = packetsAt + (packets + 1) * NETDEV_BUFFER_BYTES;
+  if (heapAt + 4096 > packetBytes) { sys.fault(0x4e45, packetBytes, packets); return 0; }
+  const bytes = packetBytes - heapAt, heap = packetMemory + <usize>heapAt, opBytes = (RING_SLOTS + 1) * 128;
   let sockets: u32 = 4096;
-  while (sockets > 16 && (sockets * 900 > stateBytes >> 1 || privateBytes(sockets, stateBytes, packets) + 65536 > room)) sockets -= 16;
-  const bytes = (privateBytes(sockets, stateBytes, packets) + (RING_SLOTS + 1) * 128 + 4095) & ~4095, heap = pages(bytes >> 12);
-  if (heap == 0) { sys.fault(0x4e45, bytes, heapFree()); return 0; } // the manifest gives net too little heap
+  while (sockets > 16 && (sockets * 900 > stateBytes >> 2 || privateBytes(sockets, stateBytes, packets) + opBytes > bytes)) sockets -= 16;
   sockets_ = sockets;
   return coreStart(stateAt, stateBytes, sockets, heap, bytes, packetMemory + <usize>packetsAt, packets, requests.data, requests.dataBytes);
 }

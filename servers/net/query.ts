@@ -6,7 +6,7 @@ import {
   NET_RECORDS_NEIGHBOUR_AGE_MS, NET_RECORDS_NEIGHBOUR_MAC, NET_RECORDS_NEIGHBOUR_SIZE, NET_RECORDS_NEIGHBOUR_STATE, NET_RECORDS_ROUTE_ADDRESS, NET_RECORDS_ROUTE_GATEWAY, NET_RECORDS_ROUTE_INTERFACE,
   NET_RECORDS_ROUTE_PREFIX, NET_RECORDS_ROUTE_SIZE, NET_RECORDS_SOCKET_CONGESTION_WINDOW, NET_RECORDS_SOCKET_ID, NET_RECORDS_SOCKET_LOCAL, NET_RECORDS_SOCKET_LOCAL_PORT, NET_RECORDS_SOCKET_PEER, NET_RECORDS_SOCKET_PEER_PORT,
   NET_RECORDS_SOCKET_RECEIVE_QUEUE, NET_RECORDS_SOCKET_RETRANSMITTED, NET_RECORDS_SOCKET_RTT_US, NET_RECORDS_SOCKET_SEND_QUEUE, NET_RECORDS_SOCKET_SIZE, NET_RECORDS_SOCKET_STATE, NET_RECORDS_SOCKET_TYPE,
-  NET_ADDRESS_BYTES, NET_ADDRESS_FAMILY, NET_ADDRESS_SIZE, NET_FAMILY_INET, NET_TCP_STATE_LISTEN, NET_WHAT_COUNTERS, NET_WHAT_INTERFACES, NET_WHAT_NEIGHBOURS, NET_WHAT_OBJECTS, NET_WHAT_RESOLVERS, NET_WHAT_ROUTES, NET_WHAT_SOCKETS,
+  NET_ADDRESS_BYTES, NET_ADDRESS_FAMILY, NET_ADDRESS_SIZE, NET_FAMILY_INET, NET_TCP_STATE_LISTEN, NET_WHAT_COUNTERS, NET_WHAT_INTERFACES, NET_WHAT_NEIGHBOURS, NET_WHAT_MEMORY, NET_WHAT_OBJECTS, NET_WHAT_RESOLVERS, NET_WHAT_ROUTES, NET_WHAT_SOCKETS,
 } from 'kintsugi/protocols';
 import { putLiteral } from '../lib/str';
 import { copyAddress, isAny, setAny, setV4, v4, v4Mask } from './address';
@@ -19,9 +19,9 @@ import { EINVAL } from '../lib/errno';
 import { now } from './host';
 import { Op, parked } from './op';
 import { packetsFree, packetsTotal } from './packet';
-import { pagesFree, poolTotal } from './pool';
+import { PAGE, pagesFree, poolTotal } from './pool';
 import { reassembling } from './reassembly';
-import { STREAM, dataEnd, localOf, peerOf, socketAt, socketSlots, socketsUsed, usedSlot } from './socket';
+import { SOCKET_MEMORY, STREAM, dataEnd, localOf, peerOf, socketAt, socketSlots, socketsUsed, usedSlot } from './socket';
 
 export function query(op: Op, to: usize): i32 {
   const what = op.a0, bytes = op.a3;
@@ -33,6 +33,7 @@ export function query(op: Op, to: usize): i32 {
     case NET_WHAT_ROUTES: size = NET_RECORDS_ROUTE_SIZE; all = 3; break;
     case NET_WHAT_COUNTERS: size = NET_RECORDS_COUNTER_SIZE; all = COUNTERS; break;
     case NET_WHAT_OBJECTS: size = NET_RECORDS_COUNTER_SIZE; all = OBJECTS; break;
+    case NET_WHAT_MEMORY: size = NET_RECORDS_COUNTER_SIZE; all = MEMORY; break;
     case NET_WHAT_RESOLVERS: size = NET_ADDRESS_SIZE; all = config.resolvers; break;
     default: return -EINVAL;
   }
@@ -65,6 +66,7 @@ function one(what: u32, n: u32, r: usize): bool {
     case NET_WHAT_ROUTES: return route(n, r);
     case NET_WHAT_COUNTERS: counterName(n, r + NET_RECORDS_COUNTER_NAME); store<u32>(r, counterValue(n), NET_RECORDS_COUNTER_VALUE); return true;
     case NET_WHAT_OBJECTS: object(n, r); return true;
+    case NET_WHAT_MEMORY: memoryRecord(n, r); return true;
     default:
       store<u16>(r, <u16>NET_FAMILY_INET, NET_ADDRESS_FAMILY);
       copyAddress(r + NET_ADDRESS_BYTES, resolverOf(n));
@@ -83,6 +85,19 @@ function object(n: u32, r: usize): void {
     case 4: putLiteral(name, 'reassemblies'); store<u32>(value, reassembling()); return;
     case 5: putLiteral(name, 'queries'); store<u32>(value, dnsQueries()); return;
     default: putLiteral(name, 'waiting operations'); store<u32>(value, parked);
+  }
+}
+const MEMORY: u32 = 6;
+/** Memory that sockets and their data take, and how much of both there can be. */
+function memoryRecord(n: u32, r: usize): void {
+  const name = r + NET_RECORDS_COUNTER_NAME, value = r + NET_RECORDS_COUNTER_VALUE;
+  switch (n) {
+    case 0: putLiteral(name, 'sockets'); store<u32>(value, socketsUsed); return;
+    case 1: putLiteral(name, 'sockets at most'); store<u32>(value, socketSlots()); return;
+    case 2: putLiteral(name, 'bytes of a socket'); store<u32>(value, SOCKET_MEMORY); return;
+    case 3: putLiteral(name, 'pages of data'); store<u32>(value, poolTotal() - pagesFree); return;
+    case 4: putLiteral(name, 'pages at most'); store<u32>(value, poolTotal()); return;
+    default: putLiteral(name, 'bytes in use'); store<u32>(value, socketsUsed * SOCKET_MEMORY + (poolTotal() - pagesFree) * PAGE);
   }
 }
 function interfaceRecord(which: u32, r: usize): void {

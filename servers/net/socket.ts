@@ -12,6 +12,7 @@ import { copyAddress, isAny, sameAddress, setAny } from './address';
 import { C_SOCKETS_FULL, C_TIME_WAIT_RECYCLED, count } from './counters';
 import { random, reserve, reserveRaw } from './host';
 import { NO_PAGE, PAGE, pageGive } from './pool';
+import { RECORD_BYTES } from './state';
 import { NEVER, TIMER_SOCKET, Timer, disarm, timerInit } from './timer';
 import { Op } from './op';
 
@@ -106,6 +107,8 @@ const FLIGHT: usize = RCV_TABLE + (<usize>STREAM_PAGES << 1); // Run of tcp/flig
 const OUT_OF_ORDER: usize = FLIGHT + (<usize>RUNS << 4); // {start, end, stamp, 0}
 const TIMER_AT: usize = OUT_OF_ORDER + (<usize>RANGES << 4);
 const SOCKET_BYTES: usize = (TIMER_AT + offsetof<Timer>() + 63) & ~63;
+/** What a socket takes without data: private memory, places in lists, record. Bytes. */
+export const SOCKET_MEMORY: u32 = <u32>SOCKET_BYTES + 16 + RECORD_BYTES;
 
 export function localOf(s: Socket): usize { return changetype<usize>(s) + offsetof<Socket>('local'); }
 export function peerOf(s: Socket): usize { return changetype<usize>(s) + offsetof<Socket>('peer'); }

@@ -15,7 +15,7 @@ import { regionBytes, regionVa } from '../lib/startup';
 
 export const PROGRAMS: u32 = 48;
 export const FDS: u32 = 254;
-export const OPEN_FILES: u32 = 1024;
+export const OPEN_FILES: u32 = 2048;
 export const PIPES: u32 = 64;
 export const CWD_BYTES: u32 = 256;
 export const NAME_BYTES: u32 = 32;
@@ -182,10 +182,12 @@ export function freeFd(p: Program, from: u32): i32 {
   return -1;
 }
 
+let nextFile: u32 = 0; // where a free description is looked for first
 /** A fresh description with one reference; null when all are in use. */
 export function newOpenFile(kind: u32, flags: u32): OpenFile {
   for (let n: u32 = 0; n < OPEN_FILES; n++) {
-    const f = openFileAt(n);
+    const f = openFileAt(nextFile);
+    nextFile = nextFile + 1 == OPEN_FILES ? 0 : nextFile + 1;
     if (f.kind != NOTHING) continue;
     f.kind = kind; f.refs = 1; f.flags = flags;
     f.inode = 0; f.mode = 0; f.position = 0; f.line = 0; f.stream = 0; f.pipe = 0;

@@ -39,7 +39,7 @@ export const NET = {
   option: { error: 1 /* read and clear, positive errno */, reuse: 2, keepalive: 3 /* seconds, 0 = off */, nodelay: 4, congestion: 5 /* 0 NewReno, 1 CUBIC */, receiveBuffer: 6, sendBuffer: 7, linger: 8 /* seconds, -1 = off */, ttl: 9, broadcast: 10 },
   /** Address: 16 bytes in network order, IPv4 as ::ffff:a.b.c.d (RFC 4291, 2.5.5.2); the port in host order. */
   address: { family: 0 /* u16 */, port: 2 /* u16 */, bytes: 4 /* 16 bytes */, scope: 20, size: 24 },
-  what: { interfaces: 1, sockets: 2, neighbours: 3, routes: 4, counters: 5, resolvers: 6, objects: 7 /* counter records: what is in use now */ },
+  what: { interfaces: 1, sockets: 2, neighbours: 3, routes: 4, counters: 5, resolvers: 6, objects: 7 /* counter records: what is in use now */, memory: 8 /* counter records */ },
   configure: { address: 1 /* value = prefix bits */, gateway: 2, resolver: 3, up: 4, down: 5, dhcp: 6 },
   records: {
     interface: { index: 0, flags: 4 /* up=1 link=2 loopback=4 dhcp=8 */, mtu: 8, prefix: 12, address: 16 /* 16 bytes */, mac: 32 /* 6 bytes */, name: 40 /* 8 bytes */, rxFrames: 48, txFrames: 52, rxBytesLo: 56, rxBytesHi: 60, txBytesLo: 64, txBytesHi: 68, rxErrors: 72, txErrors: 76, size: 80 },

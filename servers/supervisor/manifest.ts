@@ -30,9 +30,7 @@ function ring(owner: Server, ownerLocal: u32, worker: Server, workerLocal: u32, 
   return r;
 }
 
-const PACKET_PAGES: u32 = 256; // packet buffers of net
-
-/** `cachePages`: cache of fs; `netPages`: connections and their data. */
+/** `cachePages`: cache of fs; `netPages`: connections and their data. The packets of net, and behind them its private memory for sockets (2 KiB each), are DMA memory: no twin has them twice. */
 export function manifest(cachePages: u32, netPages: u32): void {
   const blk = server(SERVERS_VIRTIO_BLK, 'virtio-blk', 'virtio-blk', 3, 50);
   blk.flags = PCI_FUNCTION; blk.pciModern = 0x10421af4; blk.pciTransitional = 0x10011af4;
@@ -56,7 +54,7 @@ export function manifest(cachePages: u32, netPages: u32): void {
 
   const net = server(SERVERS_NET, 'net', 'net', 2, 40);
   net.flags = PLAIN_DMA;
-  net.heap = netPages < 2048 ? 256 : 512; net.fibers = 1; net.untypedBits = netPages < 2048 ? 21 : 22; net.statePages = netPages; net.dmaPages = PACKET_PAGES;
+  net.fibers = 1; net.statePages = netPages; net.dmaPages = netPages < 1024 ? 512 : 1024;
 
   const process = server(SERVERS_PROCESS, 'process', 'process', 0, 30);
   process.flags = CALLABLE; process.replyCount = 64;
