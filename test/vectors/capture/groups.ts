@@ -4,6 +4,7 @@ import { decimal, muldiv } from './forms/arithmetic.ts';
 import { branch, stack } from './forms/control.ts';
 import { address, bits, move } from './forms/data.ts';
 import { fault } from './forms/fault.ts';
+import { mmx, sse3 } from './forms/mmx.ts';
 import { pair } from './forms/pair.ts';
 import { sse, sseInteger } from './forms/sse.ts';
 import { shift } from './forms/shift.ts';
@@ -21,4 +22,5 @@ export const GROUPS: Readonly<Record<string, Group>> = {
   pair: { plan: pair, repeat: 1 },
   sse: { plan: sse, repeat: 1 }, sseint: { plan: sseInteger, repeat: 1 },
   x87: { plan: x87, repeat: 1 }, x87stack: { plan: x87Stack, repeat: 1 }, x87functions: { plan: x87Functions, repeat: 1 },
+  mmx: { plan: mmx, repeat: 1 }, sse3: { plan: sse3, repeat: 1 },
 };

@@ -19,6 +19,23 @@ const productIsExact = (a: number, b: number, p: number): boolean => {
   return ((ah * bh - p) + ah * bl + al * bh) + al * bl === 0;
 };
 
+const single = new DataView(new ArrayBuffer(4));
+/**
+ * RCPPS, RSQRTPS (SDM vol. 2): processors differ within 1.5 * 2^-12 relative; here it is the value rounded to single precision. Denormal
+ * operands count as zero, results below the normal range are zero, no flags.
+ */
+function estimate(op: 'rcp' | 'rsqrt', bits: number): bigint {
+  const exponent = bits >>> 23 & 255, fraction = bits & 0x7fffff, sign = bits & 0x80000000;
+  if (exponent === 255 && fraction !== 0) return BigInt((bits | 0x400000) >>> 0);
+  if (exponent === 0) return BigInt((sign | 0x7f800000) >>> 0);
+  if (op === 'rsqrt' && sign) return 0xffc00000n;
+  single.setUint32(0, bits >>> 0);
+  const x = single.getFloat32(0);
+  single.setFloat32(0, op === 'rcp' ? 1 / x : 1 / Math.sqrt(x));
+  const result = single.getUint32(0);
+  return BigInt((result & 0x7f800000) === 0 ? sign >>> 0 : result);
+}
+
 export class FloatUnit {
   private readonly words: Int32Array;
   private readonly view: DataView;
@@ -136,6 +153,23 @@ export class FloatUnit {
         this.flags |= r.flags;
         return [i, BigInt(r.value >>> 0)];
       }), ...zeroHigh], false);
+      case 'cvtpi2ps': return done([0, 1].map((i): [number, bigint] => [i, this.note(soft.fromInt32(F32, this.view.getInt32(src + i * 4, true), c))]), false);
+      case 'cvtpi2pd': return done([0, 1].map((i): [number, bigint] => [i, this.note(soft.fromInt32(F64, this.view.getInt32(src + i * 4, true), c))]), true);
+      case 'cvtps2pi': case 'cvttps2pi': case 'cvtpd2pi': case 'cvttpd2pi': return done([0, 1].map((i): [number, bigint] => {
+        const double = shape === 'pd', r = soft.toInt32(double ? F64 : F32, double ? this.d64(src + i * 8) : this.d32(src + i * 4), c, op.startsWith('cvtt'));
+        this.flags |= r.flags;
+        return [i, BigInt(r.value >>> 0)];
+      }), false);
+      case 'hadd': case 'hsub': case 'addsub': {
+        const wide = shape === 'pd', count = wide ? 2 : 4, f = wide ? F64 : F32;
+        const lane = (from: number, i: number): bigint => wide ? this.d64(from + i * 8) : this.d32(from + i * 4);
+        return done(Array.from({ length: count }, (_, i): [number, bigint] => {
+          if (op === 'addsub') return [i, this.note(soft.add(f, lane(at, i), lane(src, i), c, i % 2 === 0))];
+          const half = count / 2, from = i < half ? at : src, pair = i % half * 2;
+          return [i, this.note(soft.add(f, lane(from, pair), lane(from, pair + 1), c, op === 'hsub'))];
+        }), wide);
+      }
+      case 'rcp': case 'rsqrt': return done(Array.from({ length: shape === 'ps' ? 4 : 1 }, (_, i): [number, bigint] => [i, estimate(op, Number(this.d32(src + i * 4)))]), false);
       default: {
         const wide = shape === 'sd' || shape === 'pd', count = shape === 'ps' ? 4 : shape === 'pd' ? 2 : 1;
         if (shape === 'sd' && this.plainDouble(op, at, c)) return done([], true);

@@ -93,7 +93,7 @@ export function decode(bytes: Uint8Array, start: number, end: number, mode: numb
     // A mandatory prefix picks its own row; otherwise it is an ordinary (ignored) prefix of the plain row, but not of SSE rows.
     if (slot === undefined) {
       slot = two.none[opcode];
-      if (slot && !Array.isArray(slot) && slot.sse && (rep || has66)) slot = undefined;
+      if (slot && !Array.isArray(slot) && (slot.sse || slot.mmx) && (rep || has66)) slot = undefined;
     }
   } else if (byte >= 0xd8 && byte <= 0xdf) {
     if (at >= limit) return tooLong();
@@ -116,7 +116,7 @@ export function decode(bytes: Uint8Array, start: number, end: number, mode: numb
     if (at >= limit) return tooLong();
     modrm = bytes[at++];
     const mod = modrm >> 6, rm = modrm & 7;
-    if (mod !== 3 && !entry.operands.some(({ kind }) => kind === 'R' || kind === 'N')) {
+    if (mod !== 3 && !entry.operands.some(({ kind }) => kind === 'R' || kind === 'N' || kind === 'H')) {
       let base = -1, index = -1, scale = 0, disp = 0, dispBytes = mod === 1 ? 1 : mod === 2 ? (addr16 ? 2 : 4) : 0;
       if (addr16) {
         [base, index] = BASES16[rm];
@@ -157,6 +157,7 @@ export function decode(bytes: Uint8Array, start: number, end: number, mode: numb
       case 'V': ops.push({ c: 'V', size: bits, reg }); break;
       case 'N': if (modrm >> 6 !== 3) return bad(UNDEFINED); ops.push({ c: 'V', size: bits, reg: modrm & 7 }); break;
       case 'S': case 'C': case 'D': ops.push({ c: 'S', size: 16, reg }); break;
+      case 'H': if (modrm >> 6 !== 3) return bad(UNDEFINED); ops.push({ c: 'P', size: bits, reg: modrm & 7 }); break;
       case 'P': ops.push({ c: 'P', size: bits, reg }); break;
       case 'Q':
         if (rmOperand) ops.push({ c: 'M', size: bits, ...rmOperand }); else ops.push({ c: 'P', size: bits, reg: modrm & 7 });

@@ -16,6 +16,7 @@ const ALIASES: Record<string, string> = {
   movsv: 'movsd', stosv: 'stosd', lodsv: 'lodsd', cmpsv: 'cmpsd', scasv: 'scasd', insv: 'insd', outsv: 'outsd', pusha: 'pushad', popa: 'popad', pushf: 'pushfd', popf: 'popfd', iret: 'iretd',
   cbw: 'cwde', cwd: 'cdq', undefined: '(bad)', too_long: '(bad)',
   movss_load: 'movss', movss_store: 'movss', movsd_load: 'movsd', movsd_store: 'movsd', movd_to: 'movd', movd_from: 'movd', movq_load: 'movq', movq_store: 'movq',
+  movd_to_mm: 'movd', movd_from_mm: 'movd', movq_load_mm: 'movq', movq_store_mm: 'movq',
   movlps_load: 'movlps', movlps_store: 'movlps', movhps_load: 'movhps', movhps_store: 'movhps',
 };
 /** The same with a 16-bit operand size. */
@@ -37,7 +38,7 @@ function memory(insn: Insn, op: Operand & { c: 'M' }, sized: boolean): string {
 /** Text of an instruction at `eip`. */
 export function format(insn: Insn, eip: number): string {
   const { entry, ops } = insn;
-  let name = (insn.operandSize === 16 ? ALIASES16[entry.name] : undefined) ?? ALIASES[entry.name] ?? entry.name;
+  let name = (insn.operandSize === 16 ? ALIASES16[entry.name] : undefined) ?? ALIASES[entry.name] ?? entry.name.replace(/_mm$/, '');
   const implicit = /^(push|pop)_([a-z]s)$/.exec(entry.name);
   if (implicit) name = `${implicit[1]} ${implicit[2]}`;
   const hasRegister = ops.some(({ c }) => c === 'R' || c === 'V' || c === 'P');

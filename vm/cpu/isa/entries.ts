@@ -39,7 +39,7 @@ export interface Entry {
   readonly mod: string;
 }
 
-const MODRM_KINDS = new Set(['E', 'G', 'M', 'S', 'C', 'D', 'V', 'W', 'N', 'R', 'P', 'Q']);
+const MODRM_KINDS = new Set(['E', 'G', 'M', 'S', 'C', 'D', 'V', 'W', 'N', 'H', 'R', 'P', 'Q']);
 const FIXED = new Set(['AL', 'AX', 'eAX', 'DX', 'CL', '1', '3', 'T0']);
 
 function operandSpec(text: string): OperandSpec {

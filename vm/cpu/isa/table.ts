@@ -11,7 +11,7 @@
  * operands   letter + size. E register or memory by ModRM · G register by ModRM.reg · M memory only · Z register in the opcode ·
  *            I immediate · J relative target · O absolute offset · A far pointer · S segment register · C/D control/debug
  *            register (register in ModRM.rm) · V/W xmm register by reg / xmm or memory by rm · P/Q the same for MMX ·
- *            N xmm register by rm only · T x87 register by rm, T0 its top · AL AX.. DX CL fixed registers · 1 3 constants.
+ *            N xmm register by rm only, H mmx register by rm only · T x87 register by rm, T0 its top · AL AX.. DX CL fixed registers · 1 3 constants.
  *            sizes: b 8, w 16, d 32, q 64, t 80, x 128, v 16 or 32 by operand size, bs = 8 sign-extended to operand size, p = far
  *            pointer by operand size, y none (address only).
  * flags      letters of OSZAPC; written includes undefined (we leave a deterministic value), `?` suffix = may keep the old
@@ -115,7 +115,7 @@ const SYSTEM = `
 0F20 mov_from_cr Rd,Cd - - rare fault ; 0F22 mov_to_cr Cd,Rd - - js ; 0F21 mov_from_dr Rd,Dd - - js ; 0F23 mov_to_dr Dd,Rd - - js
 0F30 wrmsr - - - js ; 0F31 rdtsc - - - js ; 0F32 rdmsr - - - js ; 0F33 rdpmc - - - js ; 0F34 sysenter - - - js ; 0F35 sysexit - - - js ; 0FA2 cpuid - - - js
 0FAE/0 fxsave My:m - - js ; 0FAE/1 fxrstor My:m - - js ; 0FAE/2 ldmxcsr Md:m - - js ; 0FAE/3 stmxcsr Md:m - - js
-0FAE/5 lfence - - - ; 0FAE/6 mfence - - - ; 0FAE/7 sfence - - - ; 0F77 emms - - - js
+0FAE/5 lfence - - - ; 0FAE/6 mfence - - - ; 0FAE/7 sfence - - -
 `;
 
 // x87: all 80-bit exact (vm/cpu/float). What only changes control state or touches environments runs in TypeScript.
@@ -185,6 +185,8 @@ function* sseFloat(): Generator<string> {
     yield `F30F${op} ${name}ss Vx,Wd - - sse rare fault`;
     yield `F20F${op} ${name}sd Vx,Wq - - sse rare fault`;
   }
+  yield* '0F53 rcpps Vx,Wx ; F30F53 rcpss Vx,Wd ; 0F52 rsqrtps Vx,Wx ; F30F52 rsqrtss Vx,Wd'.split(' ; ').map(row => `${row} - - sse rare fault`);
+  yield* '660F7C haddpd ; F20F7C haddps ; 660F7D hsubpd ; F20F7D hsubps ; 660FD0 addsubpd ; F20FD0 addsubps'.split(' ; ').map(row => `${row} Vx,Wx - - sse rare fault`);
   for (const [op, name] of [['54', 'pand'], ['55', 'pandn'], ['56', 'por'], ['57', 'pxor']]) {
     yield `0F${op} ${name} Vx,Wx - - sse rare`;
     yield `660F${op} ${name} Vx,Wx - - sse rare`;
@@ -196,11 +198,31 @@ F30FE6 cvtdq2pd Vx,Wq ; 660FE6 cvttpd2dq Vx,Wx ; F20FE6 cvtpd2dq Vx,Wx ; 0FC2 cm
 `.trim().split(/\s*[;\n]\s*/).map(row => `${row} - - sse rare fault`);
 }
 
+// MMX, with 64-bit memory operands but where said; the last lines belong to SSE, SSE2 and need their OS support as well.
+const MMX_INTEGER = `
+60 punpcklbw Pq,Qd ; 61 punpcklwd Pq,Qd ; 62 punpckldq Pq,Qd ; 63 packsswb ; 64 pcmpgtb ; 65 pcmpgtw ; 66 pcmpgtd ; 67 packuswb ; 68 punpckhbw ; 69 punpckhwd ; 6A punpckhdq ; 6B packssdw
+6E movd_to Pq,Ed ; 6F movq_load ; 70 pshufw Pq,Qq,Ib ; 71/2 psrlw Hq,Ib ; 71/4 psraw Hq,Ib ; 71/6 psllw Hq,Ib ; 72/2 psrld Hq,Ib ; 72/4 psrad Hq,Ib ; 72/6 pslld Hq,Ib ; 73/2 psrlq Hq,Ib ; 73/6 psllq Hq,Ib
+74 pcmpeqb ; 75 pcmpeqw ; 76 pcmpeqd ; 7E movd_from Ed,Pq ; 7F movq_store Qq,Pq ; C4 pinsrw Pq,Ed,Ib ; C5 pextrw Gd,Hq,Ib ; D1 psrlw ; D2 psrld ; D3 psrlq ; D4 paddq ; D5 pmullw ; D7 pmovmskb Gd,Hq
+D8 psubusb ; D9 psubusw ; DA pminub ; DB pand ; DC paddusb ; DD paddusw ; DE pmaxub ; DF pandn ; E0 pavgb ; E1 psraw ; E2 psrad ; E3 pavgw ; E4 pmulhuw ; E5 pmulhw
+E8 psubsb ; E9 psubsw ; EA pminsw ; EB por ; EC paddsb ; ED paddsw ; EE pmaxsw ; EF pxor ; F1 psllw ; F2 pslld ; F3 psllq ; F4 pmuludq ; F5 pmaddwd ; F6 psadbw
+F8 psubb ; F9 psubw ; FA psubd ; FB psubq ; FC paddb ; FD paddw ; FE paddd
+`;
+const MMX_OTHER = `
+0F77 emms - ; 0FE7 movntq Mq,Pq:m ; 0F2A cvtpi2ps Vx,Qq ; 660F2A cvtpi2pd Vx,Qq ; 0F2C cvttps2pi Pq,Wq ; 0F2D cvtps2pi Pq,Wq ; 660F2C cvttpd2pi Pq,Wx ; 660F2D cvtpd2pi Pq,Wx
+F20FD6 movdq2q Pq,Nx ; F30FD6 movq2dq Vx,Hq
+`;
+const words = (rows: string): string[][] => rows.trim().split(/\s*[;\n]\s*/).map(row => row.split(' '));
+const mmxRows = (): string[] => [
+  ...words(MMX_INTEGER).map(([op, name, operands]) => `0F${op} ${name}_mm ${operands ?? 'Pq,Qq'} - - mmx rare fault`),
+  ...words(MMX_OTHER).map(([op, name, operands]) => `${op} ${name} ${operands} - - mmx rare fault`),
+  '0FF7 maskmovq Pq,Hq - - js', '660FF7 maskmovdqu Vx,Nx - - js',
+];
+
 /** All rows, one string each. */
 export const ROWS: readonly string[] = [
   ...alu(), ...shifts(), ...conditions(),
   ...`${INTEGER}\n${SYSTEM}`.split(/\s*[;\n]\s*/).filter(Boolean),
-  ...x87Rows(), ...sse('', SSE_MOVES), ...sse('660F', SSE_INTEGER), ...sse('660F', SSE_SHIFT_IMM), ...sseFloat(),
+  ...x87Rows(), ...mmxRows(), ...sse('', SSE_MOVES), ...sse('660F', SSE_INTEGER), ...sse('660F', SSE_SHIFT_IMM), ...sseFloat(),
 ].map(row => row.trim());
 
 export const CONDITION_NAMES: readonly string[] = CC;

@@ -302,3 +302,5 @@ export const SSE: Record<string, Semantics> = {
   cvtdq2pd: convert('cvtdq2pd', 'pd', 64), cvttpd2dq: convert('cvttpd2dq', 'pd', 128), cvtpd2dq: convert('cvtpd2dq', 'pd', 128),
 };
 for (const op of ['add', 'sub', 'mul', 'div', 'min', 'max', 'sqrt', 'cmp'] as const) for (const shape of SHAPES) SSE[`${op}${shape}`] = float(op, shape);
+for (const op of ['rcp', 'rsqrt'] as const) for (const shape of ['ps', 'ss'] as const) SSE[`${op}${shape}`] = float(op, shape);
+for (const op of ['hadd', 'hsub', 'addsub'] as const) for (const shape of ['ps', 'pd'] as const) SSE[`${op}${shape}`] = float(op, shape);

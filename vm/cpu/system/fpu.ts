@@ -149,3 +149,21 @@ export function fxrstor(cpu: Cpu, insn: Insn): void {
   }
   if (cpu.get(S.cr4) & CR4.OSFXSR) for (let i = 0; i < 32; i++) cpu.set(S.xmm + i * 4, image[40 + i]);
 }
+
+/** MASKMOVQ and MASKMOVDQU: the bytes whose mask byte has bit 7 set, to DS:EDI. What is not written may lie anywhere. */
+export function maskedMove(cpu: Cpu, insn: Insn): void {
+  const wide = insn.entry.name === 'maskmovdqu', bytes = wide ? 16 : 8;
+  if (wide) requireSse(cpu);
+  else {
+    if (cpu.get(S.cr0) & CR0.EM) throw new GuestFault(VEC.UD);
+    requireFpu(cpu);
+    requireNonePending(cpu);
+  }
+  const place = (i: number): number => { const op = insn.ops[i]; if (op.c !== 'V' && op.c !== 'P') throw new Error('not a vector register'); return op.c === 'V' ? S.xmm + op.reg * 16 : S.fpr + op.reg * 16; };
+  const [source, mask] = [place(0), place(1)], edi = cpu.reg(7);
+  const to = (i: number): number => cpu.linear(insn.seg, insn.addr16 ? edi + i & 0xffff : edi + i | 0, 1, true);
+  const chosen = Array.from({ length: bytes }, (_, i) => i).filter(i => cpu.bytes[mask + i] & 0x80);
+  for (const i of chosen) cpu.mmu.checkWrite(to(i), 1, cpu.user);
+  for (const i of chosen) cpu.mmu.write(to(i), 1, cpu.bytes[source + i], cpu.user);
+  if (!wide) { cpu.set(S.fpuTop, 0); cpu.set(S.fpuTag, 0xff); }
+}

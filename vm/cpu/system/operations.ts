@@ -9,7 +9,7 @@ import { GuestFault } from '../mmu.ts';
 import { CR0, CR4, FLAG, RUN, S, SEG, VEC } from '../state.ts';
 import { ATTR, type Cpu } from './cpu.ts';
 import { deliver } from './exceptions.ts';
-import { MXCSR_MASK, fldenv, fnclex, fninit, fnsave, fnstenv, fpuIgnored, frstor, fxrstor, fxsave, requireSse } from './fpu.ts';
+import { MXCSR_MASK, fldenv, fnclex, fninit, fnsave, fnstenv, fpuIgnored, frstor, fxrstor, fxsave, maskedMove, requireSse } from './fpu.ts';
 import { cpuid, FIXED_COUNTER, instructionsRetired, readMsr, timestamp, writeControl, writeMsr } from './registers.ts';
 import { loadLdtr, loadSegment, loadTaskRegister, setZero, visibleDescriptor } from './segments.ts';
 import { farCall, farJump, farReturn, interruptReturn, mergeFlags, sysenter, sysexit } from './transfer.ts';
@@ -244,7 +244,7 @@ export const OPERATIONS: Record<string, Operation> = {
   },
   cpuid: cpu => { const [a, b, c, d] = cpuid(cpu, cpu.reg(0), cpu.reg(1)); cpu.setReg(0, a); cpu.setReg(3, b); cpu.setReg(1, c); cpu.setReg(2, d); },
   fxsave, fxrstor, fnstenv, fldenv, fnsave, frstor, fninit, fnclex, fneni: fpuIgnored, fndisi: fpuIgnored, fnsetpm: fpuIgnored,
-  emms: undefinedOpcode,
+  maskmovq: maskedMove, maskmovdqu: maskedMove,
   ldmxcsr: (cpu, insn) => {
     requireSse(cpu);
     const value = cpu.readOperand(insn, insn.ops[0], 32);

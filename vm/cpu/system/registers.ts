@@ -108,14 +108,14 @@ const text = (s: string): number => s.charCodeAt(0) | s.charCodeAt(1) << 8 | s.c
 const VENDOR = 'KintsugiCPU!';
 const BRAND = 'Kintsugi virtual i686 processor'.padEnd(48, '\0');
 
-/** EAX, EBX, ECX, EDX of a leaf. Only what works is announced: no MMX, no x87 exceptions, no SMAP. */
+/** EAX, EBX, ECX, EDX of a leaf. Only what works is announced: no MONITOR, no SMAP. */
 export function cpuid(cpu: Cpu, leaf: number, subleaf: number): [number, number, number, number] {
   const count = cpu.board.cpus;
   switch (leaf >>> 0) {
     case 0: return [10, text(VENDOR), text(VENDOR.slice(8)), text(VENDOR.slice(4))];
     case 1: {
-      const features = [0, 2, 3, 4, 5, 6, 8, 9, 11, 13, 15, 16, 19, 24, 25, 26, ...(count > 1 ? [28] : [])].reduce((bits, bit) => bits | 1 << bit, 0);
-      return [0x6d1, cpu.index << 24 | count << 16 | 8 << 8, 1 << 31 | 1 << 23, features];
+      const features = [0, 2, 3, 4, 5, 6, 8, 9, 11, 13, 15, 16, 19, 23, 24, 25, 26, ...(count > 1 ? [28] : [])].reduce((bits, bit) => bits | 1 << bit, 0);
+      return [0x6d1, cpu.index << 24 | count << 16 | 8 << 8, 1 << 31 | 1 << 23 | 1, features];
     }
     case 2: return [0x01, 0, 0, 0];
     case 4: return [0, 0, 0, 0];

@@ -19,7 +19,7 @@ function float(r: Random, double: boolean): number[] {
   if (double) { const hi = ((r.u32() & 0x800fffff) | (1023 - 30 + r.below(60)) << 20) >>> 0; return [...bytes32(r.chance(40) ? 0 : r.u32()), ...bytes32(hi)]; }
   return bytes32((r.u32() & 0x807fffff) | (127 - 20 + r.below(40)) << 23);
 }
-const packed = (r: Random, double: boolean): number[] => Array.from({ length: double ? 2 : 4 }, () => float(r, double)).flat();
+export const packed = (r: Random, double: boolean): number[] => Array.from({ length: double ? 2 : 4 }, () => float(r, double)).flat();
 
 export type Lane = 'ss' | 'sd' | 'ps' | 'pd';
 const PREFIX: Readonly<Record<Lane, number[]>> = { ss: [0xf3], sd: [0xf2], ps: [], pd: [0x66] };
@@ -27,7 +27,7 @@ const WIDTH: Readonly<Record<Lane, number>> = { ss: 4, sd: 8, ps: 16, pd: 16 };
 const isDouble = (l: Lane): boolean => l === 'sd' || l === 'pd';
 
 /** Rounding mode, FTZ, DAZ, and now and then an unmasked exception or a sticky bit already set. */
-function control(s: Scene): void {
+export function control(s: Scene): void {
   const r = s.r;
   s.mxcsr = DEFAULT_MXCSR;
   if (r.chance(40)) s.mxcsr |= r.below(4) << 13;
@@ -38,7 +38,7 @@ function control(s: Scene): void {
 }
 
 /** xmm7 down to xmm0 hold different values; the generator overwrites what it needs. */
-function registers(s: Scene, fill: (r: Random) => number[]): Uint8Array {
+export function registers(s: Scene, fill: (r: Random) => number[]): Uint8Array {
   const x = new Uint8Array(128);
   for (let i = 0; i < 8; i++) x.set(s.r.chance(35) ? fill(s.r) : Array.from({ length: 16 }, (_, b) => (i * 17 + b) & 255), i * 16);
   s.xmm = x;
@@ -47,7 +47,7 @@ function registers(s: Scene, fill: (r: Random) => number[]): Uint8Array {
 
 interface XmmOptions { prefix: number[]; opcode: number[]; bytes: number; memory: boolean; source: (r: Random) => number[]; imm?: number[]; align?: number; ext?: number }
 /** One instruction `xmm, xmm/m`: source put into the rm register or memory. */
-function xmmRm(s: Scene, o: XmmOptions): RmChoice {
+export function xmmRm(s: Scene, o: XmmOptions): RmChoice {
   const x = registers(s, o.source);
   // Memory operands go through the general register part of emitRm; register operands are the same ModRM with xmm numbers.
   const choice = emitRm(s, { opcode: o.opcode, size: 32, prefix: o.prefix, ...(o.ext === undefined ? {} : { ext: o.ext }) }, { memory: o.memory, rmBytes: o.bytes, align: o.align ?? 1, imm: o.imm ?? [] });
@@ -138,7 +138,7 @@ export function sse(sheet: Sheet): void {
 }
 
 /** Doubles or floats around the int32 range and around halves, where rounding decides. */
-function near32(r: Random, double: boolean): number[] {
+export function near32(r: Random, double: boolean): number[] {
   const out = Buffer.alloc(16);
   const v = (r.u32() | 0) / r.pick([1, 1, 2, 4, 1000, 65536]) + r.pick([0, 0.5, -0.5, 0.25, 0.49999]);
   if (double) { out.writeDoubleLE(v, 0); out.writeDoubleLE(-v, 8); } else for (let i = 0; i < 16; i += 4) out.writeFloatLE(Math.fround(v / (i + 1)), i);

@@ -43,15 +43,15 @@ const memoryInteger = (r: Random, size: number): number[] => {
   return size === 8 ? [...low, ...bytes32(r.chance(50) ? (v < 0 ? 0xffffffff : 0) : r.u32())] : low.slice(0, size);
 };
 
-export interface State { /** Registers that are empty now and then. */ empties?: readonly number[]; /** The register that a push would take is full this often, percent. */ full?: number; unmask?: number; st?: readonly ((r: Random) => number[])[] }
+export interface State { /** Registers that are empty now and then. */ empties?: readonly number[]; /** The register that a push would take is full this often, percent. */ full?: number; unmask?: number; /** TOP. */ top?: number; st?: readonly ((r: Random) => number[])[] }
 /** Control word, status, TOP, and eight registers, of which only the first few differ from case to case. */
-export function fpuState(s: Scene, { empties = [], full = 6, unmask = 14, st = [extended, extended] }: State = {}): Uint8Array {
+export function fpuState(s: Scene, { empties = [], full = 6, unmask = 14, top: fixedTop, st = [extended, extended] }: State = {}): Uint8Array {
   const { r } = s, image = new Uint8Array(108), view = new DataView(image.buffer);
   let control = 0x37f;
   if (r.chance(45)) control = control & ~0xc00 | r.below(4) << 10;
   if (r.chance(30)) control = control & ~0x300 | r.pick([0, 0x200]);
   if (r.chance(unmask)) control &= ~(1 << r.below(6));
-  const top = r.chance(50) ? 0 : r.below(8);
+  const top = fixedTop ?? (r.chance(50) ? 0 : r.below(8));
   let status = top << 11;
   if (r.chance(30)) status |= r.u32() & 0x4700;
   // Flags already set are those that are masked: none is pending.
