@@ -80,7 +80,7 @@ export const FORCE: u32 = 1 << 29; // the head goes out again, whatever the wind
   keepalive: u32 /* s */; keepProbes: u32; lastHeard: u64;
   // congestion
   cwnd: u32; ssthresh: u32; recover: u32; dupAcks: u32; ackedBytes: u32; flightSent: u32 /* under way after the last segment sent */;
-  wMax: u32; epochAt: u64; cubicK: u32 /* ms */; originPoint: u32; wEst: u32; wEstAcked: u32;
+  wMax: u32; cwndPrior: u32; epochAt: u64; cubicK: u32 /* ms */; originPoint: u32; wEst: u32; wEstAcked: u32;
   // what is under way (tcp/flight.ts), loss detection (tcp/rack.ts), recovery (tcp/recovery.ts), end of slow start (tcp/hystart.ts)
   runs: u32; firstRun: u32; reported: u32 /* bytes of it that the peer has reported */;
   loss: u32 /* flags of rack.ts */; rackAt: u32 /* when the newest segment that arrived was sent, us mod 2^32 */; rackEnd: u32; rackRtt: u32 /* us */; rackMost: u32 /* the highest end that arrived */; rackSteps: u32 /* quarters of a round trip in the window */; rackKeep: u32 /* recoveries until it shrinks again */; rackRound: u32;

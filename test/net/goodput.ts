@@ -32,7 +32,7 @@ examples:
   node test/net/goodput.ts
   node test/net/goodput.ts --only core --loss 3 --runs 20 --json
 `;
-interface Row { readonly row: string; readonly bytesPerSecond: number; readonly least: number; readonly most: number; readonly runs: number }
+interface Row { readonly row: string; readonly bytesPerSecond: number; readonly least: number; readonly most: number; readonly runs: number; readonly rttMs: number }
 const MSS = 1448; // 1500 less headers and timestamps
 
 const { values } = parseArgs({ options: {
@@ -49,8 +49,9 @@ const loss = number('loss', 0, 50), delayMs = number('delay', 0.05, 1000), bytes
 const only = values.only.split(',');
 for (const o of only) if (!['core', 'machine', 'linux'].includes(o)) fail(`--only ${o}: not one of core, machine, linux`);
 const rows: Row[] = [];
-const add = (row: string, rates: readonly number[]): void => {
-  rows.push({ row, bytesPerSecond: Math.round(rates.reduce((a, b) => a + b, 0) / rates.length), least: Math.round(Math.min(...rates)), most: Math.round(Math.max(...rates)), runs: rates.length });
+const mean = (list: readonly number[]): number => list.reduce((a, b) => a + b, 0) / list.length;
+const add = (row: string, rates: readonly number[], rttMs = 2 * delayMs): void => {
+  rows.push({ row, rttMs, bytesPerSecond: Math.round(mean(rates)), least: Math.round(Math.min(...rates)), most: Math.round(Math.max(...rates)), runs: rates.length });
 };
 const seeds = Array.from({ length: runs }, (_, n) => n + 1);
 
@@ -94,10 +95,11 @@ function flows(file: string): (port: number) => number {
   }
   return (port) => (last.get(port) ?? Number.NaN) - (first.get(port) ?? Number.NaN);
 }
-function linux(congestion: string): number[] | undefined {
+/** Bytes a second and the round trip that the sender measured, s: a busy host makes the wire slower than it was asked to be. */
+function linux(congestion: string): { rate: number; rtt: number }[] | undefined {
   const run = spawnSync('python3', [path.join(import.meta.dirname, 'linux-pair.py'), congestion, String(loss / 100), String(delayMs / 1000), String(bytes), String(runs)], { encoding: 'utf8' });
   if (run.status !== 0) { process.stderr.write(`goodput: no row of Linux ${congestion}: ${(run.stderr ?? run.error?.message ?? '').trim().split('\n').at(-1)}\n`); return undefined; }
-  return run.stdout.trim().split('\n').map((line) => bytes / Number(line));
+  return run.stdout.trim().split('\n').map((line) => { const [seconds, rtt] = line.split(' ').map(Number) as [number, number]; return { rate: bytes / seconds, rtt }; });
 }
 
 if (only.includes('core')) for (const [name, option] of [['core, CUBIC', 1], ['core, NewReno', 0]] as const) { const rates: number[] = []; for (const seed of seeds) rates.push(await core(option, seed)); add(name, rates); }
@@ -108,16 +110,23 @@ if (only.includes('machine')) {
   add('machine, guest sends (CUBIC)', up);
   add('machine, gateway sends (NewReno)', down);
 }
-if (only.includes('linux')) for (const name of ['cubic', 'reno']) { const rates = linux(name); if (rates) add(`Linux, ${name}`, rates); }
-const formula = loss === 0 ? undefined : MSS / (2 * delayMs / 1000) * Math.sqrt(3 / (2 * loss / 100));
-const reference = (row: Row): number | undefined => rows.find((r) => r.row === (/NewReno/.test(row.row) ? 'Linux, reno' : 'Linux, cubic'))?.bytesPerSecond;
-const ratio = (a: number, b: number | undefined): number | undefined => (b === undefined ? undefined : Math.round(a / b * 100) / 100);
-const table = rows.map((row) => ({ ...row, toLinux: row.row.startsWith('Linux') ? undefined : ratio(row.bytesPerSecond, reference(row)), toFormula: ratio(row.bytesPerSecond, formula) }));
-if (values.json) process.stdout.write(`${JSON.stringify({ lossPercent: loss, delayMs, bytes, runs, formulaBytesPerSecond: formula === undefined ? undefined : Math.round(formula), rows: table }, undefined, 2)}\n`);
+if (only.includes('linux')) for (const name of ['cubic', 'reno']) { const of = linux(name); if (of) add(`Linux, ${name}`, of.map((r) => r.rate), mean(of.map((r) => r.rtt)) * 1000); }
+/** Bytes a second that the formula gives for a round trip. */
+const formula = (rttMs: number): number | undefined => (loss === 0 ? undefined : MSS / (rttMs / 1000) * Math.sqrt(3 / (2 * loss / 100)));
+const toFormula = (row: Row): number => row.bytesPerSecond / (formula(row.rttMs) ?? 1);
+const reference = (row: Row): Row | undefined => rows.find((r) => r.row === (/NewReno/.test(row.row) ? 'Linux, reno' : 'Linux, cubic'));
+const round = (n: number): number => Math.round(n * 100) / 100;
+const table = rows.map((row) => {
+  const linuxRow = row.row.startsWith('Linux') ? undefined : reference(row);
+  return { ...row, rttMs: round(row.rttMs), toFormula: loss === 0 ? undefined : round(toFormula(row)), toLinux: linuxRow ? round(toFormula(row) / toFormula(linuxRow)) : undefined };
+});
+if (values.json) process.stdout.write(`${JSON.stringify({ lossPercent: loss, delayMs, bytes, runs, formulaBytesPerSecond: Math.round(formula(2 * delayMs) ?? 0), rows: table }, undefined, 2)}\n`);
 else {
   console.log(`${loss} % of the frames lost each way, round trip ${2 * delayMs} ms, ${runs} transfers of ${bytes} bytes; KB/s`);
-  console.log(`${'row'.padEnd(34)}${'mean'.padStart(7)}${'least'.padStart(7)}${'most'.padStart(7)}${'/Linux'.padStart(8)}${'/formula'.padStart(10)}`);
+  console.log(`${'row'.padEnd(34)}${'mean'.padStart(7)}${'least'.padStart(7)}${'most'.padStart(7)}${'rtt ms'.padStart(8)}${'/formula'.padStart(10)}${'/Linux'.padStart(8)}`);
   const kb = (n: number): string => String(Math.round(n / 1000)).padStart(7);
-  for (const r of table) console.log(`${r.row.padEnd(34)}${kb(r.bytesPerSecond)}${kb(r.least)}${kb(r.most)}${(r.toLinux?.toFixed(2) ?? '-').padStart(8)}${(r.toFormula?.toFixed(2) ?? '-').padStart(10)}`);
-  if (formula !== undefined) console.log(`${'formula (Mathis)'.padEnd(34)}${kb(formula)}`);
+  for (const r of table) console.log(`${r.row.padEnd(34)}${kb(r.bytesPerSecond)}${kb(r.least)}${kb(r.most)}${r.rttMs.toFixed(1).padStart(8)}${(r.toFormula?.toFixed(2) ?? '-').padStart(10)}${(r.toLinux?.toFixed(2) ?? '-').padStart(8)}`);
+  const plain = formula(2 * delayMs);
+  if (plain !== undefined) console.log(`${'formula (Mathis)'.padEnd(34)}${kb(plain)}`);
+  console.log('/formula is for the round trip of the row, /Linux the ratio of these');
 }

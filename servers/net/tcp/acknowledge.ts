@@ -94,7 +94,7 @@ function newData(s: Socket, una: u32, ack: u32, flight: u32, news: u32): void {
     s.dupAcks = 0;
     if ((s.flags & AFTER_RTO) != 0 && le(s.recover, ack)) s.flags &= ~AFTER_RTO;
     if ((s.flags & TIMING) == 0 && (s.flags & AFTER_RTO) == 0) s.flags &= ~RETRANSMITTED;
-    congestionAck(s, acked, flight);
+    congestionAck(s, acked, s.flightSent);
   }
   if (selective && (s.reported != 0 || (s.loss & PROBE_OUT) != 0 || (s.flags & (RECOVERY | AFTER_RTO)) != 0 || s.reorderAt != NEVER)) losses(s, delivered, true);
   if (arrivedOn == ETH) arpConfirm(nextHop(v4(peerOf(s))));

@@ -15,7 +15,7 @@ const CEILING: u32 = 4 * MAX_BUFFER; // more is never in flight
 export function congestionStart(s: Socket): void {
   s.cwnd = initialWindow(s.mss);
   s.ssthresh = UNLIMITED;
-  s.wMax = 0; s.epochAt = 0; s.ackedBytes = 0;
+  s.wMax = 0; s.cwndPrior = 0; s.epochAt = 0; s.ackedBytes = 0;
   hystartBegin(s);
 }
 /** `acked` new bytes, of `flight` that were under way: the window grows if it was what limited us. */
@@ -35,6 +35,7 @@ export function congestionAck(s: Socket, acked: u32, flight: u32): void {
 export function congestionLoss(s: Socket, flight: u32): void {
   if ((s.flags & CUBIC) != 0) {
     // Fast convergence (RFC 9438, 4.7), then beta = 0.7.
+    s.cwndPrior = s.cwnd;
     s.wMax = s.cwnd < s.wMax ? <u32>(<u64>s.cwnd * 17 / 20) : s.cwnd;
     s.epochAt = 0;
     s.ssthresh = <u32>(<u64>flight * 7 / 10);
@@ -70,9 +71,9 @@ function cubicAck(s: Socket, acked: u32): void {
   let target = <i64>s.originPoint + d * d * d / 1_000_000 * 4 * <i64>s.mss / 10_000;
   if (target < <i64>s.cwnd) target = <i64>s.cwnd;
   if (target > <i64>s.cwnd * 3 / 2) target = <i64>s.cwnd * 3 / 2;
-  // The window that Reno with beta = 0.7 would have: 9/17 of a segment for each window acknowledged, a whole one beyond wMax.
+  // The window that Reno with beta = 0.7 would have: 9/17 of a segment for each window acknowledged, a whole one beyond what it was before the loss.
   s.wEstAcked += acked;
-  if (s.wEstAcked >= s.cwnd) { s.wEstAcked -= s.cwnd; s.wEst += s.wEst < s.wMax ? s.mss * 9 / 17 : s.mss; }
+  if (s.wEstAcked >= s.cwnd) { s.wEstAcked -= s.cwnd; s.wEst += s.wEst < s.cwndPrior ? s.mss * 9 / 17 : s.mss; }
   if (target < <i64>s.wEst) { if (s.cwnd < s.wEst) s.cwnd = s.wEst; return; }
   s.ackedBytes += <u32>((target - <i64>s.cwnd) * <i64>acked / <i64>s.cwnd);
   if (s.ackedBytes >= s.mss >> 2) { s.cwnd += s.ackedBytes; s.ackedBytes = 0; }
