@@ -66,6 +66,8 @@ export class TcpConnection {
   /** Recovery ends when this position is acknowledged; -1 = not in it. */
   recover = -1;
   rexmitted = 0;
+  /** sndMax when the head went again. */
+  headMark = 0;
   sacked: number[] = [];
   srttNs = 0;
   rttvarNs = 0;
@@ -120,7 +122,7 @@ export class TcpConnection {
 /** Numbers that are saved as they are, in order. */
 export const NUMBERS = [
   'state', 'irs', 'rcvNxt', 'rcvTaken', 'rcvEdge', 'rcvMost', 'rcvScale', 'beyondLast', 'iss', 'sndUna', 'sndNxt', 'sndMax', 'sndEnd', 'sndWnd', 'sndScale', 'sndWl1', 'sndWl2',
-  'mss', 'stampRecent', 'cwnd', 'ssthresh', 'duplicates', 'recover', 'rexmitted', 'srttNs', 'rttvarNs', 'rtoNs', 'retries', 'timedPosition', 'timedAtNs', 'lastSentNs', 'deadline', 'queued',
+  'mss', 'stampRecent', 'cwnd', 'ssthresh', 'duplicates', 'recover', 'rexmitted', 'headMark', 'srttNs', 'rttvarNs', 'rtoNs', 'retries', 'timedPosition', 'timedAtNs', 'lastSentNs', 'deadline', 'queued',
 ] as const;
 export const FLAGS = ['finIn', 'endTold', 'ackNow', 'finOut', 'full', 'sackOn', 'stampsOn', 'touched', 'blocked', 'probing', 'probed'] as const;
 

@@ -8,6 +8,8 @@ import type { Segment } from './segment.ts';
 export const DUPLICATES = 3;
 const SACK_RANGES = 64;
 
+/** The first SACK block reports something that came twice (RFC 2883, 4): it lies below the acknowledgement. */
+export const cameTwice = (c: TcpConnection, b: Uint8Array, s: Segment): boolean => ((get32(b, s.sackAt + 4) - ((c.iss + 1 + c.sndUna) >>> 0)) | 0) <= 0;
 /** Takes the SACK blocks in; whether they told anything new. */
 export function reported(c: TcpConnection, b: Uint8Array, s: Segment): boolean {
   let news = false;

@@ -6,7 +6,7 @@ import type { TcpConnection } from './connection.ts';
 import { RTO_FIRST_NS, SEND_BYTES, STATE } from './connection.ts';
 import type { Deadlines } from './deadlines.ts';
 import { EMPTY, forget, sum } from './ring.ts';
-import { DUPLICATES, hole, lost, nextHole, pipe, reported, sackedAt } from './scoreboard.ts';
+import { DUPLICATES, cameTwice, hole, lost, nextHole, pipe, reported, sackedAt } from './scoreboard.ts';
 import { FLAG, MS, type Segment, type SegmentWriter, stampOf } from './segment.ts';
 import type { Tcp, TcpNetwork } from './tcp.ts';
 
@@ -44,6 +44,7 @@ export class Sender {
           const bytes = hole(c, gap);
           if (!this.#transmit(c, gap, bytes)) { this.#tcp.block(c); break; }
           this.retransmitted++;
+          if (gap === c.sndUna) c.headMark = c.sndMax;
           c.rexmitted = gap + Math.max(1, bytes);
           inPipe += bytes;
           if (c.deadline === Infinity) this.#deadlines.arm(c, this.#net.now() + c.rtoNs);
@@ -92,12 +93,18 @@ export class Sender {
         c.retries = 0; // shut, but alive
         if (c.sndWnd > 0) { if (c.sndMax - c.sndUna <= 1) c.sndNxt = c.sndUna; c.deadline = Infinity; c.rtoNs = this.#rto(c); }
       }
-      const duplicate = bare && c.sndMax > c.sndUna && (window === before || news);
+      const twice = c.sackOn && s.sacks > 0 && cameTwice(c, b, s); // what went again was needless (RFC 8985 7.4.2, case 1): no sign of a loss
+      if (twice) c.probed = false;
+      const duplicate = bare && c.sndMax > c.sndUna && !twice && (window === before || news);
       if (duplicate && c.recover < 0 && c.sndWnd > 0 && (c.probed || (c.srttNs > 0 && this.#net.now() - c.lastSentNs > Math.max(LATE_LEAST_NS, 2 * c.srttNs)))) this.#goBack(c, b, s);
       else if (duplicate && c.recover < 0) {
         c.duplicates++;
         if (c.duplicates >= DUPLICATES || (c.sackOn && sum(c.sacked) > (DUPLICATES - 1) * c.mss && c.sacked.length >= 2 && lost(c, c.sndUna))) this.#enterRecovery(c);
-      } else if (duplicate) c.duplicates++;
+      } else if (duplicate) {
+        c.duplicates++;
+        // What was sent well after the head went again has arrived, the head has not: it is lost once more (RFC 8985, 6.2, with order for time).
+        if (c.sackOn && c.sacked.length > 0 && c.sacked[c.sacked.length - 1] >= c.headMark + DUPLICATES * c.mss) { this.#net.count('retransmission lost'); c.rexmitted = c.sndUna; c.headMark = c.sndMax; }
+      }
       this.#tcp.touch(c);
       return true;
     }
@@ -113,6 +120,7 @@ export class Sender {
       if (ackedTo >= c.recover) { c.recover = -1; c.cwnd = c.sackOn ? c.ssthresh : Math.min(c.ssthresh, Math.max(c.sndMax - c.sndUna, c.mss) + c.mss); c.duplicates = 0; }
       else {
         c.rexmitted = Math.max(c.rexmitted, ackedTo);
+        c.headMark = c.sndMax; // of another head: what was sent until now says nothing about it
         if (!c.sackOn) { c.duplicates = Math.max(0, c.duplicates - Math.floor(acked / c.mss)); c.rexmitted = ackedTo; } // RFC 6582: the next hole
       }
     } else {
@@ -145,6 +153,7 @@ export class Sender {
     c.ssthresh = Math.max((c.sndMax - c.sndUna) / 2, 2 * c.mss);
     c.cwnd = c.ssthresh;
     c.rexmitted = c.sndUna;
+    c.headMark = c.sndMax;
     c.timedPosition = -1;
     c.probing = c.probed = false;
     // The first hole goes out at once, whatever the pipe holds.
