@@ -7,6 +7,7 @@
  *   > anew S. ...      the SYN of another connection: sequence numbers count from it
  *   +200ms > ...       exactly 200 ms after the last step      +1s      lets time pass, nothing may be sent
  *   listen 5 [receive buffer] · accept · connect · connected [= errno] · send N [= M] · recv N [= M] · shutdown 1 · close · option nodelay 1
+ *   unreachable 4 1001 1000 [30]: ICMP type 3 code 4 about the segment of ours at 1001, path MTU 1000, numbers off by 30
  *   state ESTABLISHED · events 5 · kill · counter tcp_paws 1 · objects sockets 1
  */
 import { NET } from '../../servers/protocols/net.ts';
@@ -211,6 +212,12 @@ class Runner {
         return;
       }
       case 'cwnd': { const v = this.record()!.getUint32(NET.records.socket.congestionWindow, true); if (v !== n) throw new Error(`cwnd ${v}, wanted ${n}`); return; }
+      case 'unreachable': {
+        const [code, seq, mtu, off = 0] = rest.split(/\s+/).map(Number) as [number, number, number, number?];
+        const quote = P.ipv4({ protocol: 6, source: A, destination: B }, P.tcp(A, B, { sourcePort: this.ourPort, destinationPort: this.peerPort, seq: (this.iss ?? 0) + seq + off >>> 0, ack: 0, flags: P.ACK, window: 0, options: new Uint8Array(0), payload: new Uint8Array(0), urgent: 0 })).slice(0, 28);
+        s.input(P.ethernet(ME, PEER, 0x800, P.ipv4({ protocol: 1, source: B, destination: A }, P.icmp(3, code, mtu, quote))));
+        return;
+      }
       case 'kill': s.kill(); this.drainArp(); return;
       case 'counter': { const [name, value] = rest.split(/\s+/), got = s.counters()[name!]; if (got !== Number(value)) throw new Error(`counter ${name}: ${got}, wanted ${value}`); return; }
       case 'objects': { const [name, value] = rest.split(/\s+/), got = s.objects(name as keyof typeof OBJECTS); if (got !== Number(value)) throw new Error(`objects ${name}: ${got}, wanted ${value}`); return; }
