@@ -13,15 +13,18 @@ import { serverLoop } from '../../servers/lib/server';
 import { needHandle, ownNotify, ready } from '../../servers/lib/startup';
 import * as sys from '../../servers/lib/sys';
 import { Structure, VIRTIO_COMMON, VIRTIO_DEVICE, VIRTIO_ISR, VIRTIO_NOTIFY, virtioStructure } from './pci';
-import { COMMON_BYTES, virtioAccept, virtioGiveUp, virtioOffered, virtioReset } from './virtio';
+import { COMMON_BYTES, virtioAccept, virtioGiveUp, virtioOffered, virtioReset, virtioServes } from './virtio';
 
 const IRQ_BIT: u32 = 1 << NOTIFY_BITS_IRQ;
+const ISR_CONFIG: u32 = 2; // the configuration changed, the status perhaps (4.1.4.5)
 const common: Structure = changetype<Structure>(memory.data(12, 4));
 const isr: Structure = changetype<Structure>(memory.data(12, 4));
 export const notify: Structure = changetype<Structure>(memory.data(12, 4));
 export const config: Structure = changetype<Structure>(memory.data(12, 4));
 /** Features 0-31 agreed upon. */
 export let features: u32 = 0;
+const LEAST_LIFE_NS: u64 = 2_500_000_000; // less than the bounds of the rings
+let opened: u64 = 0;
 let irq: u32 = 0;
 let fault: u32 = 0;
 let work: () => void = nothing;
@@ -35,6 +38,7 @@ export function refuse(why: string): void {
 /** `code` of the deliberate fault when the device is of no use, bytes of its configuration that are needed, features that are wanted if offered. */
 export function deviceOpen(code: u32, configBytes: u32, wanted: u32): bool {
   fault = code;
+  opened = sys.clock();
   if (!virtioStructure(VIRTIO_COMMON, COMMON_BYTES, common) || !virtioStructure(VIRTIO_NOTIFY, 2, notify) || !virtioStructure(VIRTIO_ISR, 1, isr) || !virtioStructure(VIRTIO_DEVICE, configBytes, config)) {
     refuse('its capabilities name no usable structures');
     return false;
@@ -43,6 +47,16 @@ export function deviceOpen(code: u32, configBytes: u32, wanted: u32): bool {
   features = virtioOffered() & wanted;
   if (!virtioAccept(features)) { virtioGiveUp(); refuse('it does not speak virtio 1'); return false; }
   return true;
+}
+/**
+ * The device does what no device may. The driver ends: its successor resets the device, and what was under way is posted again. Not before a while after its start, so
+ * that a device that lies now and then costs pauses, and is not given up for good (six deaths within ten seconds).
+ */
+export function distrust(why: string): void {
+  virtioGiveUp(); // it does nothing more meanwhile
+  log.error(line().lit('device stopped: ').lit(why));
+  sys.sleepUntil(opened + LEAST_LIFE_NS);
+  sys.fault(fault, 1, 0);
 }
 export function bindInterrupt(): void {
   irq = needHandle(ROLE_DEVICE);
@@ -59,7 +73,7 @@ export function deviceServe(number: u32, pump: () => void): void {
 }
 function onBits(bits: u32): void {
   const interrupted = (bits & IRQ_BIT) != 0;
-  if (interrupted) mmioRead8(isr.va); // lowers the line (4.1.4.5)
+  if (interrupted && (mmioRead8(isr.va) & ISR_CONFIG) != 0 && !virtioServes()) distrust('it wants to be reset'); // reading lowers the line
   work();
   if (interrupted) sys.deviceAck(irq);
 }

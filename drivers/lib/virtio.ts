@@ -18,7 +18,7 @@ const CONFIG_MSIX: usize = 16, DEVICE_STATUS: usize = 20, CONFIG_GENERATION: usi
 const QUEUE_ENABLE: usize = 28, QUEUE_NOTIFY_OFF: usize = 30, QUEUE_DESC: usize = 32, QUEUE_DRIVER: usize = 40, QUEUE_DEVICE: usize = 48;
 export const COMMON_BYTES: u32 = 56;
 // Device status, 2.1
-const ACKNOWLEDGE: u32 = 1, DRIVER: u32 = 2, DRIVER_OK: u32 = 4, FEATURES_OK: u32 = 8, FAILED: u32 = 128;
+const ACKNOWLEDGE: u32 = 1, DRIVER: u32 = 2, DRIVER_OK: u32 = 4, FEATURES_OK: u32 = 8, NEEDS_RESET: u32 = 64, FAILED: u32 = 128;
 const NO_VECTOR: u32 = 0xffff;
 export const FEATURE_VERSION_1_HIGH: u32 = 1; // bit 32
 const RESET_TRIES: u32 = 1000000;
@@ -53,6 +53,8 @@ export function virtioAccept(low: u32): bool {
 /** All queues are open: the device runs. */
 export function virtioGo(): void { barrier(); mmioWrite8(common + DEVICE_STATUS, ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK); }
 export function virtioGiveUp(): void { mmioWrite8(common + DEVICE_STATUS, FAILED); }
+/** The device serves the queues: it was not reset behind our back and does not ask for it (2.1.2). */
+export function virtioServes(): bool { return (mmioRead8(common + DEVICE_STATUS) & (DRIVER_OK | NEEDS_RESET)) == DRIVER_OK; }
 export function configGeneration(): u32 { return mmioRead8(common + CONFIG_GENERATION); }
 
 // ---- queues -----------------------------------------------------------------------------------------------------------------------------

@@ -29,6 +29,8 @@ const USED: usize = 8192; // of a queue (drivers/lib/virtio.ts)
     const r = this.records + HEAD + <usize>chain * RECORD;
     store<u32>(r, id); store<u16>(r, <u16>slot, 4); store<u16>(r, <u16>used, 6);
   }
+  /** The device lies: nothing that it says is for a successor. */
+  disown(): void { store<u32>(this.records, 0); }
   /** The device did this request for the predecessor. */
   did(slot: u32, id: u32): bool { return id != 0 && load<u32>(this.ids + (<usize>slot << 2)) == id; }
   lengthOf(slot: u32): u32 { return load<u16>(this.lengths + (<usize>slot << 1)); }

@@ -25,7 +25,7 @@ import { Request, RingWorker, ringWorker } from '../../servers/lib/ring';
 import { HEIR_BYTES, Heir, heirBegins, heirOf } from './heir';
 import { serverInit } from '../../servers/lib/server';
 import { needRegion } from '../../servers/lib/startup';
-import { bindInterrupt, config, deviceOpen, deviceServe, enableInterrupt, features, notify, refuse } from '../lib/device';
+import { bindInterrupt, config, deviceOpen, deviceServe, distrust, enableInterrupt, features, notify, refuse } from '../lib/device';
 import { DESC_NEXT, DESC_WRITE, QUEUE_PAGES, Virtqueue, configGeneration, queueOpen, virtioGiveUp, virtioGo } from '../lib/virtio';
 
 const FEATURE_CSUM: u32 = 1 << 0; // the device fills checksums
@@ -203,6 +203,8 @@ function pump(): void {
   while (true) {
     collectReceived();
     collectSent();
+    // A used ring that names what the card does not have has lost what it does have: a buffer that never comes back would keep all behind it waiting.
+    if ((receive.queue.lies | transmit.queue.lies) != 0) { receive.heir.disown(); transmit.heir.disown(); distrust('its used ring names buffers that it does not have'); }
     receive.took = receive.answered; transmit.took = false;
     while (receive.waiting || receive.ring.next(receive.fresh)) { receive.took = true; receive.waiting = !offer(receive.fresh); if (receive.waiting) break; }
     while (transmit.waiting || transmit.ring.next(transmit.fresh)) { transmit.took = true; transmit.waiting = !send(transmit.fresh); if (transmit.waiting) break; }
