@@ -76,6 +76,40 @@ describe('the generator', () => {
   });
 });
 
+describe('hostile operations', () => {
+  test.each(FULL ? Array.from({ length: 40 }, (_, n) => n + 1) : [1, 2, 3])('of a process that names sockets, positions and memory that are not its own, seed %i', { timeout: 120_000 }, async (seed) => {
+    const stack = await Stack.start({ sockets: 64, seed }), r = new Random(seed);
+    const clean = { packets: stack.objects('packets'), chunks: stack.objects('chunks'), pages: stack.objects('pages') };
+    stack.fence();
+    const refused = new Map<number, number>(), names = Object.keys(NET.ops).filter((name) => name !== 'configure' && name !== 'poll') as (keyof typeof NET.ops)[];
+    const id = (): number => r.pick([r.below(8), r.below(8), r.below(8), r.below(8), r.next(), 0xffffffff]);
+    const place = (): number => r.pick([0, 64, 4096, r.below(NET.dataBytes), NET.dataBytes - 24, NET.dataBytes - 23, NET.dataBytes, 0xffffffff, 0xfffffff0, r.next()]);
+    const size = (): number => r.pick([0, 1, 24, 1000, 65535, 65536, NET.dataBytes, NET.dataBytes + 1, 0x7fffffff, 0xffffffff, r.below(5000)]);
+    const some = (): number => r.pick([id, place, size, (): number => r.below(4), (): number => r.next()])();
+    for (let n = 0; n < 20_000; n++) {
+      if (r.chance(200)) stack.putAddress(r.pick([0, 64]), r.pick(['127.0.0.1', '0.0.0.0', '10.0.2.15', '10.0.2.2', '255.255.255.255', '224.0.0.1', '8.8.8.8']), r.pick([0, 7, 80, 80, 81, r.below(65536)]));
+      if (r.chance(20)) stack.put(4096, r.bytes(300)); // names, lists, data
+      const op = r.pick(names);
+      const args = op === 'socket' ? [id(), r.pick([2, 2, 2, 10, r.next()]), r.pick([1, 1, 2, 2, 3, r.next()]), r.pick([0, 0, 0, 6, r.next()])]
+        : ['send', 'recv'].includes(op) ? [id(), some(), place(), size(), r.below(8)] : ['sendto', 'recvfrom'].includes(op) ? [id(), place(), place(), size(), r.below(8)]
+        : op === 'retain' && r.chance(900) ? [place(), 0xffffffff] : op === 'accept' ? [id(), id(), place(), r.below(2)] : [id(), some(), some(), some(), some(), some()];
+      const p = stack.call(op, args);
+      if (p.status === undefined) { if (stack.pending.size > 40 || r.chance(300)) stack.call('cancel', [p.entry]); }
+      else if (p.status < 0) { if (p.status < -133) throw new Error(`${op}(${args.join(', ')}): ${p.status}`); refused.set(p.status, (refused.get(p.status) ?? 0) + 1); }
+      if (n % 50 === 0) stack.advance(BigInt(r.below(1_000_000_000)));
+      if (n % 500 === 499) { for (const waiting of [...stack.pending.keys()]) stack.call('cancel', [waiting]); expect(stack.objects('parked')).toBe(0); }
+      if (n % 5000 === 4999) { expect(stack.fenceBroken(), `seed ${seed}, operation ${n}`).toBeUndefined(); stack.kill(); stack.fence(); }
+      stack.out.length = 0;
+    }
+    expect([...refused.keys()].sort((a, b) => b - a)).toEqual(expect.arrayContaining([-9, -14, -22])); // EBADF, EFAULT, EINVAL
+    for (const waiting of [...stack.pending.keys()]) stack.call('cancel', [waiting]);
+    stack.ok('retain', [0, 0]); // nobody has any socket
+    for (let n = 0; n < 3; n++) stack.advance(2_000_000_000_000n);
+    expect({ packets: stack.objects('packets'), chunks: stack.objects('chunks'), pages: stack.objects('pages'), sockets: stack.objects('sockets'), parked: stack.objects('parked'), queries: stack.objects('queries') }).toEqual({ ...clean, sockets: 0, parked: 0, queries: 0 });
+    expect(stack.fenceBroken()).toBeUndefined();
+  });
+});
+
 describe('hostile packets', () => {
   test('a SYN flood: 64 half-open connections, then cookies; a real peer still gets through, also with its options', async () => {
     const w = await world({ sockets: 256 }), { stack } = w;
