@@ -30,12 +30,13 @@ import { line } from '../lib/fmt';
 import { ownTable, ownSpace, ownThread } from '../lib/startup';
 import {
   Target, targetInit, targetLoad, targetStacks, targetMap, targetStartup, targetThread, grant, grantBadged, grantSelf, startupHandle, startupRegion,
-  startupIdentity, startupArgument, startupPatch, fillFrames, targetMessagePage, targetIntact, STEP_UNTYPED, STEP_ELF, STEP_WINDOW, STEP_CAP, STEP_THREAD,
+  startupIdentity, startupArgument, startupPatch, fillFrames, targetMessagePage, targetIntact, STEP_UNTYPED, STEP_ELF, STEP_FILL, STEP_WINDOW, STEP_CAP, STEP_THREAD,
 } from '../lib/build';
 import { Server, Ring, ringAt, ringCount, serverAt, serverCount, serverOf, CALLABLE, LEGACY_UART, PCI_FUNCTION, PLAIN_DMA, STATE_STARTING } from './tables';
 import { takeUntyped, takeFrames, programsUntyped, findModule, irqDevice, deviceFrames, commandLine, cpus } from './boot';
 import { PciFunction, pciFind } from './pci';
 import { globals, functionRecord, MAX_FUNCTIONS } from './journal';
+import { print } from '../lib/console';
 
 const OBJECTS_BITS: u32 = 19; // Endpoints, Replies, Notifies, Scheds
 const SHARED_BITS: u32 = 22; // ring halves, data areas, state Frames, log pages
@@ -220,11 +221,19 @@ export function activate(s: Server): bool {
   failedStep = t.step; failedStatus = t.status;
   return t.status == ERR_OK;
 }
-/** The first incarnation, or one from the pristine module when there is no twin or its text was damaged. */
+const BUILD_TRIES: i32 = 3;
+/** The first incarnation, or one from the pristine module when there is no twin. A text that is not that of the module, of a twin or just written, is built anew. */
 export function build(s: Server): bool {
-  if (s.twinReady != 0 && !targetIntact(s.twin)) { s.twinReady = 0; sys.untypedRevoke(s.twinUntyped); }
-  if (s.twinReady == 0 && !prepare(s)) return false;
-  return activate(s);
+  for (let n = 0; n < BUILD_TRIES; n++) {
+    const waited = s.twinReady != 0;
+    if (!waited && !prepare(s)) return false;
+    if (s.generation == 0 || targetIntact(s.twin)) return activate(s);
+    if (!waited) print(line().str(s.name).lit(' is built again: its text is not that of its module'));
+    s.twinReady = 0;
+    sys.untypedRevoke(s.twinUntyped);
+  }
+  failedStep = STEP_FILL; failedStatus = ERR_BUSY;
+  return false;
 }
 /** Maps Frames read-only and declares them to `window`. */
 function windowed(t: Target, frames: u32, va: usize, pages: u32): void {

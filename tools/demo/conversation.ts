@@ -49,6 +49,8 @@ export class Conversation {
   bytesDown = 0;
   bytesUp = 0;
   readonly problems: string[] = [];
+  /** By the ledger's clock. */
+  beganAt = Infinity;
   moved: (direction: 'down' | 'up', done: number) => void = () => {};
 
   /** `more`: asked after each pair of streams. */
@@ -57,7 +59,7 @@ export class Conversation {
     this.#expected = `${bytes} ${repeated(data, bytes)}`;
   }
   get over(): boolean { return this.#phase === 'over'; }
-  start(): void { this.#order('down', `get ${this.#bytes}\n`); }
+  start(): void { this.beganAt = this.#ledger.now(); this.#order('down', `get ${this.#bytes}\n`); }
   #order(phase: 'down' | 'up' | 'over', command: string): void {
     this.#phase = phase;
     this.#at = 0; this.#written = 0;

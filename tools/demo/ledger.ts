@@ -14,7 +14,7 @@ export const STALL_MS = 5;
 export const STALL_CLASSES = [10, 20, 50, 100, 200, 500, Infinity] as const;
 
 export class Ledger {
-  readonly #now: () => number;
+  readonly now: () => number;
   #moved = 0;
   #direction: Direction | undefined;
   #turn: Turn = 'kills';
@@ -24,12 +24,12 @@ export class Ledger {
   readonly #stalls: { ms: number; at: number; direction: Direction }[] = [];
   longestMs = 0;
 
-  constructor(now: () => number) { this.#now = now; }
+  constructor(now: () => number) { this.now = now; }
   /** A stream begins: its request has been sent. */
-  begin(direction: Direction): void { this.#direction = direction; this.#moved = this.#now(); }
+  begin(direction: Direction): void { this.#direction = direction; this.#moved = this.now(); }
   end(): void { this.#direction = undefined; }
   progress(bytes: number): void {
-    const now = this.#now(), direction = this.#direction;
+    const now = this.now(), direction = this.#direction;
     if (direction === undefined) return;
     const ms = now - this.#moved;
     this.#book(bytes, ms);

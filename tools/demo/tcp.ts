@@ -110,12 +110,14 @@ export async function demoTcp(options: TcpOptions, watch: { tick?(tick: TcpTick)
         if (turns++ === 2) ledger.restart(); // the first turn of each kind is the warming up
       }
       if (event.kill !== undefined) {
+        // The guest's clock against ours: lines come late, never early. The virtual clocks are one.
+        const guest = event.at! / 1e6;
+        if (!peer) ahead = Math.max(ahead, guest - now());
+        const at = peer ? guest : guest - ahead;
+        if (conversation.over || at < conversation.beganAt) return; // nothing was under way
         kills++;
         byVictim[event.kill] = (byVictim[event.kill] ?? 0) + 1;
-        // The guest's clock against ours: lines come late, never early. The virtual clocks are one.
-        const at = event.at! / 1e6;
-        if (!peer) ahead = Math.max(ahead, at - now());
-        ledger.kill(event.kill, peer ? at : at - ahead);
+        ledger.kill(event.kill, at);
       }
       watch.event?.(event, event.kill === undefined ? now() : ledger.kills.at(-1)!.at);
       const served = event.ns?.at(-1) ?? 0;
