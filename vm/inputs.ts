@@ -41,6 +41,8 @@ export class Inputs {
 
   push(line: SerialLine, bytes: Uint8Array): void { if (bytes.length > 0) this.#live.push({ line, bytes: bytes.slice() }); }
   get bytes(): number { return this.#live.reduce((sum, { bytes }) => sum + bytes.length, 0); }
+  /** What waits, in order. */
+  get queued(): readonly { readonly line: SerialLine; readonly bytes: Uint8Array }[] { return [...this.#live]; }
   get waiting(): boolean { return this.#live.length > 0; }
 
   /** Delivers what is due at a round boundary; how many records. */

@@ -16,7 +16,9 @@ import type { BlockWatch, DebugPlan, Engine, EngineFactory, JitMode } from './en
 import { StateHasher } from './hash.ts';
 import { Inputs, type InputRecord, type SerialLine } from './inputs.ts';
 import { type DiskConfig, openDisks, type OpenedDisk } from './io/disk.ts';
-import { loadMultiboot, type FileSource, type ModuleSource } from './loader.ts';
+import { basename } from 'node:path';
+import { crc32 } from 'node:zlib';
+import { loadMultiboot, readSource, type FileSource, type ModuleSource } from './loader.ts';
 import { HALTED_FOR_GOOD, ParallelMachine } from './parallel.ts';
 import { SnapshotError, Snapshots, type Snapshot } from './snapshot.ts';
 import { prepareRings, TraceReader, TraceWriter, type TracePlan } from './trace.ts';
@@ -75,11 +77,16 @@ export interface MachineConfig {
   readonly replay?: readonly InputRecord[];
   /** Deterministic: told about every input delivered. */
   readonly record?: (record: InputRecord) => void;
+  /** Deterministic: run() stands still at these instruction counts and tells. */
+  readonly milestones?: Milestones;
   /** What to record while it runs (vm/trace.ts). */
   readonly trace?: TraceConfig;
   /** Deterministic: told at every block of instructions (vm/engine.ts). Switches the JIT off. */
   readonly watch?: BlockWatch;
 }
+
+/** `next`: the instruction count wanted next, Infinity for none; `reached` must move it on. */
+export interface Milestones { readonly next: number; reached(machine: DeterministicMachine): void }
 
 export interface TraceConfig extends TracePlan {
   /**
@@ -173,10 +180,13 @@ export class DeterministicMachine implements Machine {
   #checkpoint: Checkpoint | undefined;
   #inputArrived: () => void = () => {};
   #silent = false;
+  #images: readonly { readonly name: string; readonly crc: number }[] | undefined;
+  readonly #createEngine: EngineFactory;
   #hostStartMs = performance.now();
 
   constructor(config: MachineConfig, createEngine: EngineFactory) {
     this.config = config;
+    this.#createEngine = createEngine;
     if (config.net) checkNet(config.net, 'deterministic');
     const board = this.board = createBoard({ cpus: config.cpus ?? 1, memoryMiB: config.memoryMiB ?? 128 });
     const header = board.header;
@@ -271,7 +281,9 @@ export class DeterministicMachine implements Machine {
     const deadline = config.timeoutMs === undefined ? Infinity : performance.now() + config.timeoutMs;
     const lastInstruction = config.maxInstructions ?? Infinity;
     for (;;) {
-      const { pause } = this.runFor(Math.min(CHUNK, lastInstruction - this.instructions));
+      const milestone = config.milestones?.next ?? Infinity;
+      if (milestone <= this.instructions) { config.milestones?.reached(this); continue; }
+      const { pause } = this.runFor(Math.min(CHUNK, lastInstruction - this.instructions, milestone - this.instructions));
       if (pause === 'stopped') return this.result();
       if (this.instructions >= lastInstruction) return this.result('timeout', `${lastInstruction} instructions done`);
       if (performance.now() >= deadline) return this.result('timeout', `${config.timeoutMs} ms passed`);
@@ -327,6 +339,23 @@ export class DeterministicMachine implements Machine {
     const snapshot = this.#snapshots.take();
     for (const engine of this.engines) engine.dropWriteTranslations();
     return snapshot;
+  }
+
+  /** Two machines with the same one understand each other's snapshots. */
+  get layoutFingerprint(): string { return this.#snapshots.layout; }
+  /** Serial input that waits outside the guest's chips. */
+  get waitingInput(): readonly { readonly line: SerialLine; readonly bytes: Uint8Array }[] { return this.#inputs.queued; }
+  /** Kernel and modules by name and CRC-32. */
+  get images(): readonly { readonly name: string; readonly crc: number }[] {
+    return this.#images ??= [this.config.kernel, ...(this.config.modules ?? []).map((module) => ('data' in module ? { name: module.string, bytes: module.data } : module.file))]
+      .map((source) => { const { name, bytes } = readSource(source); return { name: basename(name), crc: crc32(bytes) }; });
+  }
+  /** Another machine in the same state; what the guest says goes to the sinks given here. */
+  fork(config: Partial<MachineConfig> = {}): DeterministicMachine {
+    const fork = new DeterministicMachine({ ...this.config, com1: undefined, com2: undefined, debug: undefined, record: undefined, milestones: undefined, ...config }, this.#createEngine);
+    fork.restore(this.snapshot());
+    for (const { line, bytes } of this.waitingInput) fork.serialInput(line, bytes);
+    return fork;
   }
 
   /** RAM pages that the last snapshot copied. */

@@ -7,7 +7,9 @@
  * and pages in which base and snapshot differ. Forking the same point again and again therefore costs the pages each fork touches.
  */
 import { DIRTY_HASH, DIRTY_SNAPSHOT, HEADER, HEADER_BASE, MACHINE_BLOCK, PAGE_BYTES, type Board } from './board.ts';
+import { crc32 } from 'node:zlib';
 import { loadCpu, saveCpu } from './cpu-fields.ts';
+import { ARCH_FIELDS } from './cpu/state.ts';
 import type { StateBlock } from './devices/device.ts';
 import type { FieldList, FieldMap } from './fields.ts';
 import { OVERLAY_CHANGED, OVERLAY_PRESENT, type Disk } from './io/disk.ts';
@@ -35,6 +37,8 @@ export interface Snapshot {
 }
 
 export class SnapshotError extends Error { override readonly name = 'SnapshotError'; }
+
+const savedBytes = (list: FieldList<FieldMap>): number => list.placed.reduce((sum, { field, bytes }) => sum + (field.derived ? 0 : bytes), 0);
 
 function saveFields(buffer: SharedArrayBuffer, list: FieldList<FieldMap>, base: number): Uint8Array {
   const kept = list.placed.filter(({ field }) => !field.derived);
@@ -118,6 +122,12 @@ export class Snapshots {
     return snapshot;
   }
 
+  /** Checksum over names, places and sizes of everything that is saved: two machines with the same one understand each other's snapshots. */
+  get layout(): string {
+    const lists = this.#blocks.map(({ name, list }) => [name, list.placed.filter(({ field }) => !field.derived).map(({ name: field, offset, bytes }) => [field, offset, bytes])]);
+    return crc32(JSON.stringify([SNAPSHOT_VERSION, ARCH_FIELDS, lists, this.#outside.map(({ name }) => name)])).toString(16).padStart(8, '0');
+  }
+
   /** Returns the RAM pages whose contents changed. The caller recomputes INTR and tells the engines. */
   restore(snapshot: Snapshot): number[] {
     const board = this.#board;
@@ -125,9 +135,14 @@ export class Snapshots {
     if (snapshot.cpus !== board.cpus || snapshot.ramBytes !== board.ramBytes || snapshot.overlays.length !== this.#disks.length || this.#outside.some(({ name }) => !snapshot.outside.has(name)) || this.#blocks.some(({ name }) => !snapshot.blocks.has(name))) {
       throw new SnapshotError('the snapshot is of a machine with other CPUs, memory or devices');
     }
+    const cpuBytes = saveCpu(board, 0).length;
+    if (snapshot.cpuStates.length !== board.cpus || snapshot.cpuStates.some(({ length }) => length !== cpuBytes)) throw new SnapshotError('the state of a vCPU has the wrong size');
+    for (const { name, list } of this.#blocks) if (snapshot.blocks.get(name)!.length !== savedBytes(list)) throw new SnapshotError(`the state of ${name} has the wrong size`);
     for (let cpu = 0; cpu < board.cpus; cpu++) loadCpu(board, cpu, snapshot.cpuStates[cpu]);
     for (const { name, list, base } of this.#blocks) loadFields(board.buffer, list, base, snapshot.blocks.get(name) as Uint8Array);
-    for (const state of this.#outside) state.load(snapshot.outside.get(state.name) as Uint8Array);
+    for (const state of this.#outside) {
+      try { state.load(snapshot.outside.get(state.name) as Uint8Array); } catch (cause) { throw new SnapshotError(`the state of ${state.name} cannot be read`, { cause }); }
+    }
 
     const changed = new Set<number>();
     this.#dirtyPages((page) => changed.add(page));

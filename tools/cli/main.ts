@@ -14,7 +14,7 @@
  *   kintsugi test           every check                                   testing.ts
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { EXIT, reportError } from './errors.ts';
+import { EXIT, UserError, reportError } from './errors.ts';
 import { flushOutput, guardOutput, readerGone } from './output.ts';
 import type { SystemOptions } from './system.ts';
 
@@ -74,6 +74,24 @@ function withSystemOptions(command: Command): Command {
 function withDebugOptions(command: Command): Command {
   return command.option('--gdb <[host:]port>', 'wait for gdb there before the first instruction; runs the deterministic machine (docs/debugging.md)');
 }
+/** Past and future of a deterministic machine (tools/cli/rewind.ts). */
+function withRewindOptions(command: Command): Command {
+  return command
+    .option('--snapshot-out <file>', 'write the whole machine to a file at --at, or at the end')
+    .option('--at <instruction>', 'instruction count at which --snapshot-out is written; the run goes on', whole(0, Number.MAX_SAFE_INTEGER))
+    .option('--snapshot-in <file>', 'go on from a snapshot file; options and command are the file\'s')
+    .option('--record <file>', 'record everything that comes from outside, so that --replay makes the same run')
+    .option('--record-snapshots <n>', 'instructions between snapshots inside the recording, for --from', whole(100_000, Number.MAX_SAFE_INTEGER))
+    .option('--replay <file>', 'make a recorded run again and compare its hashes; with --gdb: debug it')
+    .option('--from <instruction>', 'begin the replay at the last snapshot before this instruction', whole(0, Number.MAX_SAFE_INTEGER));
+}
+type RawRewindOptions = import('./rewind.ts').RewindOptions;
+async function rewindOf(raw: RawRewindOptions, kind: 'run' | 'start', options: SystemOptions, argv: readonly string[], asked: boolean): Promise<import('./rewind.ts').Rewind | undefined> {
+  if ([raw.snapshotOut, raw.at, raw.snapshotIn, raw.record, raw.replay, raw.from].every((option) => option === undefined)) return undefined;
+  if (!asked && options.gdb === undefined && raw.snapshotIn === undefined && raw.replay === undefined) process.stderr.write('kintsugi: snapshots and recordings are of the deterministic machine (one thread, virtual time)\n');
+  return new (await import('./rewind.ts')).Rewind(raw, kind, options, argv);
+}
+const rewinds = (raw: RawRewindOptions): boolean => [raw.snapshotOut, raw.snapshotIn, raw.record, raw.replay].some((option) => option !== undefined);
 async function debugOptions<T extends { deterministic: boolean; gdb?: string }>(raw: T): Promise<T> {
   return raw.gdb === undefined ? raw : { ...raw, deterministic: (await import('./debugging.ts')).gdbMode(raw.gdb, raw.deterministic) };
 }
@@ -95,19 +113,31 @@ async function main(argv: readonly string[]): Promise<number> {
     .enablePositionalOptions()
     .addHelpText('after', '\nExamples:\n  $ ./kintsugi                                   boot to a shell (Ctrl-A X quits)\n  $ ./kintsugi run -- sh -c \'cat /etc/motd\'       one command, its output, its status\n  $ ./kintsugi test                              every check\n');
 
-  withDebugOptions(withNetOptions(withSystemOptions(program.command('start', { isDefault: true }).description('boot the system; the shell is on this terminal')), 'user'))
+  withRewindOptions(withDebugOptions(withNetOptions(withSystemOptions(program.command('start', { isDefault: true }).description('boot the system; the shell is on this terminal')), 'user')))
     .addHelpText('after', '\nExamples:\n  $ ./kintsugi --disk my.img --smp 2             changes in my.img survive power-off\n  $ ./kintsugi --hostfwd tcp:127.0.0.1:8080:80   port 8080 of this host is port 80 of the guest\n  $ ./kintsugi --net none                        without a network card\n  $ ./kintsugi --net stream-listen:127.0.0.1:7000 --ip 10.1.0.1/24   one end of a wire; the other: --net stream:... --ip 10.1.0.2/24\n')
-    .action(async (raw: RawSystemOptions & RawNetOptions) => { const asked = await debugOptions(raw); status = await (await import('./start.ts')).start({ ...systemOptions(asked), ...await netOptions(asked, asked.deterministic) }); });
+    .action(async (raw: RawSystemOptions & RawNetOptions & RawRewindOptions) => {
+      const asked = await debugOptions(raw), deterministic = asked.deterministic || rewinds(raw), options = { ...systemOptions(asked), deterministic, ...await netOptions(asked, deterministic) };
+      const rewind = await rewindOf(raw, 'start', options, [], asked.deterministic);
+      status = await (await import('./start.ts')).start(rewind?.options ?? options, rewind);
+    });
 
-  withDebugOptions(withNetOptions(withSystemOptions(program.command('run').description('boot, run one command, print its stdout and stderr, exit with its status')), 'user'))
+  withRewindOptions(withDebugOptions(withNetOptions(withSystemOptions(program.command('run').description('boot, run one command, print its stdout and stderr, exit with its status')), 'user')))
     .option('--json', 'one object: {exit, stdout, stderr, instructions, virtualNs, stateHash}', false)
     .option('--log', 'also show the system log (COM1) on stderr', false)
     .passThroughOptions()
-    .argument('<command...>', 'program and arguments')
-    .addHelpText('after', '\nExamples:\n  $ ./kintsugi run --deterministic --seed 7 --json -- sh -c \'cat /etc/motd; exit 7\'\n  $ ./kintsugi run --hostfwd tcp:127.0.0.1:8080:80 --pcap httpd.pcap -- httpd /www\n')
-    .action(async (command: string[], raw: RawSystemOptions & RawNetOptions & { json: boolean; log: boolean }) => {
-      const asked = await debugOptions(raw);
-      status = await (await import('./run.ts')).run({ ...systemOptions(asked), ...await netOptions(asked, asked.deterministic) }, command, { json: raw.json, log: raw.log });
+    .option('--verify [jit]', 'make the run twice, the second time with this --jit (default: the same), and name the first instruction after which they differ')
+    .argument('[command...]', 'program and arguments (none with --snapshot-in and --replay)')
+    .addHelpText('after', '\nExamples:\n  $ ./kintsugi run --deterministic --seed 7 --json -- sh -c \'cat /etc/motd; exit 7\'\n  $ ./kintsugi run --hostfwd tcp:127.0.0.1:8080:80 --pcap httpd.pcap -- httpd /www\n  $ ./kintsugi run --record r.kin -- ls /bin && ./kintsugi run --replay r.kin\n  $ ./kintsugi run --snapshot-out s.kin --at 20000000 -- sha256sum /bin/sh; ./kintsugi run --snapshot-in s.kin\n  $ ./kintsugi run --verify off -- ls /bin            the JIT against the interpreter\n')
+    .action(async (command: string[], raw: RawSystemOptions & RawNetOptions & RawRewindOptions & { json: boolean; log: boolean; verify?: string | true }) => {
+      const asked = await debugOptions(raw), deterministic = asked.deterministic || rewinds(raw) || raw.verify !== undefined, options = { ...systemOptions(asked), deterministic, ...await netOptions(asked, deterministic) };
+      const rewind = await rewindOf(raw, 'run', options, command, asked.deterministic);
+      if (rewind === undefined && command.length === 0) throw new UserError("missing required argument 'command'\n(see kintsugi run --help)", EXIT.usage);
+      if (raw.verify !== undefined) {
+        if (rewind || raw.gdb !== undefined) throw new UserError('--verify makes two runs from the beginning: not with gdb, snapshots or recordings', EXIT.usage);
+        status = await (await import('./verify.ts')).verify(options, command, raw.verify === true ? raw.jit : raw.verify, { json: raw.json });
+        return;
+      }
+      status = await (await import('./run.ts')).run(rewind?.options ?? options, rewind?.argv ?? command, { json: raw.json, log: raw.log, ...(rewind ? { rewind } : {}) });
     });
 
   withDebugOptions(withNetOptions(program.command('vm'), 'none')).description('run any multiboot 1 kernel on the bare machine; debug-exit (port 0xf4) sets the status 2v+1')

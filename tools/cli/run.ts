@@ -18,6 +18,8 @@ import { ensureGuest } from './guest.ts';
 import { onReaderGone, readerGone } from './output.ts';
 import { systemConfig, type SystemOptions } from './system.ts';
 import { traced } from './tracing.ts';
+import type { Rewind } from './rewind.ts';
+import type { ReplayReport } from '../../vm/recording.ts';
 
 export interface RunReport {
   readonly exit: number;
@@ -26,6 +28,8 @@ export interface RunReport {
   readonly instructions: number;
   readonly virtualNs: number;
   readonly stateHash: string;
+  /** Of a replay: what was compared. */
+  readonly replay?: ReplayReport;
 }
 export interface RunOutcome extends RunReport { readonly reason: MachineResult['reason']; readonly log: string; readonly problem?: string }
 
@@ -48,16 +52,18 @@ const INPUT_AHEAD_BYTES = 256 * 1024;
 const INPUT_PATIENCE_MS = 5;
 
 /** Boots and runs `argv`; input, when given, becomes the command's standard input. The library form of the command. */
-export async function runCommand(options: SystemOptions, argv: readonly string[], sinks: RunSinks = {}, input?: Uint8Array | AsyncIterable<Uint8Array>): Promise<RunOutcome> {
+export async function runCommand(options: SystemOptions, argv: readonly string[], sinks: RunSinks = {}, input?: Uint8Array | AsyncIterable<Uint8Array>, rewind?: Rewind): Promise<RunOutcome> {
   ensureGuest();
   const out: Record<1 | 2, Uint8Array[]> = { 1: [], 2: [] };
   const log: Uint8Array[] = [];
   let status: number | undefined;
   let problem: string | undefined;
+  /** What was said before a snapshot comes again. */
+  let resuming = false;
   const decoder = new ChannelDecoder((frame) => {
     if (frame.kind === 'output') {
       out[frame.stream].push(frame.data);
-      (frame.stream === 1 ? sinks.stdout : sinks.stderr)?.(frame.data);
+      if (!resuming) (frame.stream === 1 ? sinks.stdout : sinks.stderr)?.(frame.data);
     } else if (frame.kind === 'exit') {
       status = frame.status;
       if (neverStarted(status)) {
@@ -70,19 +76,31 @@ export async function runCommand(options: SystemOptions, argv: readonly string[]
   const trace = await traced(options.trace);
   const machine = await createMachine({
     ...systemConfig(options, argv, {
-      com1: (bytes) => { log.push(bytes.slice()); sinks.log?.(bytes); },
-      com2: (bytes) => decoder.push(bytes),
-    }), ...trace.config,
+      com1: (bytes) => { log.push(bytes.slice()); sinks.log?.(bytes); rewind?.said(0, bytes); },
+      com2: (bytes) => { rewind?.said(1, bytes); decoder.push(bytes); },
+    }), ...trace.config, ...rewind?.config(),
   });
   let started = false;
   const start = (): void => {
     if (started) return;
     started = true;
     sinks.running?.({ signal: (number) => machine.serialInput(1, encodeSignal(number)), stop: () => machine.stop() });
+    if (resuming || rewind?.replays) return; // it has been sent, or comes from the file
     if (input === undefined || input instanceof Uint8Array) sendAll(machine, input ?? new Uint8Array(0));
     else void sendStream(machine, input, () => status !== undefined);
   };
-  const result = await (options.gdb === undefined ? machine.run() : (await import('./debugging.ts')).runUnderGdb(machine, options.gdb, true)).finally(() => machine.close());
+  let replay: ReplayReport | undefined, result: MachineResult;
+  try {
+    if (rewind) {
+      const said = rewind.created(machine);
+      resuming = true;
+      log.push(said.com1);
+      decoder.push(said.com2);
+      resuming = false;
+    }
+    result = await (options.gdb === undefined ? machine.run() : (await import('./debugging.ts')).runUnderGdb(machine, options.gdb, true));
+    replay = rewind?.finished(machine, result);
+  } finally { machine.close(); }
   trace.done(machine);
   if (result.reason === 'timeout') status = EXIT.timeout;
   else if (status === undefined) {
@@ -92,7 +110,7 @@ export async function runCommand(options: SystemOptions, argv: readonly string[]
   const text = (chunks: readonly Uint8Array[]): string => Buffer.concat(chunks).toString('utf8');
   return {
     exit: status, stdout: text(out[1]), stderr: text(out[2]), instructions: result.instructions, virtualNs: result.virtualNs,
-    stateHash: result.stateHash, reason: result.reason, log: text(log), ...(problem === undefined ? {} : { problem }),
+    stateHash: result.stateHash, reason: result.reason, log: text(log), ...(replay === undefined ? {} : { replay }), ...(problem === undefined ? {} : { problem }),
   };
 }
 
@@ -115,9 +133,9 @@ async function sendStream(machine: Machine, input: AsyncIterable<Uint8Array>, en
 }
 
 /** The command itself; returns the exit status. */
-export async function run(options: SystemOptions, argv: readonly string[], show: { readonly json: boolean; readonly log: boolean }): Promise<number> {
+export async function run(options: SystemOptions, argv: readonly string[], show: { readonly json: boolean; readonly log: boolean; readonly rewind?: Rewind }): Promise<number> {
   const interrupts = new Interrupts();
-  const input = hasInput() ? options.deterministic ? await readInput() : process.stdin as AsyncIterable<Uint8Array> : undefined;
+  const input = !show.rewind?.resumes && !show.rewind?.replays && hasInput() ? options.deterministic ? await readInput() : process.stdin as AsyncIterable<Uint8Array> : undefined;
   const outcome = await runCommand(options, argv, {
     ...(show.json ? {} : {
       stdout: (d: Uint8Array) => { if (!readerGone()) process.stdout.write(d); },
@@ -125,10 +143,10 @@ export async function run(options: SystemOptions, argv: readonly string[], show:
     }),
     ...(show.log ? { log: (d: Uint8Array) => process.stderr.write(d) } : {}),
     running: (control) => interrupts.attach(control),
-  }, input);
+  }, input, show.rewind);
   if (show.json) {
-    const { exit, stdout, stderr, instructions, virtualNs, stateHash } = outcome;
-    process.stdout.write(`${JSON.stringify({ exit, stdout, stderr, instructions, virtualNs, stateHash } satisfies RunReport)}\n`);
+    const { exit, stdout, stderr, instructions, virtualNs, stateHash, replay } = outcome;
+    process.stdout.write(`${JSON.stringify({ exit, stdout, stderr, instructions, virtualNs, stateHash, ...(replay === undefined ? {} : { replay }) } satisfies RunReport)}\n`);
   }
   if (outcome.exit === EXIT.timeout && outcome.reason === 'timeout') {
     if (!show.log) process.stderr.write(lastLines(outcome.log, 30));
@@ -139,7 +157,7 @@ export async function run(options: SystemOptions, argv: readonly string[], show:
     if (!show.log) process.stderr.write(lastLines(outcome.log, 30));
     process.stderr.write(`kintsugi: ${outcome.problem}\n`);
   }
-  return outcome.exit & 255;
+  return outcome.replay?.divergence ? EXIT.internal : outcome.exit & 255;
 }
 
 const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;

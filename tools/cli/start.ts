@@ -11,22 +11,30 @@ import { systemConfig, type SystemOptions } from './system.ts';
 import { onReaderGone } from './output.ts';
 import { attachTerminal } from './terminal.ts';
 import { traced } from './tracing.ts';
+import type { Rewind } from './rewind.ts';
 
-export async function start(options: SystemOptions): Promise<number> {
+export async function start(options: SystemOptions, rewind?: Rewind): Promise<number> {
   ensureGuest();
   const trace = await traced(options.trace);
   let noShell = 0;
   const decoder = new ChannelDecoder((frame) => { if (frame.kind === 'exit' && neverStarted(frame.status)) noShell = frame.status & 255; }, () => undefined);
   const machine = await createMachine({
-    ...systemConfig(options, undefined, { com1: (bytes) => process.stdout.write(bytes), com2: (bytes) => decoder.push(bytes) }),
-    interactive: true,
-    ...trace.config,
+    ...systemConfig(options, undefined, { com1: (bytes) => { rewind?.said(0, bytes); process.stdout.write(bytes); }, com2: (bytes) => decoder.push(bytes) }),
+    interactive: !rewind?.replays,
+    ...trace.config, ...rewind?.config(),
   });
   const terminal = attachTerminal((bytes) => machine.serialInput(0, bytes), () => machine.stop(), () => machine.serialInput(0, Uint8Array.of(4)));
   onReaderGone(() => machine.stop());
   try {
-    const result = await (options.gdb === undefined ? machine.run() : (await import('./debugging.ts')).runUnderGdb(machine, options.gdb, true)).finally(() => machine.close());
-    terminal.restore();
+    let result, replay;
+    try {
+      const said = rewind?.created(machine);
+      if (said) process.stdout.write(said.com1);
+      result = await (options.gdb === undefined ? machine.run() : (await import('./debugging.ts')).runUnderGdb(machine, options.gdb, true));
+      terminal.restore();
+      replay = rewind?.finished(machine, result);
+    } finally { machine.close(); }
+    if (replay?.divergence) return EXIT.internal;
     if (terminal.signal !== 0) return 128 + terminal.signal;
     if (noShell !== 0) {
       process.stderr.write(`kintsugi: there is no shell: the log above says why${options.disk === undefined ? '' : `; the disk image is ${options.disk}`}\n`);

@@ -1,0 +1,141 @@
+/** Recordings: a replay is the recorded run to the bit, from the beginning or from the middle; --verify finds the first instruction of a divergence. */
+import { describe, expect, it } from 'vitest';
+import { FileError } from '../../vm/container.ts';
+import type { DeterministicMachine, MachineConfig, MachineResult } from '../../vm/machine.ts';
+import { Recorder, ReplayChecker, decodeRecording, type Recording, type RecorderOptions } from '../../vm/recording.ts';
+import { restoreStored } from '../../vm/snapshot-file.ts';
+import { FaultPort } from '../../vm/faults.ts';
+import { verifiedRun, verifyRuns, type VerifiedRun } from '../../vm/verify.ts';
+import { CODE, COUNTING, bareMachine, counting, le32 } from './bare.ts';
+import { randomProgram } from './random-code.ts';
+
+/** Reads COM1 until a byte 0 comes, sums up what it got into [200000h], then debug exit with the sum. */
+const ECHO = [
+  0x31, 0xdb, 0x66, 0xba, 0xfd, 0x03, 0xec, 0xa8, 1, 0x74, 0xf7, // xor ebx, ebx; wait: mov dx, 3fdh; in al, dx; test al, 1; jz wait
+  0x66, 0xba, 0xf8, 0x03, 0xec, 0x0f, 0xb6, 0xc0, 0x01, 0xc3, 0x69, 0xdb, ...le32(0x01000193), // mov dx, 3f8h; in al, dx; movzx eax, al; add ebx, eax; imul ebx, ebx, ...
+  0x85, 0xc0, 0x75, 0xe3, 0x89, 0x1d, ...le32(COUNTING.word), 0x88, 0xd8, 0xe6, 0xf4, // test eax, eax; jnz wait; mov [word], ebx; mov al, bl; out f4h, al
+];
+const ALL = Number.MAX_SAFE_INTEGER;
+
+async function record(config: Partial<MachineConfig>, options: RecorderOptions, live: (machine: DeterministicMachine) => void): Promise<{ file: Buffer; result: MachineResult }> {
+  const out: Uint8Array[] = [], recorder = new Recorder((bytes) => out.push(bytes.slice()), { test: true }, options);
+  const machine = bareMachine(ECHO, { ...config, record: recorder.record, milestones: recorder, interactive: true });
+  recorder.begin(machine);
+  live(machine);
+  const result = await machine.run();
+  recorder.finish(result);
+  return { file: Buffer.concat(out), result };
+}
+async function replay(recording: Recording, from: number | undefined, config: Partial<MachineConfig> = {}): Promise<{ result: MachineResult; report: ReturnType<ReplayChecker['finish']>; began: number }> {
+  const stored = from === undefined ? undefined : recording.snapshots.findLast(({ meta }) => meta.instructions <= from), checker = new ReplayChecker(recording, stored?.meta.instructions ?? 0);
+  const machine = bareMachine(ECHO, { replay: recording.inputs, milestones: checker, ...config });
+  if (stored) restoreStored(machine, stored);
+  const began = machine.instructions, result = await machine.run();
+  return { result, report: checker.finish(result), began };
+}
+/** Bytes at the mercy of the host's clock. */
+const typing = (machine: DeterministicMachine): void => {
+  let left = 30;
+  const type = (): void => { machine.serialInput(0, left > 0 ? Uint8Array.of(left, 255 - left) : Uint8Array.of(0)); if (left-- > 0) setTimeout(type, left % 3); };
+  type();
+};
+
+describe('a recording', () => {
+  it('of live input is replayed to the bit, whatever the tier, and from any snapshot in it', async () => {
+    const { file, result } = await record({}, { hashEvery: 100_000, snapshotEvery: 1_000_000 }, typing);
+    expect(result.reason).toBe('exit');
+    const recording = decodeRecording(file, 'r.kin');
+    expect(recording.inputs.length).toBeGreaterThan(5);
+    expect(recording.snapshots.length).toBeGreaterThan(1);
+    for (const jit of ['on', 'off'] as const) {
+      const again = await replay(recording, undefined, { jit });
+      expect(again.result).toEqual(result);
+      expect(again.report).toMatchObject({ divergence: undefined, checked: recording.rungs.length + 1 });
+    }
+    for (const { meta: { instructions } } of recording.snapshots) {
+      const again = await replay(recording, instructions + 1);
+      expect([again.began, again.result]).toEqual([instructions, result]);
+      expect(again.report.divergence).toBeUndefined();
+    }
+  });
+  it('says where a replay is another run', async () => {
+    const { file } = await record({}, { hashEvery: 100_000 }, typing), recording = decodeRecording(file, 'r.kin');
+    const third = recording.inputs[2]!, wrong = { ...recording, inputs: recording.inputs.map((input) => (input === third ? { ...third, bytes: third.bytes.map((byte) => byte ^ 1) } : input)) };
+    const { report } = await replay(wrong, undefined);
+    expect(report.divergence!.at).toBeGreaterThan(third.instructions);
+    expect(report.divergence!.after).toBeLessThanOrEqual(third.instructions + 100_000);
+  });
+  it('that was cut off replays as far as it goes; what is damaged is refused', async () => {
+    const { file } = await record({}, { hashEvery: 50_000, snapshotEvery: 400_000 }, typing);
+    const whole = decodeRecording(file, 'r.kin');
+    let shorter = 0;
+    for (let length = 20; length < file.length; length += 331) {
+      let cut: Recording;
+      try { cut = decodeRecording(file.subarray(0, length), 'r.kin'); } catch (error) { expect((error as FileError).code).toBe('truncated'); continue; }
+      expect(cut.end).toBeUndefined();
+      expect(whole.inputs.slice(0, cut.inputs.length)).toEqual(cut.inputs);
+      shorter++;
+    }
+    expect(shorter).toBeGreaterThan(10);
+    for (let at = 0; at < file.length; at += 97) { const bad = Buffer.from(file); bad[at]! ^= 4; expect(() => decodeRecording(bad, 'r.kin'), `byte ${at}`).toThrow(FileError); }
+  });
+});
+
+describe('two runs that should be one', () => {
+  /** A run in which something outside the rules happens at an instruction. */
+  const disturbed = (machine: DeterministicMachine, at: number, disturb: (machine: DeterministicMachine) => void): VerifiedRun => ({
+    machine,
+    advance(instructions) {
+      const before = machine.instructions, first = machine.runFor(Math.min(instructions, before < at ? at - before : instructions));
+      if (before < at && machine.instructions === at) {
+        disturb(machine);
+        const rest = machine.runFor(instructions - first.instructions);
+        return { pause: rest.pause, instructions: first.instructions + rest.instructions };
+      }
+      return first;
+    },
+  });
+  it('are', async () => {
+    const report = await verifyRuns(verifiedRun(bareMachine(counting(50_000))), verifiedRun(bareMachine(counting(50_000), { jit: 'off' })), { every: 20_000 });
+    expect(report).toMatchObject({ divergence: undefined, instructions: COUNTING.setup + 50_000 * COUNTING.perRound + 2 });
+  });
+  it('are told apart at the first instruction: a register, then memory', async () => {
+    for (const [what, disturb] of [
+      ['cpu0.esi', (machine: DeterministicMachine) => { machine.cpus.words(0)[6] = 0x77; }],
+      ['memory 00300040', (machine: DeterministicMachine) => { machine.board.ram[0x30_0041] = 1; machine.board.markDirty(0x30_0041, 1); }],
+    ] as const) {
+      for (const at of [1, 12_345, 200_003]) {
+        const { divergence } = await verifyRuns(verifiedRun(bareMachine(counting(50_000))), disturbed(bareMachine(counting(50_000)), at, disturb), { every: 10_000 });
+        expect(divergence).toMatchObject({ after: at - 1, exact: true, cpu: 0 });
+        expect(divergence!.differences.map(({ where }) => where)).toEqual([what]);
+      }
+    }
+  });
+  it('names the instruction whose effect differs', async () => {
+    const at = COUNTING.setup + 1000 * COUNTING.perRound + 4; // the load of round 1000 is just done
+    const { divergence } = await verifyRuns(verifiedRun(bareMachine(counting(50_000))), disturbed(bareMachine(counting(50_000), { jit: 'off' }), at, (m) => { m.cpus.words(0)[3]! ^= 1; }), { every: 5_000 });
+    expect(divergence).toMatchObject({ after: at - 1, exact: true, eip: COUNTING.load, instruction: 'add ebx, [0x200000]' });
+    expect(divergence!.differences.map(({ where }) => where)).toEqual(['cpu0.ebx']);
+  });
+  it('short random programs, again and again, in both tiers', { timeout: 1_800_000 }, () => {
+    const most = process.env['KINTSUGI_FULL'] === undefined ? 300 : 10_000, ends = new Map<string, number>();
+    // Three machines for all of them, the one with the JIT for every tenth (it compiles each program anew): what a program leaves behind in caches and translations must not matter to the next.
+    const machines = [bareMachine([0xf4], { jit: 'off', seed: 3 }), bareMachine([0xf4], { jit: 'off', seed: 3 }), bareMachine([0xf4], { jitHeat: 500, seed: 3 })].map((machine) => ({ machine, port: new FaultPort(machine), start: machine.snapshot() }));
+    for (let seed = 1; seed <= most; seed++) {
+      const code = Uint8Array.from(randomProgram(seed));
+      const [a, ...others] = machines.slice(0, seed % 10 === 0 ? 3 : 2).map(({ machine, port, start }, index) => {
+        machine.restore(start);
+        port.writePhysical(CODE, code);
+        const seen: string[] = [];
+        for (let n = 0; n < 3; n++) { machine.runFor(index === 0 ? 1500 : 700); if (index === 1) machine.runFor(800); seen.push(`${machine.instructions} ${machine.hash()}`); }
+        const { pause } = machine.runFor(40_000);
+        return [...seen, `${pause} ${machine.stopReason} ${machine.instructions} ${machine.hash()}`];
+      });
+      for (const other of others) expect(other, `random program ${seed}`).toEqual(a);
+      const end = machines[0]!.machine.stopReason ?? 'runs on';
+      ends.set(end, (ends.get(end) ?? 0) + 1);
+    }
+    // They are no empty programs: most come to their end.
+    expect(ends.get('exit') ?? 0).toBeGreaterThan(most / 3);
+  });
+});
