@@ -127,7 +127,7 @@ describe('two runs that should be one', () => {
         machine.restore(start);
         port.writePhysical(CODE, code);
         const seen: string[] = [];
-        for (let n = 0; n < 3; n++) { machine.runFor(index === 0 ? 1500 : 700); if (index === 1) machine.runFor(800); seen.push(`${machine.instructions} ${machine.hash()}`); }
+        for (let n = 0; n < 3; n++) { machine.runFor(index === 0 ? 1500 : 700); if (index > 0) machine.runFor(800); seen.push(`${machine.instructions} ${machine.hash()}`); }
         const { pause } = machine.runFor(40_000);
         return [...seen, `${pause} ${machine.stopReason} ${machine.instructions} ${machine.hash()}`];
       });
