@@ -43,4 +43,21 @@ export default (asm: Assembler): void => {
   asm.pop(esi);
   asm.pop(ebx);
   asm.ret();
+  // x87Series(control, steps, result): fldcw; sum of 1/n, the counter passing through memory, everything else on the register stack
+  asm.label('x87Series');
+  asm.push(eax);
+  asm.byte(0xdb, 0xe3); // fninit
+  asm.byte(0xd9, 0x2c, 0x24); // fldcw [esp]
+  asm.byte(0xd9, 0xee); // fldz
+  asm.label('.next');
+  asm.mov(dword(esp), edx);
+  asm.byte(0xdb, 0x04, 0x24); // fild dword [esp]
+  asm.byte(0xd9, 0xe8); // fld1
+  asm.byte(0xde, 0xf1); // fdivrp st1, st0
+  asm.byte(0xde, 0xc1); // faddp st1, st0
+  asm.dec(edx);
+  asm.jcc('ne', '.next');
+  asm.byte(0xdb, 0x39); // fstp tword [ecx]
+  asm.pop(eax);
+  asm.ret();
 };

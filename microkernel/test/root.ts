@@ -10,6 +10,7 @@ import { notifications } from './notifications';
 import { messages } from './messages';
 import { faults } from './faults';
 import { scheduling } from './scheduling';
+import { x87 } from './x87';
 import { multiprocessor } from './multiprocessor';
 import { devices } from './devices';
 import { destruction } from './destruction';
@@ -45,6 +46,7 @@ export function main(page: usize): void {
   messages(c, cpus);
   faults(c);
   scheduling(c);
+  x87(c);
   multiprocessor(c, cpus);
   devices(c);
   destruction(c, big, cpus);

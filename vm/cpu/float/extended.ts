@@ -254,7 +254,6 @@ function definePrepare(fn: Fn, f: Omit<ExtendedFunctions, 'add' | 'sub' | 'mul' 
     fn.if(infB, () => zero(sign));
     fn.if(zeroB, () => {
       fn.if(zeroA, invalid);
-      checkDenormal();
       fn.if(w.call(f.flag, I, cpu, k(FSW.ZE)), () => fn.ret(k(1)));
       putValue(fn, destination, q.k(INTEGER_BIT), w.or(sign, k(MAX_EXPONENT)));
       fn.ret(k(0));

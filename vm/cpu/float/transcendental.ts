@@ -234,7 +234,7 @@ export class Transcendental {
     if (m === unit) {
       // A power of two: exact, but processors call every result of this instruction inexact.
       this.store(slot, y.negative !== k < 0, y.m * BigInt(Math.abs(k)), y.e, true);
-      this.flag(FSW.PE);
+      this.flag(FSW.PE | (this.view.getUint16(slot + 8, true) & MAX_EXPONENT ? 0 : FSW.UE));
       return true;
     }
     const log = (BigInt(k) << F) + (2n * atanh(((m - unit) << F) / (m + unit), f) << F) / LN2(f);

@@ -119,7 +119,8 @@ const definePushFloat = (double: boolean) => (fn: Fn, b: Builder): void => {
   fn.if(w.or(full, w.geu(w.sub(w.and(se, k(0x17fff)), k(1)), k(0x7ffe))), () => {
     fn.if(full, () => { fn.do(w.call(b.index['push'], 0x40, s.cpu, m, se)); fn.ret(); });
     clearC1(fn, s.cpu);
-    fn.if(w.and(se, k(0x10000)), () => fn.if(w.call(b.f.flag, I, s.cpu, k(FSW.DE)), () => fn.ret()));
+    // Unmasked or not: the value is loaded.
+    fn.if(w.and(se, k(0x10000)), () => fn.drop(w.call(b.f.flag, I, s.cpu, k(FSW.DE))));
     fn.if(w.and(isNaN(m, se), q.zero(q.and(m, q.k(QUIET_BIT)))), () => {
       fn.if(w.call(b.f.flag, I, s.cpu, k(FSW.IE)), () => fn.ret());
       quiet.set(q.or(m, q.k(QUIET_BIT)));
@@ -408,7 +409,6 @@ function defineMoves(b: Builder, define: (name: string, body: (fn: Fn) => void) 
     const s = new Stack(fn), other = fn.let(s.physical(w.local(1))), from = fn.let(s.slot(other));
     fn.if(s.full(other), () => { fn.do(w.call(b.index['push'], 0x40, s.cpu, w.load64(from), w.load16u(from, 8))); fn.ret(); }, undefined, 1);
     const next = fn.let(w.and(w.sub(s.top, k(1)), k(7)));
-    fn.if(s.full(next), () => { fn.do(w.call(b.index['push'], 0x40, s.cpu, q.k(0), k(0))); fn.ret(); });
     fn.if(w.call(b.underflow, I, s.cpu, s.slot(next)), () => fn.ret());
     fn.store(s.cpu, next, S.fpuTop);
   });
