@@ -299,9 +299,14 @@ function addNormal(fn: Fn, o: Operands, rounded: number): void {
   const big = fn.let(w.select(o.bm, o.am, swap)), small = fn.let(w.select(o.am, o.bm, swap));
   const e = int(fn, w.select(o.eb, o.ea, swap)), sign = fn.let(w.select(o.sb, o.sa, swap));
   const distance = fn.let(w.sub(e.n, w.select(o.ea, o.eb, swap))), by = fn.let(q.from(distance));
-  // The smaller one moved to its place, 64 bits behind the last one kept; farther away it is only sticky.
+  // The smaller one moved to its place, 64 bits behind the last one kept.
   const shifted = long(fn, q.shr(small, by)), behind = long(fn, q.shl(w.select(small, q.k(0), distance), q.sub(q.k(0), by)));
-  fn.if(w.gtu(distance, k(63)), () => { shifted.set(q.k(0)); behind.set(w.select(small, q.k(1), w.eq(distance, k(64)))); }, undefined, 0);
+  fn.if(w.gtu(distance, k(63)), () => {
+    // Exact down to a sticky bit: a difference may move up by one place.
+    shifted.set(q.k(0));
+    behind.set(q.k(1));
+    fn.if(w.ltu(distance, k(127)), () => behind.set(q.or(q.shr(small, by), q.from(w.and(w.ne(distance, k(64)), q.nonzero(q.shl(small, q.sub(q.k(0), by))))))));
+  }, undefined, 0);
   // The signs of sums are not predictable: no branches. A difference adds the complement of (shifted, behind).
   const minus = fn.let(q.sub(q.k(0), q.from(w.ne(o.sa, o.sb))));
   const high = long(fn, q.add(q.add(big, q.xor(shifted.n, minus)), q.and(q.from(q.zero(behind.n)), minus)));

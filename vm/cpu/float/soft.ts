@@ -63,7 +63,7 @@ export function round(f: Format, sign: boolean, m: bigint, e: number, c: Control
   const biased = q >> BigInt(f.fraction) === 0n ? 0 : exponent + f.bias + f.fraction;
   if (biased >= Number(mask(f.bits - f.fraction - 1))) {
     const toInfinity = c.rounding === 0 || (c.rounding === 1 && sign) || (c.rounding === 2 && !sign);
-    return { bits: toInfinity ? infinity(f, sign) : infinity(f, sign) - 1n, flags: EX.O | EX.P };
+    return { bits: toInfinity ? infinity(f, sign) : infinity(f, sign) - 1n, flags: EX.O | (c.masks & EX.O || free.inexact ? EX.P : 0) };
   }
   return { bits: zero(f, sign) | BigInt(biased) << BigInt(f.fraction) | q & mask(f.fraction), flags };
 }
