@@ -9,8 +9,8 @@ beforeAll(() => ensureGuest(), 600_000);
 describe('bench net', () => {
   let result: BenchNetResult;
   beforeAll(async () => { result = await benchNet({ runs: 1, place: 'follow', rows: ['ping', 'incoming', 'outgoing'], only: 'instructions' }); });
-  // Measured, with a tenth to spare. Half of it is the kernel's: some 600 instructions for each of 50 to 75 entries.
-  it.each([['ping', 62_000], ['incoming', 92_000], ['outgoing', 92_000]] as const)('%s takes at most %i instructions of the whole guest', (row, most) => {
+  // Measured (58,000, 84,000, 85,000), with a sixth to spare. Half of it is the kernel's: some 600 instructions for each of 50 to 75 entries.
+  it.each([['ping', 68_000], ['incoming', 98_000], ['outgoing', 98_000]] as const)('%s takes at most %i instructions of the whole guest', (row, most) => {
     expect(result.rows[row]!.instructions).toBeLessThan(most);
     expect(result.rows[row]!.instructions).toBeGreaterThan(most / 4); // it was done at all
   });

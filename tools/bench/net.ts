@@ -4,7 +4,7 @@
  *
  *   ping       round trip to the gateway, median (ms)             peer: UDP echo over the host's loopback, the same kind of program
  *   incoming   connections a second, host to guest, 8 at a time   peer: the same client, a server of Node in the guest's place
- *   outgoing   connections a second, guest to host, one by one    peer: a client of Node, one by one, to the same server
+ *   outgoing   connections a second, guest to host, 6 programs    peer: a client of Node, 6 at a time, to the same server
  *   receive    MB/s host to guest, one connection                 peer: the same client and a sink of Node
  *   send       MB/s guest to host                                 peer: likewise
  *
@@ -68,12 +68,6 @@ async function boot(options: SystemOptions, argv: readonly string[], said?: (tex
   if (outcome.exit !== 0) throw new BenchError(`${argv.join(' ')} ended with ${outcome.exit}: ${outcome.stderr.trim() || outcome.problem || outcome.log.trim().split('\n').at(-1)}`);
   return outcome;
 }
-const resultOf = (text: string, name: string): { count: number; ns: number } => {
-  const found = new RegExp(`^${name} (\\d+) (\\d+)$`, 'm').exec(text);
-  if (found === null) throw new BenchError(`netbench ${name} printed "${text.trim()}"`);
-  return { count: Number(found[1]), ns: Number(found[2]) };
-};
-
 export async function benchNet(options: BenchNetOptions): Promise<BenchNetResult> {
   const smp = options.smp ?? (options.place === 'follow' ? 1 : 4), scale = options.quick ? 0.1 : 1, rows = options.rows ?? NET_ROWS;
   const system = (net: NetConfig, deterministic: boolean): SystemOptions => ({ place: options.place, smp: deterministic ? 1 : smp, memoryMiB: 128, deterministic, seed: 1, timeoutSeconds: 120, jit: 'on', append: '', net });
@@ -130,11 +124,13 @@ async function timeRow(row: NetRow, scale: number, system: (net: NetConfig) => S
       return [(count - warm) / theirs * 1000, (count - warm) / ours * 1000];
     }
     case 'outgoing': {
-      const count = Math.ceil(1200 * scale), port = await other.port({ kind: 'serve' });
-      await client.ms({ kind: 'connections', port, count: count >> 2, parallel: 1 });
-      const theirs = await client.ms({ kind: 'connections', port, count, parallel: 1 });
-      const { count: timed, ns } = resultOf((await boot(system(user), ['netbench', 'connect', '10.0.2.2', String(port), String(count)])).stdout, 'connect');
-      return [count / theirs * 1000, timed / ns * 1e9];
+      const programs = 6, count = Math.ceil(400 * scale), port = await other.port({ kind: 'serve' });
+      await client.ms({ kind: 'connections', port, count: count >> 2, parallel: programs });
+      const theirs = await client.ms({ kind: 'connections', port, count: count * programs, parallel: programs });
+      const outcome = await boot(system(user), ['sh', '-c', `for k in $(seq ${programs}); do netbench connect 10.0.2.2 ${port} ${count} & done; wait`]);
+      const each = [...outcome.stdout.matchAll(/^connect (\d+) (\d+)$/gm)].map(([, timed, ns]) => Number(timed) / Number(ns) * 1e9);
+      if (each.length !== programs) throw new BenchError(`of ${programs} netbench ${each.length} came to an end: ${outcome.stderr.trim()}`);
+      return [count * programs / theirs * 1000, each.reduce((sum, rate) => sum + rate, 0)];
     }
     case 'receive': {
       const bytes = Math.ceil(64 * scale) * 2 ** 20;
@@ -161,7 +157,7 @@ async function countRow(row: NetRow, system: (net: NetConfig) => SystemOptions):
     case 'incoming': return difference(20, 80, (n) => of({ ...user, calls: Array.from({ length: n }, (_, k): PeerCall => ({ port: PORT, send: 'hello\n', atNs: 150e6 + k * 1e6 })) }, ['netbench', 'accept', String(PORT), String(n)]));
     case 'outgoing': return difference(20, 80, (n) => of(user, ['netbench', 'connect', '10.0.2.2', '7', String(n)]));
     case 'receive': return 1024 * await difference(2 ** 20, 5 * 2 ** 20, (n) => of(user, ['sh', '-c', `wget -q -O /dev/null http://10.0.2.2/bytes/${n}`]));
-    case 'send': return 1024 * await difference(2 ** 20, 5 * 2 ** 20, (n) => of(user, ['sh', '-c', `dd if=/dev/zero bs=65536 count=${n / 65536} 2>/dev/null | nc 10.0.2.2 5002 > /dev/null`]));
+    case 'send': return 1024 * await difference(2 ** 20, 5 * 2 ** 20, (n) => of({ ...user, calls: [{ port: PORT, send: '', atNs: 150e6 }] }, ['netbench', 'send', String(PORT), String(n)]));
   }
 }
 
