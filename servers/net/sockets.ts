@@ -341,7 +341,7 @@ function sendTo(op: Op, s: Socket): i32 {
     if (isAny(GIVEN)) setV4(GIVEN, 0x0100007f);
   }
   if (s.type == DATAGRAM && givenPort == 0) return -EINVAL;
-  if (op.a3 > MAX_DATAGRAM) return -<i32>EMSGSIZE;
+  if (op.a3 > (s.type == ECHO ? MAX_ECHO : MAX_DATAGRAM)) return -<i32>EMSGSIZE;
   const to = v4(GIVEN);
   if ((to == 0xffffffff || (to == broadcastV4() && to != 0)) && (s.flags & BROADCAST) == 0) return -EACCES;
   if (!sourceFor(to, LOCAL)) return -<i32>ENETUNREACH;
@@ -365,6 +365,7 @@ function sendTo(op: Op, s: Socket): i32 {
   op.r0 = op.a3;
   return 0;
 }
+const MAX_ECHO: u32 = 65515; // with its header, in an IP datagram
 const SCRATCH: usize = memory.data(16, 8);
 /** Somebody waits for a free packet. */
 export let packetsWanted: bool = false;

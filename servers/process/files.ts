@@ -10,7 +10,7 @@ import { copyFromLease, copyToLease } from '../lib/sys';
 import * as E from './errno';
 import { READONLY, fsArea, fsCall, fsResult, pathBytes, putPath, ttyArea, ttyCall, ttyResult } from './peers';
 import { closeEnd, readPipe, writePipe } from './pipe';
-import { O_NONBLOCK, closeSocket, recvSocket, sendSocket } from './sockets';
+import { O_NONBLOCK, closeSocket, endTurn, recvSocket, sendSocket, takeTurn } from './sockets';
 import * as R from './records';
 import { OpenFile, Program } from './records';
 import { mustStop } from './wait';
@@ -99,7 +99,14 @@ export function readFile(p: Program, f: OpenFile, bytes: u32): i32 {
   return -E.EBADF;
 }
 
+// Programs that share a description share its position: each read, write and seek is whole with regard to the others (POSIX, 2.9.7).
 function readData(p: Program, f: OpenFile, bytes: u32): i32 {
+  if (!takeTurn(f, R.POSITION)) return -E.EINTR;
+  const status = readNext(p, f, bytes);
+  endTurn(f, R.POSITION);
+  return status;
+}
+function readNext(p: Program, f: OpenFile, bytes: u32): i32 {
   let done: u32 = 0;
   const wanted = min(bytes, LIMIT);
   while (done < wanted) {
@@ -145,6 +152,12 @@ export function writeFile(p: Program, f: OpenFile, bytes: u32): i32 {
   return -E.EBADF;
 }
 function writeData(p: Program, f: OpenFile, bytes: u32): i32 {
+  if (!takeTurn(f, R.POSITION)) return -E.EINTR;
+  const status = writeNext(p, f, bytes);
+  endTurn(f, R.POSITION);
+  return status;
+}
+function writeNext(p: Program, f: OpenFile, bytes: u32): i32 {
   let done: u32 = 0;
   const wanted = min(bytes, LIMIT), append: u32 = (f.flags & O_APPEND) != 0 ? 1 : 0;
   while (done < wanted) {
@@ -186,6 +199,12 @@ export function writeOwn(line: u32, stream: u32, text: usize, bytes: u32): void 
 const SEEK_SET: u32 = 0, SEEK_CUR: u32 = 1, SEEK_END: u32 = 2;
 /** Positions are answered in 31 bits: beyond them EOVERFLOW does not arise, the call is refused. */
 export function seek(f: OpenFile, offset: i32, whence: u32): i32 {
+  if (!takeTurn(f, R.POSITION)) return -E.EINTR;
+  const status = move(f, offset, whence);
+  endTurn(f, R.POSITION);
+  return status;
+}
+function move(f: OpenFile, offset: i32, whence: u32): i32 {
   if (f.kind == R.DIRECTORY) {
     if (whence != SEEK_SET || offset < 0) return -E.EINVAL;
     f.position = <u64>offset;
@@ -209,11 +228,13 @@ export function seek(f: OpenFile, offset: i32, whence: u32): i32 {
 
 export function readDirectory(p: Program, f: OpenFile, bytes: u32): i32 {
   if (f.kind != R.DIRECTORY) return -E.ENOTDIR;
+  if (!takeTurn(f, R.POSITION)) return -E.EINTR;
   const part = min(bytes, PIECE), at = fsArea.take(part);
   let status = fsCall(P.FS_READDIR, READONLY, f.inode, <u32>f.position, at, part, 0, 0);
   const got: u32 = status < 0 ? 0 : min(fsResult().r0, part), next = fsResult().r1;
   if (got > 0) status = E.errnoOf(copyToLease(p.reply, fsArea.address(at), 0, 0, got));
   if (status == 0) f.position = <u64>next;
+  endTurn(f, R.POSITION);
   fsArea.give(at, part);
   return status < 0 ? status : got;
 }

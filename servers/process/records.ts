@@ -73,8 +73,11 @@ export const SOCKET: u32 = 8;
   index: u32;
   socket: u32; type: u32; // SOCKET: id at net, NET.type
   sent: u32; received: u32; // positions of its streams: bytes that net accepted, bytes that were handed out
-  busy: u32; // directions in use: 1 sending, 2 receiving
+  busy: u32; // in use: 1 sending, 2 receiving; FILE, DIRECTORY: POSITION
 }
+
+/** `busy` of a file whose position somebody is about to move. */
+export const POSITION: u32 = 4;
 
 @unmanaged @final export class Pipe {
   used: u32; index: u32;

@@ -125,13 +125,13 @@ export function sockopt(p: Program): i32 {
 
 // ---- data -------------------------------------------------------------------------------------------------------------------------------
 
-/** One operation at a time in each direction of a description: positions count. False: a signal came. */
-function takeTurn(f: OpenFile, direction: u32): bool {
+/** One operation at a time in each direction of a description, or on its one position: positions count. False: a signal came. */
+export function takeTurn(f: OpenFile, direction: u32): bool {
   while ((f.busy & direction) != 0) if (!pause(turns, FOREVER)) return false;
   f.busy |= direction;
   return true;
 }
-function endTurn(f: OpenFile, direction: u32): void { f.busy &= ~direction; wakeAll(turns); }
+export function endTurn(f: OpenFile, direction: u32): void { f.busy &= ~direction; wakeAll(turns); }
 /** Waits until `events` or the end of the socket. 0 or -EINTR. */
 function watch(f: OpenFile, events: u32): i32 { return netWait(P.NET_WATCH, f.socket, events, 0, 0, 0); }
 function mayWait(f: OpenFile, flags: u32): bool { return (f.flags & O_NONBLOCK) == 0 && (flags & MSG_DONTWAIT) == 0; }

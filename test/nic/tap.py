@@ -31,7 +31,10 @@ except (OSError, subprocess.CalledProcessError) as error:
 def outward():
     while True:
         frame = os.read(tap, 65536)
-        wire.sendall(struct.pack('>I', len(frame)) + frame)
+        try:
+            wire.sendall(struct.pack('>I', len(frame)) + frame)
+        except OSError:
+            return
 
 
 def inward():

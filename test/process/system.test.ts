@@ -23,6 +23,7 @@ echo == cwd; cd /tmp/d; pwd; cd ..; pwd; cat d/c
 echo == errors; cat /nope 2>&1; mkdir /etc 2>&1; rmdir /tmp 2>&1; cat /tmp 2>&1; echo x 2>&1 > /etc
 echo == null; echo gone > /dev/null; wc -c < /dev/null; head -c 3 /dev/zero | wc -c
 echo == link; ln -s c /tmp/d/l; cat /tmp/d/l; ln /tmp/d/c /tmp/d/h; rm /tmp/d/c; cat /tmp/d/h
+echo == shared; for k in $(seq 40); do echo line $k & done > /tmp/s; wait; sort /tmp/s | uniq | wc -l
 echo == ps; ps | grep -c -e 1
 echo == end
 exit 7
@@ -36,6 +37,7 @@ exit 7
   it('has working directories', () => expect(run.section('cwd')).toBe('/tmp/d\n/tmp\none\n'));
   it('names what went wrong', () => expect(run.section('errors')).toBe('cat: /nope: no such file or directory\nmkdir: /etc: file exists\nrmdir: /tmp: directory not empty\ncat: /tmp: is a directory\nsh: /etc: is a directory\n'));
   it('knows /dev/null and /dev/zero', () => expect(run.section('null')).toBe('0\n3\n'));
+  it('shares one position among all who write through one description', () => expect(run.section('shared')).toMatch(/^40\n/));
   it('follows links', () => expect(run.section('link')).toBe('one\none\n'));
 });
 

@@ -1,4 +1,7 @@
-/** ICMP errors for TCP (RFC 9293 3.9.2.2, RFC 5927): believed only if the quoted sequence number is under way; hard ones end only an attempt to connect. */
+/**
+ * ICMP errors for TCP (RFC 9293 3.9.2.2, RFC 5927): believed only if the quoted sequence number is under way. They never end an established connection; an
+ * attempt to connect ends at once, by soft ones, too (RFC 5461, 4: as Linux does, so that somebody hears of it before the SYNs have run out).
+ */
 import { NET_TCP_STATE_SYN_RECEIVED, NET_TCP_STATE_SYN_SENT } from 'kintsugi/protocols';
 import { get16, get32 } from '../address';
 import { C_TCP_ICMP_SEQUENCE, count } from '../counters';
@@ -20,7 +23,7 @@ export function tcpError(source: usize, destination: usize, at: usize, error: u3
     return true;
   }
   if (error == 0) return true;
-  if (hard && (s.state == NET_TCP_STATE_SYN_SENT || s.state == NET_TCP_STATE_SYN_RECEIVED)) { toClosed(s, error); return true; }
+  if (s.state == NET_TCP_STATE_SYN_SENT || (hard && s.state == NET_TCP_STATE_SYN_RECEIVED)) { toClosed(s, error); return true; }
   s.softError = error;
   touch(s);
   return true;
