@@ -32,7 +32,7 @@ nc -u -l 7002 < /dev/null > /tmp/datagram & datagram=$!
 ifconfig eth0 | grep inet
 sleep 0.1; echo up
 nc -l 7999 < /dev/null
-${storm} & nc -l 7998 < /dev/null; wait %%
+${storm} & storm=$!; nc -l 7998 < /dev/null; wait $storm
 wait $up; kill $datagram
 echo == up; sha256sum < /tmp/up
 echo == datagram; sha256sum < /tmp/datagram
@@ -47,7 +47,7 @@ echo == get; wget -q -O - http://10.1.0.1/sh | sha256sum
 echo == both; cat /bin/wget /bin/httpd | nc 10.1.0.1 7001 | sha256sum
 echo == datagram; head -c 1400 /bin/sh | nc -u -w 1 10.1.0.1 7002
 echo == there; nc 10.1.0.1 7999 < /dev/null; for k in 1 2 3; do wget -q -O - http://10.1.0.1/sh | sha256sum; done
-echo == here; ${storm} & for k in 1 2 3; do wget -q -O - http://10.1.0.1/sh | sha256sum; done; wait %%
+echo == here; ${storm} & storm=$!; for k in 1 2 3; do wget -q -O - http://10.1.0.1/sh | sha256sum; done; wait $storm
 echo == own; ifconfig eth0 | grep inet; ifconfig eth0 | grep ether
 nc 10.1.0.1 7998 < /dev/null
 echo == end
