@@ -1,5 +1,5 @@
 /**
- * netop what [bytes]: one conversation over the network, exactly once, between a line that says `begin` and lines with its results. The sweep of tools/lab kills
+ * netop what [bytes] ...: conversations over the network, each exactly once, between a line that says `begin` and lines with its results. The sweep of tools/lab kills
  * net and its driver at every instruction of it and compares the output with a model, so everything here is fixed: ports, contents, order. The other end is the peer of
  * tools/lab/net-peer.ts: the services of the deterministic gateway, and datagrams to port 4000 by which it is told what to do.
  *
@@ -10,9 +10,9 @@
  *   reset        the peer resets the connection
  *   udp N, ping N, name, arp, dhcp   datagrams until one came back; a name; the peer asks for our address; an address
  *
- * Last it waits until the stack holds no more than before (`left 0`), or says what it does.
+ * After each it says `done` and its name, or `FAILED done` when an error was told. Last it waits until the stack holds no more than before (`left 0`), or says what it does.
  */
-import { argument, argumentCount, begin, finish, usage } from './lib/program';
+import { argument, argumentCount, begin, complain, complainText, failed, finish, usage } from './lib/program';
 import { crc32 } from '../servers/lib/crc32';
 import { ECONNRESET, EINTR } from './lib/errors';
 import { allocate } from './lib/memory';
@@ -20,7 +20,7 @@ import { POLL_BYTES, READABLE, anyAddress, bytesOf, newAddress, parseV4, pollSet
 import { nextRecord, startQuery } from './lib/netinfo';
 import { flush, put, putByte, putBytes, putHex, putNumber, putText } from './lib/output';
 import { MSG_DONTWAIT, MSG_NOSIGNAL, sysAccept, sysBind, sysClose, sysConnect, sysListen, sysNetConfigure, sysPoll, sysRecv, sysResolve, sysSend, sysSetOption, sysShutdown, sysSleep, sysSocket } from './lib/sys';
-import { Text, copyLiteral, formatNumber, lengthOf, parseNumber, same } from './lib/text';
+import { Text, copyLiteral, formatNumber, isNumber, lengthOf, parseNumber, same } from './lib/text';
 import * as P from 'kintsugi/protocols';
 
 export function main(page: usize): void { begin(page); finish(run()); }
@@ -41,7 +41,13 @@ function at(host: string, port: u32): usize {
   setPort(address, port);
   return address;
 }
-function report(what: string, value: i64): void { put(what); putByte(32); putNumber(value); putByte(10); }
+let complaints: i32 = 0;
+function wrong(why: string): void { complaints++; complainText(0, why); }
+/** A result, or an error. */
+function report(what: string, value: i32): void {
+  if (value < 0) { complaints++; complain(literal(what), value); return; }
+  put(what); putByte(32); putNumber(value); putByte(10);
+}
 
 
 
@@ -135,8 +141,9 @@ function server(bytes: i32): void {
   report('listen', sysListen(listener, 4));
   tell(99 /* c */);
   const fd = sysAccept(listener, 0);
-  put(fd < 0 ? 'accept failed\n' : 'accepted\n');
-  if (fd < 0 || !take(fd, ROOM)) return;
+  if (fd < 0) { report('accept', fd); return; }
+  put('accepted\n');
+  if (!take(fd, ROOM)) return;
   pattern(bytes);
   if (!sendAll(fd, bytes)) return;
   report('close', sysClose(fd));
@@ -157,7 +164,7 @@ function reset(): void {
     if (status == -ECONNRESET) break;
     status = sysSend(fd, buffer, 1, MSG_NOSIGNAL | MSG_DONTWAIT, 0);
   }
-  put(status == -ECONNRESET ? 'reset\n' : 'not reset\n');
+  if (status == -ECONNRESET) put('reset\n'); else wrong('not reset');
   report('close', sysClose(fd));
 }
 function datagrams(type: u32, bytes: i32): void {
@@ -179,6 +186,7 @@ function datagrams(type: u32, bytes: i32): void {
 }
 function name(): void {
   const found = sysResolve(literal('peer.test'), address, 1);
+  if (found < 0) { report('name', found); return; }
   put('found '); putNumber(found); putByte(32); putAddress(bytesOf(address)); putByte(10);
 }
 function dhcp(): void {
@@ -193,7 +201,7 @@ function dhcp(): void {
     }
     wait(tries);
   }
-  put('no address\n');
+  wrong('no address');
 }
 
 const BEFORE: usize = memory.data(64, 4), AFTER: usize = memory.data(64, 4);
@@ -215,23 +223,15 @@ function left(): void {
     for (let n: usize = 0; n < kinds; n++) if (load<u32>(AFTER + (n << 2)) > load<u32>(BEFORE + (n << 2))) more = true;
     if (more) wait(tries);
   }
+  if (!more) { put('left 0\n'); return; }
+  wrong('the stack holds more than before');
   put('left');
-  if (!more) put(' 0');
-  else for (let n: usize = 0; n < 7; n++) { putByte(32); putNumber(<i32>(load<u32>(AFTER + (n << 2)) - load<u32>(BEFORE + (n << 2)))); }
+  for (let n: usize = 0; n < 7; n++) { putByte(32); putNumber(<i32>(load<u32>(AFTER + (n << 2)) - load<u32>(BEFORE + (n << 2)))); }
   putByte(10);
 }
 
-function run(): i32 {
-  if (argumentCount < 2) return usage('netop echo|near|source|early|sink|server|reset|udp|ping|name|arp|dhcp [bytes]');
-  const what = argument(1), bytes = argumentCount > 2 ? <i32>parseNumber(argument(2)) : 0;
-  buffer = allocate(ROOM + 16); address = newAddress(); records = allocate(POLL_BYTES);
-  control = sysSocket(P.NET_FAMILY_INET, P.NET_TYPE_DATAGRAM, 0);
-  crc32(0, buffer, 4); // fills its tables
-  put('begin\n');
-  flush();
-  pause();
-  tell(103 /* g */);
-  objects(BEFORE);
+const USAGE: string = 'netop (echo|near|source|early|sink|server|reset|udp|ping|name|arp|dhcp [bytes])...';
+function converse(what: Text, bytes: i32): bool {
   if (same(what, 'echo')) echo('10.0.2.2', bytes);
   else if (same(what, 'near')) echo('10.0.2.100', bytes);
   else if (same(what, 'source')) source(bytes, false);
@@ -244,7 +244,27 @@ function run(): i32 {
   else if (same(what, 'name')) name();
   else if (same(what, 'arp')) { for (let tries = 0; tell(97 /* a */) != 121 /* y */; tries++) wait(tries); put('answered\n'); }
   else if (same(what, 'dhcp')) dhcp();
-  else return usage('netop: no such conversation');
+  else return false;
+  return true;
+}
+
+function run(): i32 {
+  if (argumentCount < 2) return usage(USAGE);
+  buffer = allocate(ROOM + 16); address = newAddress(); records = allocate(POLL_BYTES);
+  control = sysSocket(P.NET_FAMILY_INET, P.NET_TYPE_DATAGRAM, 0);
+  crc32(0, buffer, 4); // fills its tables
+  put('begin\n');
+  flush();
+  pause();
+  tell(103 /* g */);
+  objects(BEFORE);
+  for (let n = 1; n < argumentCount; n++) {
+    const what = argument(n), more = argument(n + 1), counted = more != 0 && isNumber(more), errors = complaints;
+    if (!converse(what, counted ? <i32>parseNumber(more) : 0)) return usage(USAGE);
+    put(complaints == errors ? 'done ' : 'FAILED done '); putText(what); putByte(10);
+    flush();
+    if (counted) n++;
+  }
   left();
-  return 0;
+  return failed();
 }

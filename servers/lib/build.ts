@@ -13,7 +13,7 @@ import {
 } from 'kintsugi/abi';
 import {
   STARTUP_MAGIC, STARTUP_FIELDS_MAGIC, STARTUP_FIELDS_GENERATION, STARTUP_FIELDS_EPOCH, STARTUP_FIELDS_CPU, STARTUP_FIELDS_HANDLE_COUNT,
-  STARTUP_FIELDS_REGION_COUNT, STARTUP_FIELDS_ARG_BYTES, STARTUP_FIELDS_ARGC, STARTUP_FIELDS_NAME, STARTUP_HANDLES, STARTUP_REGIONS, STARTUP_ARGS,
+  STARTUP_FIELDS_REGION_COUNT, STARTUP_FIELDS_ARG_BYTES, STARTUP_FIELDS_ARGC, STARTUP_FIELDS_NAME, STARTUP_FIELDS_TEXT_AT, STARTUP_FIELDS_TEXT_BYTES, STARTUP_FIELDS_TEXT_HIGH, STARTUP_FIELDS_TEXT_LOW, STARTUP_HANDLES, STARTUP_REGIONS, STARTUP_ARGS,
   ROLE_TABLE, ROLE_SPACE, ROLE_THREAD, REGION_HEAP, REGION_STACK, REGION_FIBER_STACKS,
 } from 'kintsugi/protocols';
 import * as sys from './sys';
@@ -126,7 +126,11 @@ export function targetLoad(t: Target, file: usize, bytes: u32): void {
     let rights = sys.MAP_READ;
     if ((s.flags & SEGMENT_W) != 0) rights |= sys.MAP_WRITE;
     if ((s.flags & SEGMENT_X) != 0) rights |= sys.MAP_EXECUTE;
-    if ((s.flags & SEGMENT_X) != 0) { t.textFrames = frames; t.textOffset = skip; t.textBytes = s.fileBytes; t.textLow = fingerprint(file + s.offset, s.fileBytes); t.textHigh = fingerprintHigh; }
+    if ((s.flags & SEGMENT_X) != 0) {
+      t.textFrames = frames; t.textOffset = skip; t.textBytes = s.fileBytes; t.textLow = fingerprint(file + s.offset, s.fileBytes); t.textHigh = fingerprintHigh;
+      store<u32>(t.page, s.va, STARTUP_FIELDS_TEXT_AT); store<u32>(t.page, s.fileBytes, STARTUP_FIELDS_TEXT_BYTES);
+      store<u32>(t.page, t.textLow, STARTUP_FIELDS_TEXT_LOW); store<u32>(t.page, t.textHigh, STARTUP_FIELDS_TEXT_HIGH);
+    }
     targetMap(t, frames, s.va - skip, 0, pages, rights);
   }
   t.entry = IMAGE.entry;

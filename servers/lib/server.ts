@@ -17,10 +17,12 @@ import { logInit } from './log';
 import { allocInit } from './alloc';
 import { fibersInit, runReady, nextDeadline, expireTimers } from './fiber';
 import { ringDispatch } from './ring';
+import { scrub, scrubInit } from './scrub';
 import { ERR_OK } from 'kintsugi/abi';
 
 export function serverInit(page: usize): void {
   startupInit(page);
+  scrubInit(page);
   logInit();
   allocInit();
   fibersInit();
@@ -29,6 +31,7 @@ export function serverInit(page: usize): void {
 export function serverLoop(onBits: (bits: u32) => void): void {
   while (true) {
     runReady();
+    scrub(false);
     if (sys.wait(ownNotify, 0xffffffff, nextDeadline()) == ERR_OK) {
       const bits = sys.pending();
       ringDispatch(bits);

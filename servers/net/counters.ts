@@ -149,6 +149,11 @@ const VALUES: usize = memory.data(4 * 512, 4);
 export function countersInit(): void { memory.fill(VALUES, 0, COUNTER_BYTES); }
 export function countersAtPrivate(): usize { return VALUES; }
 export function count(n: u32): void { store<u32>(VALUES + (<usize>n << 2), load<u32>(VALUES + (<usize>n << 2)) + 1); }
+/** Counts what damage to this server would cause, among other things: wrong checksums, answers that do not come, packets nobody wants. */
+export function troubles(): u32 {
+  return counterValue(C_TCP_TIMEOUTS) + counterValue(C_TCP_CHECKSUM) + counterValue(C_IP_CHECKSUM) + counterValue(C_UDP_CHECKSUM) + counterValue(C_ICMP_CHECKSUM) + counterValue(C_ARP_TIMEOUT)
+    + counterValue(C_DNS_TIMEOUT) + counterValue(C_TCP_NO_PORT) + counterValue(C_UDP_NO_PORT) + counterValue(C_TCP_DUPLICATE) + counterValue(C_FRAME_TYPE) + counterValue(C_FRAME_NOT_OURS);
+}
 export function counterValue(n: u32): u32 { return load<u32>(VALUES + (<usize>n << 2)); }
 /** Writes the name of counter n as bytes (at most 27 and a NUL). */
 export function counterName(n: u32, to: usize): void {

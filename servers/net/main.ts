@@ -25,13 +25,14 @@ import { line } from '../lib/fmt';
 import * as log from '../lib/log';
 import { inRange } from '../lib/mem';
 import { Request, RingOwner, RingWorker, ringDispatch, ringOwner, ringWorker } from '../lib/ring';
+import { scrub } from '../lib/scrub';
 import { serverInit } from '../lib/server';
 import { argv, handle, needRegion, ownEpoch, ownNotify, ready } from '../lib/startup';
 import * as sys from '../lib/sys';
 import { isAny } from './address';
 import { ETH, addressOf, configLost, configureStatic } from './config';
 import { ATTACHED, FRESH, coreStart, device, deviceGone, finish, frameIn, newOp, nextDeadline, privateBytes, submit, transmitted } from './core';
-import { C_FRAME_REFUSED, count } from './counters';
+import { C_FRAME_REFUSED, count, troubles } from './counters';
 import { setHost } from './host';
 import { Op } from './op';
 import { BUFFER_SKEW } from './packet';
@@ -61,7 +62,15 @@ let offered: u32 = 0; // buffers that the driver was not told about
 // ---- the core's host --------------------------------------------------------------------------------------------------------------------
 
 function openWindow(): void { if (stateFrames != 0) sys.window(stateFrames, 1); }
-function closeWindow(): void { if (stateFrames != 0) sys.window(stateFrames, 0); }
+function closeWindow(): void { proveCopying(); if (stateFrames != 0) sys.window(stateFrames, 0); }
+/** Copying and filling as every stream and every header needs them: what does it wrong is the fault of this text. Dies before anything of the batch leaves. */
+const SAMPLE: usize = memory.data<u32>([0x9e3779b1, 0x85ebca6b, 0xc2b2ae35, 0x27d4eb2f], 4);
+const PROOF: usize = memory.data(32, 4);
+function proveCopying(): void {
+  memory.fill(PROOF, 0x5a, 23);
+  memory.copy(PROOF, SAMPLE, 14);
+  if (((load<u32>(PROOF) ^ 0x9e3779b1) | (load<u32>(PROOF, 8) ^ 0xc2b2ae35) | (load<u32>(PROOF, 12) ^ 0x5a5aeb2f) | (load<u32>(PROOF, 19) ^ 0x5a5a5a5a) | load<u8>(PROOF, 23)) != 0) unreachable();
+}
 function clock(): u64 { return sys.clock(); }
 let seed: u64 = 0;
 /** xorshift64*, stirred with the time stamp counter. There is no other source of entropy on this board. No system call: that would close the window. */
@@ -326,6 +335,14 @@ function batch(): void {
   if (answered) { answered = false; requests.knock(); }
 }
 
+let troublesSeen: u32 = 0;
+/** Between batches; at once, nearly, after what a sound stack on a sound wire does not see. */
+function lookAtText(): void {
+  const n = troubles();
+  scrub(n != troublesSeen);
+  troublesSeen = n;
+}
+
 let sockets_: u32 = 0;
 /** As many sockets as the state and what packets leave of their memory have room for. */
 function startCore(stateAt: usize, stateBytes: u32, packetBytes: u32): i32 {
@@ -376,6 +393,7 @@ export function main(page: usize): void {
   batch();
   ready(SERVERS_NET);
   while (true) {
+    lookAtText();
     const deadline = nextDeadline();
     if (sys.wait(ownNotify, 0xffffffff, holding && holdUntil < deadline ? holdUntil : deadline) == ERR_OK) ringDispatch(sys.pending());
     batch();

@@ -4,7 +4,7 @@
  */
 export const STARTUP = {
   magic: 0x53544152,
-  fields: { magic: 0, generation: 4, epoch: 8, cpu: 12, handleCount: 16, regionCount: 20, argBytes: 24, envBytes: 28, argc: 32, pid: 36, name: 64 /* 32 bytes */ },
+  fields: { magic: 0, generation: 4, epoch: 8, cpu: 12, handleCount: 16, regionCount: 20, argBytes: 24, envBytes: 28, argc: 32, pid: 36, textAt: 40, textBytes: 44, textLow: 48, textHigh: 52 /* own text and its fingerprint (servers/lib/fingerprint.ts) */, name: 64 /* 32 bytes */ },
   handles: 128, // handleCount x {role u32, handle u32}, up to 64
   regions: 640, // regionCount x {role u32, va u32, pages u32, flags u32}, up to 32
   args: 1152, // NUL-terminated strings, argc of them, then the environment; up to 2944 bytes

@@ -19,6 +19,7 @@ export interface InjectOptions {
   readonly nth?: number;
   readonly cpus?: number;
   readonly bound?: number;
+  readonly workload?: string;
   readonly workers: number;
   readonly json: boolean;
   readonly failures: boolean;
@@ -36,7 +37,7 @@ export function specOf(file: string | undefined, options: InjectOptions): Spec {
     : options.nth !== undefined ? { kind: (options.model ?? '').startsWith('ipc') ? 'ipc' : 'disk', nth: options.nth } : undefined;
   return parseSpec({
     ...base, ...(options.target === undefined ? {} : { target: options.target }), ...(options.model === undefined ? {} : { model: options.model }),
-    n: options.n ?? base['n'] ?? 100, ...(options.seed === undefined ? {} : { seed: options.seed }), ...(options.cpus === undefined ? {} : { cpus: options.cpus }), ...(options.bound === undefined ? {} : { boundMs: options.bound }), ...(trigger ? { trigger } : {}),
+    n: options.n ?? base['n'] ?? 100, ...(options.seed === undefined ? {} : { seed: options.seed }), ...(options.cpus === undefined ? {} : { cpus: options.cpus }), ...(options.bound === undefined ? {} : { boundMs: options.bound }), ...(trigger ? { trigger } : {}), ...(options.workload === undefined ? {} : { workload: options.workload }),
   });
 }
 

@@ -216,7 +216,7 @@ async function main(argv: readonly string[]): Promise<number> {
     });
 
   program.command('inject').description('a fault-injection campaign: break servers, drivers or the kernel at many points of a workload and see what becomes of it')
-    .argument('[spec]', 'JSON file: {target, model, n, seed, trigger, cpus, scheduleSeed, memory, boundMs}')
+    .argument('[spec]', 'JSON file: {target, model, n, seed, trigger, workload, cpus, scheduleSeed, memory, boundMs}')
     .option('--target <names>', 'comma-separated: supervisor, process, fs, tty, net, uart0, uart1, virtio-blk, virtio-net, kernel; or all, servers, drivers')
     .option('--model <names>', 'comma-separated: reg.flip, mem.flip, text, nop, src, dst, ptr, loop, interface, ipc.drop, ipc.dup, ipc.corrupt, disk.error, server.kill, server.hang; or swifi, flips, ipc, all')
     .option('--n <count>', 'number of experiments (default 100)', whole(1, 10_000_000))
@@ -224,11 +224,12 @@ async function main(argv: readonly string[]): Promise<number> {
     .option('--symbol <function>', 'strike when the target enters this function')
     .option('--nth <n>', 'at the n-th hit of the symbol, the n-th message (ipc models), the n-th disk transfer (disk.error)', whole(1, 2 ** 31 - 1))
     .option('--cpus <n>', 'virtual CPUs (default 1)', whole(1, 8))
+    .option('--workload <name>', 'what runs meanwhile: files (shell and file system, no network card) or net (name, echo, datagram, HTTP, a stream; the deterministic gateway) (default files)')
     .option('--bound <ms>', 'time bound of requests in guest time, after which a server counts as hung (fs three times that; default 5, 0: the real 5 s)', whole(0, 60_000))
     .option('--workers <n>', 'threads; the results do not depend on it', whole(1, 64), 2)
     .option('--json', 'one object: {id, n, seed, outcomes, perSecond, rows: [...]}', false)
     .option('--failures', 'Markdown instead of the table: spec, images and the row of every failure, by class, target and model', false)
-    .addHelpText('after', '\nThe same command goes on where it stopped: results are kept in .kintsugi/campaigns.\n\nExamples:\n  $ ./kintsugi inject --target fs --model reg.flip --n 500 --seed 1\n  $ ./kintsugi inject --target all --model swifi --n 3000\n  $ ./kintsugi inject --target fs --model server.kill --symbol servers/fs/names/rename --n 1\n  $ ./kintsugi inject campaign.json --workers 4 --json\n')
+    .addHelpText('after', '\nThe same command goes on where it stopped: results are kept in .kintsugi/campaigns.\n\nExamples:\n  $ ./kintsugi inject --target fs --model reg.flip --n 500 --seed 1\n  $ ./kintsugi inject --target all --model swifi --n 3000\n  $ ./kintsugi inject --target fs --model server.kill --symbol servers/fs/names/rename --n 1\n  $ ./kintsugi inject --workload net --target net,virtio-net --model all --n 1000\n  $ ./kintsugi inject campaign.json --workers 4 --json\n')
     .action(async (file: string | undefined, raw: import('./inject.ts').InjectOptions) => { status = await (await import('./inject.ts')).inject(file, raw); });
   program.command('replay <id>').description('run one experiment of a campaign again, to the same state hash, and print the trace records and functions before and after the fault')
     .option('--count <n>', 'lines on either side of the fault', whole(1, 1000), 12)

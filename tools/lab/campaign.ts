@@ -57,7 +57,7 @@ export function prepareCampaign(spec: Spec, log: (line: string) => void = () => 
 /** Golden runs of this process, by what decides them: a second campaign on the same images need not make them again. */
 const goldens = new Map<string, { golden: Golden; trace: Trace; pages: OwnPages }>();
 function goldenOf(spec: Spec, workload: Workload, disk: string, images: string): { golden: Golden; trace: Trace; pages: OwnPages } {
-  const options = { cpus: spec.cpus, scheduleSeed: spec.scheduleSeed, memoryMiB: spec.memoryMiB, boundMs: spec.boundMs, disk, command: workload.command };
+  const options = { cpus: spec.cpus, scheduleSeed: spec.scheduleSeed, memoryMiB: spec.memoryMiB, boundMs: spec.boundMs, disk, command: workload.command, ...(workload.net === undefined ? {} : { net: workload.net }) };
   const key = JSON.stringify([images, options]);
   let found = goldens.get(key);
   if (!found) goldens.set(key, found = runGolden(options, workload.stdout));

@@ -25,6 +25,11 @@ const MOST_PATIENCE = 4;
 /** The servers' own bound, where the machine was given none; the longest of them over the ordinary one (servers/protocols/fs.ts). */
 const BOUND_OF_FS = 3;
 const OWN_BOUND_MS = 5000;
+/**
+ * On a network a lost frame is waited for: a first retransmission comes after a second (RFC 6298), then after two, four, ... A run with a NIC has this much
+ * virtual time more.
+ */
+const NETWORK_PATIENCE_NS = 20e9;
 /** Instructions between looks at the virtual time: an idle machine executes little more than its timers. */
 const STRIDE = 250_000;
 /** So often may thousands of timer ticks in a row wake nobody. */
@@ -166,7 +171,7 @@ export class Executor {
     const { boundMs, cpus } = golden.subject;
     // One instruction of a vCPU is one nanosecond. Where the bound is seconds, nobody waits for it in instructions, only in virtual time, which costs an
     // idle machine little. Each restart gives the run as much again: there are no more than a few before a server is given up.
-    const patience = HANG_FACTOR * golden.length + (boundMs ? boundMs * 1e6 * cpus : 0), patienceNs = HANG_FACTOR * (golden.ns + BOUND_OF_FS * (boundMs || OWN_BOUND_MS) * 1e6);
+    const patience = HANG_FACTOR * golden.length + (boundMs ? boundMs * 1e6 * cpus : 0), patienceNs = HANG_FACTOR * (golden.ns + BOUND_OF_FS * (boundMs || OWN_BOUND_MS) * 1e6) + (golden.subject.net === undefined ? 0 : NETWORK_PATIENCE_NS);
     let limit = patience, limitNs = subject.startNs + patienceNs;
     // From here, not from the point: a model may have run the machine on.
     let rung = Math.floor(subject.offset / RUNG), step = 1, downAt: number | undefined, recoveredAt: number | undefined, end: 'poweroff' | 'machine-down' | 'stuck' | 'converged' | undefined, stateHash = '';

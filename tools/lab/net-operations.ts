@@ -63,7 +63,8 @@ function sourceBytes(bytes: number): Uint8Array {
   return Uint8Array.from({ length: bytes }, (_, k) => { const word = Math.imul((k >> 2) + 1, 0x9e37_79b1), mixed = word ^ word >>> 15; return mixed >>> 8 * (k & 3); });
 }
 const received = (bytes: Uint8Array): string => `received ${bytes.length} crc ${sumOf(bytes)}\n`;
-function expected(what: Conversation, bytes: number): string {
+/** What netop prints about a conversation, without the first line and the last. */
+export function conversationOutput(what: Conversation, bytes: number): string {
   const data = pattern(bytes);
   switch (what) {
     case 'echo': case 'near': return `connect 0\nsent ${bytes}\n${received(data)}shutdown 0\nend 0\nclose 0\n`;
@@ -88,7 +89,7 @@ function expected(what: Conversation, bytes: number): string {
 export function netOperationWorkload(operation: NetOperation): Workload {
   const [what, bytes] = conversation(operation);
   const rule: Rule = requestLabel(operation) === undefined ? operation as Segment : 'none';
-  const entries = withBase([]), stdout = `${BEGIN}\n${expected(what, bytes)}left 0\n`;
+  const entries = withBase([]), stdout = `${BEGIN}\n${conversationOutput(what, bytes)}done ${what}\nleft 0\n`;
   return {
     name: `sweep:${operation}`, command: ['netop', what, ...(bytes > 0 ? [String(bytes)] : [])], entries, stdout, net: rule,
     judge(finished) {

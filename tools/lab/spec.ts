@@ -6,6 +6,7 @@ import { SERVERS } from '../../servers/protocols/startup.ts';
 import { MODEL_GROUPS, MODELS } from './models/index.ts';
 import type { Trigger } from './models/model.ts';
 import { KERNEL } from './points.ts';
+import { WORKLOADS, type WorkloadName } from './workloads.ts';
 
 export interface Spec {
   readonly name: string;
@@ -14,7 +15,7 @@ export interface Spec {
   readonly n: number;
   readonly seed: number;
   readonly trigger: Trigger;
-  readonly workload: 'files';
+  readonly workload: WorkloadName;
   readonly cpus: number;
   readonly scheduleSeed: number;
   readonly memoryMiB: number;
@@ -110,11 +111,12 @@ export function parseSpec(value: unknown): Spec {
   unknownKeys(object, FIELDS, '');
   const targets = names(object['target'], 'target', TARGETS, TARGET_GROUPS), models = names(object['model'], 'model', [...MODELS.keys()], MODEL_GROUPS);
   if (targets.includes(KERNEL)) for (const name of models) if (!MODELS.get(name)!.kernel) throw new SpecError('model', `${name} does not apply to the kernel`);
-  if (object['workload'] !== undefined && object['workload'] !== 'files') throw new SpecError('workload', `there is no workload ${show(object['workload'])} (known: files)`);
+  const workload = object['workload'] ?? 'files';
+  if (typeof workload !== 'string' || !(WORKLOADS as readonly string[]).includes(workload)) throw new SpecError('workload', `there is no workload ${show(workload)}${typeof workload === 'string' ? nearest(workload, WORKLOADS) : ''} (known: ${WORKLOADS.join(', ')})`);
   if (object['name'] !== undefined && typeof object['name'] !== 'string') throw new SpecError('name', `expected a text, found ${show(object['name'])}`);
   return {
     name: (object['name'] as string | undefined) ?? `${targets.join('+')} ${models.join('+')}`, targets, models,
-    n: whole(object, 'n', 'n', 1, 10_000_000), seed: whole(object, 'seed', 'seed', 0, 2 ** 31 - 1, 1), trigger: parseTrigger(object['trigger']), workload: 'files',
+    n: whole(object, 'n', 'n', 1, 10_000_000), seed: whole(object, 'seed', 'seed', 0, 2 ** 31 - 1, 1), trigger: parseTrigger(object['trigger']), workload: workload as WorkloadName,
     cpus: whole(object, 'cpus', 'cpus', 1, 8, 1), scheduleSeed: whole(object, 'scheduleSeed', 'scheduleSeed', 0, 2 ** 31 - 1, 0), memoryMiB: whole(object, 'memory', 'memory', 128, 512, 128),
     boundMs: whole(object, 'boundMs', 'boundMs', 0, 60_000, DEFAULT_BOUND_MS),
   };

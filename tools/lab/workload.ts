@@ -63,6 +63,11 @@ function fileOf(path: string): Uint8Array {
 }
 
 export const BEGIN = 'begin';
+/** Steps that a program does by itself, each told by its name behind its output or by `FAILED name`. */
+export function programWorkload(name: string, command: readonly string[], net: LabNet, steps: readonly Step[], last: string): Workload {
+  const entries = baseEntries(), stdout = [`${BEGIN}\n`, ...steps.map((step) => `${step.output ?? ''}${step.name}\n`), last].join('');
+  return { name, command, entries, stdout, net, judge: (finished) => judgeSteps(steps, stdout, entries, finished, last) };
+}
 /** A shell script of steps as a workload. */
 export function stepsWorkload(name: string, steps: readonly Step[]): Workload {
   const script = [`echo ${BEGIN}`, ...steps.map((step) => `${step.commands.join(' && ')} && echo ${step.name} || echo FAILED ${step.name}`), ''].join('\n');
@@ -75,7 +80,7 @@ export function stepsWorkload(name: string, steps: readonly Step[]): Workload {
 export const withBase = (entries: readonly Entry[]): readonly Entry[] => [...baseEntries(), ...entries];
 
 /** Judges a run of steps that has ended. */
-function judgeSteps(steps: readonly Step[], stdout: string, entries: readonly Entry[], finished: Finished): Verdict {
+function judgeSteps(steps: readonly Step[], stdout: string, entries: readonly Entry[], finished: Finished, last = ''): Verdict {
   const notes: string[] = [];
   let wrong = false, errors = false;
   const isWrong = (note: string): void => { wrong = true; notes.push(note); };
@@ -97,6 +102,7 @@ function judgeSteps(steps: readonly Step[], stdout: string, entries: readonly En
       if (!errors) isWrong(`step ${name}: output wrong or missing`);
       else notes.push(`step ${name}: nothing told`);
     }
+    if (last !== '' && !take(last)) { if (errors) notes.push('the end is missing'); else isWrong('the end is missing'); }
     if (rest !== '') { if (done.size === steps.length || !errors) isWrong(`more output: ${JSON.stringify(rest.slice(0, 60))}`); else notes.push('output behind the last step told'); }
   }
 
