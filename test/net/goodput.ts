@@ -12,8 +12,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { NET } from '../../servers/protocols/net.ts';
-import { End, Pair, connect, transfer } from './pair.ts';
+import { coreRate, formulaRate } from './rate.ts';
 
 const HELP = `usage: node test/net/goodput.ts [options]
 
@@ -33,7 +32,6 @@ examples:
   node test/net/goodput.ts --only core --loss 3 --runs 20 --json
 `;
 interface Row { readonly row: string; readonly bytesPerSecond: number; readonly least: number; readonly most: number; readonly runs: number; readonly rttMs: number }
-const MSS = 1448; // 1500 less headers and timestamps
 
 const { values } = parseArgs({ options: {
   loss: { type: 'string', default: '1' }, delay: { type: 'string', default: '10' }, bytes: { type: 'string', default: '8000000' }, runs: { type: 'string', default: '5' },
@@ -55,17 +53,6 @@ const add = (row: string, rates: readonly number[], rttMs = 2 * delayMs): void =
 };
 const seeds = Array.from({ length: runs }, (_, n) => n + 1);
 
-/** Bytes a second, from the SYN to the last byte read. */
-async function core(congestion: number, seed: number): Promise<number> {
-  const pair = await Pair.start(seed, { loss: loss * 10, delayNs: BigInt(Math.round(delayMs * 1e6)) });
-  const began = pair.now;
-  pair.stacks[0].ok('socket', [10, 2, 1, 0]);
-  pair.stacks[0].ok('option', [10, NET.option.congestion, congestion, 1]);
-  connect(pair, 1, 80, 10, 11);
-  const a = new End(pair, 0, 10, bytes, 1, 2, 0, 60_000), b = new End(pair, 1, 11, 0, 2, 1, 0, 60_000);
-  transfer(pair, [a, b], 100_000_000);
-  return bytes * 1e9 / Number(pair.now - began);
-}
 /** The same transfer down and up through the machine: bytes a second of the gateway's TCP and of the guest's. */
 async function machine(seed: number, folder: string): Promise<{ down: number; up: number }> {
   const { ensureGuest } = await import('../../tools/cli/guest.ts');
@@ -102,7 +89,11 @@ function linux(congestion: string): { rate: number; rtt: number }[] | undefined 
   return run.stdout.trim().split('\n').map((line) => { const [seconds, rtt] = line.split(' ').map(Number) as [number, number]; return { rate: bytes / seconds, rtt }; });
 }
 
-if (only.includes('core')) for (const [name, option] of [['core, CUBIC', 1], ['core, NewReno', 0]] as const) { const rates: number[] = []; for (const seed of seeds) rates.push(await core(option, seed)); add(name, rates); }
+if (only.includes('core')) for (const name of ['CUBIC', 'NewReno'] as const) {
+  const rates: number[] = [];
+  for (const seed of seeds) rates.push(await coreRate(name, { lossPercent: loss, delayMs }, bytes, seed));
+  add(`core, ${name}`, rates);
+}
 if (only.includes('machine')) {
   const folder = mkdtempSync(path.join(tmpdir(), 'goodput-'));
   const down: number[] = [], up: number[] = [];
@@ -111,8 +102,7 @@ if (only.includes('machine')) {
   add('machine, gateway sends (NewReno)', down);
 }
 if (only.includes('linux')) for (const name of ['cubic', 'reno']) { const of = linux(name); if (of) add(`Linux, ${name}`, of.map((r) => r.rate), mean(of.map((r) => r.rtt)) * 1000); }
-/** Bytes a second that the formula gives for a round trip. */
-const formula = (rttMs: number): number | undefined => (loss === 0 ? undefined : MSS / (rttMs / 1000) * Math.sqrt(3 / (2 * loss / 100)));
+const formula = (rttMs: number): number | undefined => formulaRate(loss, rttMs);
 const toFormula = (row: Row): number => row.bytesPerSecond / (formula(row.rttMs) ?? 1);
 const reference = (row: Row): Row | undefined => rows.find((r) => r.row === (/NewReno/.test(row.row) ? 'Linux, reno' : 'Linux, cubic'));
 const round = (n: number): number => Math.round(n * 100) / 100;
