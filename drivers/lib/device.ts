@@ -13,7 +13,7 @@ import { serverLoop } from '../../servers/lib/server';
 import { needHandle, ownNotify, ready } from '../../servers/lib/startup';
 import * as sys from '../../servers/lib/sys';
 import { Structure, VIRTIO_COMMON, VIRTIO_DEVICE, VIRTIO_ISR, VIRTIO_NOTIFY, virtioStructure } from './pci';
-import { COMMON_BYTES, virtioAccept, virtioGiveUp, virtioOffered, virtioReset, virtioServes } from './virtio';
+import { COMMON_BYTES, virtioAccept, virtioGiveUp, virtioOffered, virtioReset, virtioServes, chainsTaken } from './virtio';
 
 const IRQ_BIT: u32 = 1 << NOTIFY_BITS_IRQ;
 const ISR_CONFIG: u32 = 2; // the configuration changed, the status perhaps (4.1.4.5)
@@ -27,6 +27,9 @@ const LEAST_LIFE_NS: u64 = 2_500_000_000; // less than the bounds of the rings
 let opened: u64 = 0;
 let irq: u32 = 0;
 let fault: u32 = 0;
+/** Interrupts in a row that brought nothing: a device that screams must not keep the processor. */
+const MOST_FOR_NOTHING: u32 = 5000;
+let forNothing: u32 = 0, takenBefore: u32 = 0;
 let work: () => void = nothing;
 function nothing(): void {}
 
@@ -75,5 +78,8 @@ function onBits(bits: u32): void {
   const interrupted = (bits & IRQ_BIT) != 0;
   if (interrupted && (mmioRead8(isr.va) & ISR_CONFIG) != 0 && !virtioServes()) distrust('it wants to be reset'); // reading lowers the line
   work();
-  if (interrupted) sys.deviceAck(irq);
+  if (!interrupted) return;
+  if (chainsTaken != takenBefore) { takenBefore = chainsTaken; forNothing = 0; }
+  else if (++forNothing == MOST_FOR_NOTHING) distrust('it interrupts for nothing');
+  sys.deviceAck(irq);
 }

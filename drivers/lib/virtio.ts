@@ -71,6 +71,9 @@ const FENCE: usize = memory.data(4, 4);
 /** A store before it is seen before a load behind it is made: what MFENCE does, as a LOCKed operation on memory of one's own. */
 function fence(): void { lockOr(FENCE, 0); }
 
+/** Chains that came back, of all queues. */
+export let chainsTaken: u32 = 0;
+
 @unmanaged @final export class Virtqueue {
   number: u32; size: u32; // descriptors, a power of two
   at: usize; doorbell: usize;
@@ -120,6 +123,7 @@ function fence(): void { lockOr(FENCE, 0); }
       }
       store<u8>(this.heads + id, 0);
       this.outstanding--;
+      chainsTaken++;
       return <i32>id;
     }
     return -1;

@@ -9,6 +9,7 @@ import { ChannelDecoder } from '../../tools/cli/channel.ts';
 import { systemConfig, type SystemOptions } from '../../tools/cli/system.ts';
 import { createEngine } from '../../vm/cpu/engine.ts';
 import { NET_QUEUE, type VirtioNet } from '../../vm/devices/virtio-net.ts';
+import { VIRTIO_REGION } from '../../vm/devices/virtio-pci.ts';
 import { DeterministicMachine } from '../../vm/machine.ts';
 import type { FrameBatch } from '../../vm/net/frames.ts';
 import { pattern } from '../../vm/net/user/pattern.ts';
@@ -26,7 +27,9 @@ interface Inside {
 class Liar {
   readonly x: Random; readonly nic: VirtioNet; readonly inside: Inside;
   lies = 0;
+  readonly now: () => number;
   constructor(nic: VirtioNet, seed: number, now: () => number, window: readonly [from: number, to: number], share: number, lie: (l: Liar, q: number, before: number) => void) {
+    this.now = now;
     this.x = new Random(seed); this.nic = nic; this.inside = nic as unknown as Inside;
     const wrap = <T extends unknown[]>(q: number, call: (...a: T) => number) => (...a: T): number => {
       const before = this.inside.s.usedNext[q]!, n = call(...a);
@@ -57,6 +60,13 @@ const LIES: Record<string, Lie> = {
   'the configuration changes': (l) => { const { state } = l.nic; state.mtu = l.x.pick([0, 1, 67, 576, 1500, 65535]); state.status = l.x.below(4); l.inside.interruptConfig(); },
   'reset': (l) => l.nic.reset(),
   'needs a reset, it says': (l) => l.inside.violate('queue size'),
+};
+/** The line stays up whatever the driver reads, for seconds. */
+const scream: Lie = (l) => {
+  if (l.lies > 1) return;
+  const read = l.nic.read.bind(l.nic);
+  l.nic.read = (offset, size) => { const value = read(offset, size); if (offset === VIRTIO_REGION.ISR && l.now() < 6e9) l.inside.interruptQueue(); return value; };
+  l.inside.interruptQueue();
 };
 const ENDINGS = new Set(['reset', 'needs a reset, it says']);
 
@@ -100,6 +110,11 @@ describe('a card that lies', () => {
   it.each(cases)('%s, seed %i', { timeout: 600_000 }, async (_, seed, names) => {
     const r = await run(seed, (l, q, before) => LIES[l.x.pick(names)]!(l, q, before), names.some((name) => ENDINGS.has(name)) ? 20 : 50, [0.3e9, 4e9]);
     expect(r.lies).toBeGreaterThan(0);
+    well(r);
+  });
+  it('that it has something to say, without end: it does not keep the processor', { timeout: 600_000 }, async () => {
+    const r = await run(1, scream, 1000, [0.3e9, 4e9]);
+    expect(r.log).toContain('device stopped: it interrupts for nothing');
     well(r);
   });
 });
