@@ -67,6 +67,7 @@ function closeWindow(): void { proveCopying(); if (stateFrames != 0) sys.window(
 const SAMPLE: usize = memory.data<u32>([0x9e3779b1, 0x85ebca6b, 0xc2b2ae35, 0x27d4eb2f], 4);
 const PROOF: usize = memory.data(32, 4);
 function proveCopying(): void {
+  store<u64>(PROOF, 0); store<u64>(PROOF, 0, 8); store<u64>(PROOF, 0, 16); // not what the last proof left
   memory.fill(PROOF, 0x5a, 23);
   memory.copy(PROOF, SAMPLE, 14);
   if (((load<u32>(PROOF) ^ 0x9e3779b1) | (load<u32>(PROOF, 8) ^ 0xc2b2ae35) | (load<u32>(PROOF, 12) ^ 0x5a5aeb2f) | (load<u32>(PROOF, 19) ^ 0x5a5a5a5a) | load<u8>(PROOF, 23)) != 0) unreachable();
