@@ -163,20 +163,25 @@ function defineRounded(fn: Fn, flag: number): void {
 }
 
 /**
- * `rounded` with its common case inline: 64 bits, to nearest, well inside the range. Measured (x87 matmul): the call and its seven
- * parameters were a quarter of an addition.
+ * `rounded` with its common case inline: 64 bits, to nearest, PE masked, well inside the range. Measured (x87 matmul): the call and its
+ * seven parameters were a quarter of an addition. Tests are branches of their own and not combined: they are always predicted, and a
+ * condition as a value costs three instructions.
  */
 function finish(fn: Fn, cpu: N, rounded: number, sign: N, exponent: N, m: N, rest: N, destination: N): void {
   const control = fn.let(w.load(cpu, S.fpuControl));
-  fn.if(w.and(w.eq(w.and(control, k(FCW.PC | FCW.RC)), k(FCW.PC64)), w.ltu(w.sub(exponent, k(1)), k(0x7ffd))), () => {
-    const up = fn.let(w.and(q.top(rest), w.or(q.nonzero(q.shl(rest, q.k(1))), q.low(q.and(m, q.k(1))))));
-    const result = fn.let(q.add(m, q.from(up))), carried = fn.let(w.and(q.zero(result), up));
-    fn.store64(destination, q.or(result, q.shl(q.from(carried), q.k(63))));
-    fn.store16(destination, w.or(sign, w.add(exponent, carried)), 8);
-    const status = fn.let(w.load(cpu, S.fpuStatus));
-    const inexact = q.nonzero(rest);
-    fn.store(cpu, w.or(w.or(w.and(status, k(~FSW.C1)), w.shl(up, k(9))), w.select(w.select(k(FSW.PE), k(FSW.PE | FSW.ES | FSW.B), w.and(control, k(FSW.PE))), k(0), inexact)), S.fpuStatus);
-  }, () => fn.do(w.call(rounded, 0x40, cpu, sign, exponent, m, rest, destination, control)), 1);
+  fn.block(done => {
+    fn.block(slow => {
+      fn.brIf(slow, w.ne(w.and(control, k(FCW.PC | FCW.RC | FSW.PE)), k(FCW.PC64 | FSW.PE)), 0);
+      fn.brIf(slow, w.geu(w.sub(exponent, k(1)), k(0x7ffd)), 0);
+      const up = fn.let(w.and(q.top(rest), w.or(q.nonzero(q.shl(rest, q.k(1))), q.low(q.and(m, q.k(1))))));
+      const result = fn.let(q.add(m, q.from(up)));
+      const status = fn.let(w.or(w.or(w.and(w.load(cpu, S.fpuStatus), k(~FSW.C1)), w.shl(up, k(9))), w.shl(q.nonzero(rest), k(5))));
+      fn.store(cpu, status, S.fpuStatus);
+      fn.if(q.zero(result), () => putValue(fn, destination, q.k(INTEGER_BIT), w.or(sign, w.add(exponent, k(1)))), () => putValue(fn, destination, result, w.or(sign, exponent)), 0);
+      fn.br(done);
+    });
+    fn.do(w.call(rounded, 0x40, cpu, sign, exponent, m, rest, destination, control));
+  });
 }
 
 function defineInvalid(fn: Fn, flag: number): void {
@@ -282,22 +287,39 @@ function binary(fn: Fn, operation: number, prepare: number, body: (o: Operands) 
   body({ cpu, am: am.n, bm: bm.n, ea: ea.n, eb: eb.n, sa: fn.let(signOf(pase)), sb: fn.let(operation === SUB ? signOf(w.xor(pbse, k(SIGN))) : signOf(pbse)), destination });
   fn.emit(k(0));
 }
-/** An operation where it is needed: normal operands inline, others by the function. The value: 1 when an unmasked exception stopped it. */
+/**
+ * An operation where it is needed: normal operands inline, others by the function. The value: 1 when an unmasked exception stopped it.
+ */
 export function arithmetic(fn: Fn, f: ExtendedFunctions, name: 'add' | 'sub' | 'mul' | 'div', cpu: N, am: N, ase: N, bm: N, bse: N, destination: N): N {
   if (name === 'div') return fn.let(w.call(f.div, I, cpu, am, ase, bm, bse, destination));
   const stopped = int(fn, k(0));
-  fn.if(both(am, ase, bm, bse), () => {
-    const o = { cpu, am, bm, ea: fn.let(exponentOf(ase)), eb: fn.let(exponentOf(bse)), sa: fn.let(signOf(ase)), sb: fn.let(name === 'sub' ? signOf(w.xor(bse, k(SIGN))) : signOf(bse)), destination };
-    if (name === 'mul') multiplyNormal(fn, o, f.rounded); else addNormal(fn, o, f.rounded);
-  }, () => stopped.set(w.call(f[name], I, cpu, am, ase, bm, bse, destination)), 1);
+  fn.block(done => {
+    fn.block(slow => {
+      // Exponent + 1 is 0 or 1 (mod 2^15) for all that is not normal.
+      const abnormal = (se: N): N => w.eqz(w.and(w.add(se, k(1)), k(0x7ffe)));
+      fn.brIf(slow, abnormal(ase), 0);
+      fn.brIf(slow, abnormal(bse), 0);
+      fn.brIf(slow, w.shr(w.or(ase, bse), k(16)), 0);
+      fn.brIf(slow, w.eqz(q.top(q.and(am, bm))), 0);
+      const ea = fn.let(exponentOf(ase)), eb = fn.let(exponentOf(bse)), difference = fn.let(w.and(name === 'sub' ? w.xor(w.xor(ase, bse), k(SIGN)) : w.xor(ase, bse), k(SIGN)));
+      if (name === 'mul') multiplyNormal(fn, { cpu, am, bm, ea, eb, sign: difference, destination }, f.rounded);
+      else {
+        // Cancellation with equal exponents: which one is larger is asked only then.
+        fn.if(w.eq(ea, eb), () => fn.brIf(slow, difference, 0));
+        addNormal(fn, { cpu, am, bm, ea, eb, sa: ase, sb: name === 'sub' ? w.xor(bse, k(SIGN)) : bse, difference, swap: fn.let(w.lt(ea, eb)), destination }, f.rounded);
+      }
+      fn.br(done);
+    });
+    stopped.set(w.call(f[name], I, cpu, am, ase, bm, bse, destination));
+  });
   return stopped.n;
 }
 
-function addNormal(fn: Fn, o: Operands, rounded: number): void {
-  const { cpu, destination } = o;
-  const swap = fn.let(w.or(w.lt(o.ea, o.eb), w.and(w.eq(o.ea, o.eb), q.lt(o.am, o.bm))));
+interface Addends { readonly cpu: N; readonly am: N; readonly bm: N; readonly ea: N; readonly eb: N; /** Bit 15 counts. */ readonly sa: N; readonly sb: N; /** Non-zero: the signs differ. */ readonly difference: N; /** b is the larger one. */ readonly swap: N; readonly destination: N }
+function addNormal(fn: Fn, o: Addends, rounded: number): void {
+  const { cpu, destination, swap } = o;
   const big = fn.let(w.select(o.bm, o.am, swap)), small = fn.let(w.select(o.am, o.bm, swap));
-  const e = int(fn, w.select(o.eb, o.ea, swap)), sign = fn.let(w.select(o.sb, o.sa, swap));
+  const e = int(fn, w.select(o.eb, o.ea, swap)), sign = fn.let(signOf(w.select(o.sb, o.sa, swap)));
   const distance = fn.let(w.sub(e.n, w.select(o.ea, o.eb, swap))), by = fn.let(q.from(distance));
   // The smaller one moved to its place, 64 bits behind the last one kept.
   const shifted = long(fn, q.shr(small, by)), behind = long(fn, q.shl(w.select(small, q.k(0), distance), q.sub(q.k(0), by)));
@@ -308,7 +330,7 @@ function addNormal(fn: Fn, o: Operands, rounded: number): void {
     fn.if(w.ltu(distance, k(127)), () => behind.set(q.or(q.shr(small, by), q.from(w.and(w.ne(distance, k(64)), q.nonzero(q.shl(small, q.sub(q.k(0), by))))))));
   }, undefined, 0);
   // The signs of sums are not predictable: no branches. A difference adds the complement of (shifted, behind).
-  const minus = fn.let(q.sub(q.k(0), q.from(w.ne(o.sa, o.sb))));
+  const minus = fn.let(q.sub(q.k(0), q.from(w.shr(o.difference, k(15)))));
   const high = long(fn, q.add(q.add(big, q.xor(shifted.n, minus)), q.and(q.from(q.zero(behind.n)), minus)));
   const low = long(fn, q.sub(q.xor(behind.n, minus), minus));
   const carry = fn.let(q.and(q.from(q.lt(high.n, big)), q.xor(minus, q.k(-1n))));
@@ -331,12 +353,13 @@ function addNormal(fn: Fn, o: Operands, rounded: number): void {
     finish(fn, cpu, rounded, sign, e.n, high.n, low.n, destination);
   });
 }
-function multiplyNormal(fn: Fn, { cpu, am, bm, ea, eb, sa, sb, destination }: Operands, rounded: number): void {
+interface Factors { readonly cpu: N; readonly am: N; readonly bm: N; readonly ea: N; readonly eb: N; readonly sign: N; readonly destination: N }
+function multiplyNormal(fn: Fn, { cpu, am, bm, ea, eb, sign, destination }: Factors, rounded: number): void {
   const { high, low } = multiply128(fn, am, bm);
   // The product has 127 or 128 bits.
-  const shift = fn.let(q.from(w.eqz(q.top(high))));
+  const shift = fn.let(q.shr(q.xor(high, q.k(-1n)), q.k(63)));
   const m = fn.let(q.or(q.shl(high, shift), q.and(q.shr(low, q.k(63)), shift)));
-  finish(fn, cpu, rounded, fn.let(w.xor(sa, sb)), fn.let(w.sub(w.sub(w.add(ea, eb), k(BIAS - 1)), q.low(shift))), m, fn.let(q.shl(low, shift)), destination);
+  finish(fn, cpu, rounded, sign, fn.let(w.sub(w.sub(w.add(ea, eb), k(BIAS - 1)), q.low(shift))), m, fn.let(q.shl(low, shift)), destination);
 }
 
 /** (high, low) / divisor, high < divisor, bit 63 of the divisor set: quotient and remainder (Knuth 4.3.1 D with 32-bit digits). */
@@ -428,9 +451,12 @@ export function defineExtended(module: ModuleBuilder): ExtendedFunctions {
   module.define(f.invalid, fn => defineInvalid(fn, f.flag));
   module.define(f.nan, fn => defineNan(fn, f.flag));
   module.define(prepare, fn => definePrepare(fn, f));
-  module.define(f.add, fn => binary(fn, ADD, prepare, o => addNormal(fn, o, f.rounded)));
-  module.define(f.sub, fn => binary(fn, SUB, prepare, o => addNormal(fn, o, f.rounded)));
-  module.define(f.mul, fn => binary(fn, MUL, prepare, o => multiplyNormal(fn, o, f.rounded)));
+  const added = (operation: number) => (fn: Fn): void => binary(fn, operation, prepare, o => addNormal(fn, {
+    ...o, difference: fn.let(w.xor(o.sa, o.sb)), swap: fn.let(w.or(w.lt(o.ea, o.eb), w.and(w.eq(o.ea, o.eb), q.lt(o.am, o.bm)))),
+  }, f.rounded));
+  module.define(f.add, added(ADD));
+  module.define(f.sub, added(SUB));
+  module.define(f.mul, fn => binary(fn, MUL, prepare, o => multiplyNormal(fn, { ...o, sign: fn.let(w.xor(o.sa, o.sb)) }, f.rounded)));
   module.define(f.div, fn => defineDiv(fn, prepare, f.rounded));
   module.define(f.sqrt, fn => defineSqrt(fn, f));
   return f;

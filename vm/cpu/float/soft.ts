@@ -57,8 +57,9 @@ export function round(f: Format, sign: boolean, m: bigint, e: number, c: Control
   let exponent = e + drop;
   if (bitLength(q) > precision) { q >>= 1n; exponent++; }
   let flags = inexact ? EX.P : 0;
-  // Masked: underflow needs tininess and inexactness; unmasked: tininess alone.
-  if (tiny && (inexact || !(c.masks & EX.U))) flags |= EX.U;
+  // Masked: underflow needs tininess and inexactness. Unmasked: tininess alone, and the result is the one with an unbounded exponent.
+  if (tiny && !(c.masks & EX.U)) flags = EX.U | (free.inexact ? EX.P : 0);
+  else if (tiny && inexact) flags |= EX.U;
   if (q === 0n) return { bits: zero(f, sign), flags };
   const biased = q >> BigInt(f.fraction) === 0n ? 0 : exponent + f.bias + f.fraction;
   if (biased >= Number(mask(f.bits - f.fraction - 1))) {

@@ -46,15 +46,17 @@ export interface Builder {
 /** Registers as a function sees them. */
 export class Stack {
   readonly fn: Fn;
-  readonly cpu = w.local(0);
+  readonly cpu: N;
   readonly top: N;
   private readonly tag: Var;
-  constructor(fn: Fn) { this.fn = fn; this.top = fn.let(w.load(this.cpu, S.fpuTop)); this.tag = int(fn, w.load(this.cpu, S.fpuTag)); }
+  constructor(fn: Fn, cpu: N = w.local(0)) { this.fn = fn; this.cpu = cpu; this.top = fn.let(w.load(cpu, S.fpuTop)); this.tag = int(fn, w.load(cpu, S.fpuTag)); }
   physical(i: N | number): N { return w.and(w.add(this.top, typeof i === 'number' ? k(i) : i), k(7)); }
   slot(physical: N): N { return w.add(w.add(this.cpu, w.shl(physical, k(4))), k(S.fpr)); }
   /** Whether a physical register holds a value. */
   full(physical: N): N { return w.and(w.shr(this.tag.n, physical), k(1)); }
   private setTag(value: N): void { this.tag.set(value); this.fn.store(this.cpu, this.tag.n, S.fpuTag); }
+  /** Whether both hold values. */
+  both(a: N, b: N): N { return w.and(w.shr(this.tag.n, a), w.and(w.shr(this.tag.n, b), k(1))); }
   fill(physical: N): void { this.setTag(w.or(this.tag.n, w.shl(k(1), physical))); }
   /** The register on top is no more. */
   pop1(): void {
@@ -112,6 +114,25 @@ function definePush(fn: Fn, b: Builder): void {
   s.fill(next);
   fn.store(s.cpu, next, S.fpuTop);
 }
+/** A load of a normal double or float, for wherever it is wanted; `slow` does all the others. */
+export function pushNormal(fn: Fn, cpu: N, bits: N, double: boolean, slow: () => void): void {
+  const s = new Stack(fn, cpu), next = fn.let(w.and(w.sub(s.top, k(1)), k(7)));
+  fn.block(done => {
+    fn.block(other => {
+      const head = fn.let(double ? q.low(q.shr(bits, q.k(52))) : w.shr(bits, k(23))), e = fn.let(w.and(head, k(double ? 0x7ff : 0xff)));
+      fn.brIf(other, w.geu(w.sub(e, k(1)), k(double ? 0x7fe : 0xfe)), 0);
+      fn.brIf(other, s.full(next), 0);
+      const slot = fn.let(s.slot(next));
+      fn.store64(slot, q.or(q.shl(double ? bits : q.from(bits), q.k(double ? 11 : 40)), q.k(INTEGER_BIT)));
+      fn.store16(slot, w.or(w.shl(w.shr(head, k(double ? 11 : 8)), k(15)), w.add(e, k(BIAS - (double ? 1023 : 127)))), 8);
+      s.fill(next);
+      fn.store(cpu, next, S.fpuTop);
+      clearC1(fn, cpu);
+      fn.br(done);
+    });
+    slow();
+  });
+}
 const definePushFloat = (double: boolean) => (fn: Fn, b: Builder): void => {
   const s = new Stack(fn), { m, se } = widen(fn, w.local(1, double ? L : I), double);
   const next = fn.let(w.and(w.sub(s.top, k(1)), k(7))), quiet = long(fn, m);
@@ -141,13 +162,13 @@ function defineArithmetic(b: Builder, define: (name: string, body: (fn: Fn) => v
     };
     define(`${op}_top`, fn => {
       const s = new Stack(fn), other = fn.let(s.physical(w.local(1))), to = fn.let(s.slot(s.top)), from = fn.let(s.slot(other));
-      fn.if(w.eqz(w.and(s.full(s.top), s.full(other))), () => { fn.drop(w.call(b.underflow, I, s.cpu, to)); fn.ret(); }, undefined, 0);
+      fn.if(w.eqz(s.both(s.top, other)), () => { fn.drop(w.call(b.underflow, I, s.cpu, to)); fn.ret(); }, undefined, 0);
       apply(s, to, w.load64(from), w.load16u(from, 8));
     });
     for (const pop of [false, true]) define(`${op}_reg${pop ? 'p' : ''}`, fn => {
       const s = new Stack(fn), other = fn.let(s.physical(w.local(1))), to = fn.let(s.slot(other)), from = fn.let(s.slot(s.top));
       const stopped = int(fn);
-      fn.if(w.eqz(w.and(s.full(s.top), s.full(other))), () => { stopped.set(w.call(b.underflow, I, s.cpu, to)); s.reload(); }, () => stopped.set(apply(s, to, w.load64(from), w.load16u(from, 8))), 0);
+      fn.if(w.eqz(s.both(s.top, other)), () => { stopped.set(w.call(b.underflow, I, s.cpu, to)); s.reload(); }, () => stopped.set(apply(s, to, w.load64(from), w.load16u(from, 8))), 0);
       if (pop) fn.if(stopped.n, () => fn.ret(), () => s.pop1(), 0);
     });
     const value = (name: string, convert: (fn: Fn) => { m: N; se: N }): void => define(`${op}_${name}`, fn => {

@@ -286,6 +286,8 @@ export abstract class Cx {
   /** Soft-MMU hit and natural alignment in one test: entry = addend - 3, so entry + 3 is 0 mod 16, and never when invalid. */
   fast(entry: N, va: N, size: number): N {
     if (size === 8) return w.and(entry, w.k(1));
+    // Without the shift an invalid entry would pass with 13 in the low digit of the address.
+    if (size === 128) return w.eqz(w.or(w.and(w.add(w.add(entry, va), w.k(3)), w.k(15)), w.xor(w.and(entry, w.k(1)), w.k(1))));
     return w.eqz(w.and(w.add(w.add(entry, w.shl(va, w.k(TEST_SHIFT[size]))), w.k(3)), w.k(15)));
   }
   private loadHost(host: N, size: number, offset: number): N {

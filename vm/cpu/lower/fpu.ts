@@ -7,7 +7,7 @@
  */
 import { CR0, S, VEC } from '../state.ts';
 import { FCW, FSW, SCRATCH } from '../float/extended.ts';
-import type { Arithmetic } from '../float/x87.ts';
+import { pushNormal, type Arithmetic } from '../float/x87.ts';
 import { q } from '../float/wide.ts';
 import * as w from '../wasm.ts';
 import { I, L, type N } from '../wasm.ts';
@@ -67,7 +67,7 @@ const conditional = (cc: number): Semantics => waiting(c => {
 const unary = (name: string, ...args: number[]): Semantics => waiting(c => { note(c); call(c, name, ...args.map(k)); });
 const load: Semantics = waiting(c => {
   if (c.operandClass(0) === 'T') { note(c); call(c, 'push_reg', c.stackIndex(0)); return; }
-  if (c.operandSizeOf(0) !== 80) { const bits = c.operandSizeOf(0), from = source(c); call(c, `push_${bits}`, from); return; }
+  if (c.operandSizeOf(0) !== 80) { const bits = c.operandSizeOf(0), from = source(c); pushNormal(c.fn, c.cpu, from, bits === 64, () => call(c, `push_${bits}`, from)); return; }
   const [m, se] = read80(c);
   call(c, 'push', m, se);
 });
