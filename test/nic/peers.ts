@@ -92,10 +92,10 @@ export async function freeUdpPort(): Promise<number> {
 /** One line of tshark's expert information. */
 export interface Verdict { readonly severity: 'error' | 'warning'; readonly count: number; readonly protocol: string; readonly summary: string }
 export const tsharkAvailable = missing('tshark').length === 0;
-/** Errors and warnings of tshark about a capture, checksums checked. Throws when it cannot read it. */
-export function judge(file: string): Verdict[] {
+/** Errors and warnings of tshark about a capture, or about the frames that pass a display filter; checksums checked. Throws when it cannot read it. */
+export function judge(file: string, filter = ''): Verdict[] {
   const sums = ['ip', 'tcp', 'udp'].flatMap((protocol) => ['-o', `${protocol}.check_checksum:TRUE`]);
-  const run = spawnSync('tshark', ['-r', file, '-q', '-n', ...sums, '-z', 'expert,warn'], { encoding: 'utf8', maxBuffer: 1 << 26 });
+  const run = spawnSync('tshark', ['-r', file, '-q', '-n', ...sums, '-z', `expert,warn${filter === '' ? '' : `,${filter}`}`], { encoding: 'utf8', maxBuffer: 1 << 26 });
   if (run.status !== 0) throw new Error(`tshark: ${run.stderr}`);
   const verdicts: Verdict[] = [];
   let severity: Verdict['severity'] = 'error';
