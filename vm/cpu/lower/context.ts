@@ -221,6 +221,8 @@ export abstract class Cx {
     return w.local(old);
   }
 
+  /** No later load before an earlier store, as seen by other vCPUs: a locked operation on a word of our own. Loads among each other and stores are in order anyway. */
+  fence(): void { if (this.parallel) this.fn.do(w.atomic(0x1e, w.I, 2, S.scratch3, this.cpu, w.k(0))); }
   private atomic(operation: AtomicOperation, i: number, value: N, expected: N): N | null {
     if (!(this.lock && this.parallel && this.isMemory(i))) return null;
     const size = this.operandSizeOf(i);

@@ -232,7 +232,7 @@ export const INTEGER: Record<string, Semantics> = {
   movsx: c => c.wr(0, c.signed(c.rd(1), c.operandSizeOf(1))),
   lea: c => c.wr(0, c.effective(1)),
   xchg: exchange, xadd: exchangeAdd, cmpxchg: compareExchange, cmpxchg8b: compareExchange8,
-  nop: () => undefined, lfence: () => undefined, mfence: () => undefined, sfence: () => undefined,
+  nop: () => undefined, lfence: () => undefined, sfence: () => undefined, mfence: c => c.fence(),
   mul: multiply(false), imul1: multiply(true), div: divide(false), idiv: divide(true),
   imul2: multiplyTruncated(0, 1), imul3: multiplyTruncated(1, 2),
   cbw: c => c.operandSize === 32 ? c.setReg(0, 32, w.sext16(c.getReg(0, 16))) : c.setReg(0, 16, w.sext8(c.getReg(0, 8))),
