@@ -14,7 +14,7 @@
  */
 import { S } from '../state.ts';
 import * as w from '../wasm.ts';
-import { I, L, type Fn, type ModuleBuilder, type N } from '../wasm.ts';
+import { I, L, type Fn, type Label, type ModuleBuilder, type N } from '../wasm.ts';
 import { int, long, multiply128, q } from './wide.ts';
 
 const k = w.k;
@@ -313,6 +313,20 @@ export function arithmetic(fn: Fn, f: ExtendedFunctions, name: 'add' | 'sub' | '
     stopped.set(w.call(f[name], I, cpu, am, ase, bm, bse, destination));
   });
   return stopped.n;
+}
+
+/** The same with a normal second operand, whose exponent is at hand: a double or float from memory. `slow` when the first is not normal. */
+export function arithmeticWith(fn: Fn, f: ExtendedFunctions, name: 'add' | 'sub' | 'mul', swapped: boolean, cpu: N, slot: N, bm: N, eb: N, sb: N, slow: Label): void {
+  const am = fn.let(w.load64(slot)), ase = fn.let(w.load16u(slot, 8));
+  fn.brIf(slow, w.eqz(w.and(w.add(ase, k(1)), k(0x7ffe))), 0);
+  fn.brIf(slow, w.eqz(q.top(am)), 0);
+  const ea = fn.let(exponentOf(ase));
+  // a - b or, swapped, b - a: the sign of what is subtracted turns.
+  const turn = (se: N, by: boolean): N => by ? w.xor(se, k(SIGN)) : se;
+  const sa = fn.let(signOf(turn(ase, name === 'sub' && swapped))), sign = fn.let(turn(sb, name === 'sub' && !swapped)), difference = fn.let(w.xor(sa, sign));
+  if (name === 'mul') { multiplyNormal(fn, { cpu, am, bm, ea, eb, sign: difference, destination: slot }, f.rounded); return; }
+  fn.if(w.eq(ea, eb), () => fn.brIf(slow, difference, 0));
+  addNormal(fn, { cpu, am, bm, ea, eb, sa, sb: sign, difference, swap: fn.let(w.lt(ea, eb)), destination: slot }, f.rounded);
 }
 
 interface Addends { readonly cpu: N; readonly am: N; readonly bm: N; readonly ea: N; readonly eb: N; /** Bit 15 counts. */ readonly sa: N; readonly sb: N; /** Non-zero: the signs differ. */ readonly difference: N; /** b is the larger one. */ readonly swap: N; readonly destination: N }

@@ -9,7 +9,7 @@
 import { S } from '../state.ts';
 import * as w from '../wasm.ts';
 import { I, L, ModuleBuilder, type Fn, type N, type T } from '../wasm.ts';
-import { BIAS, FCW, FSW, INTEGER_BIT, MAX_EXPONENT, SCRATCH, SIGN, arithmetic, clearC1, defineExtended, exponentOf, isDenormal, isInfinity, isNaN, isUnsupported, normalExponent, putValue, signOf, type ExtendedFunctions } from './extended.ts';
+import { BIAS, FCW, FSW, INTEGER_BIT, MAX_EXPONENT, SCRATCH, SIGN, arithmetic, arithmeticWith, clearC1, defineExtended, exponentOf, isDenormal, isInfinity, isNaN, isUnsupported, normalExponent, putValue, signOf, type ExtendedFunctions } from './extended.ts';
 import { defineMisc } from './misc.ts';
 import { Var, int, long, q } from './wide.ts';
 
@@ -173,6 +173,14 @@ function defineArithmetic(b: Builder, define: (name: string, body: (fn: Fn) => v
     });
     const value = (name: string, convert: (fn: Fn) => { m: N; se: N }): void => define(`${op}_${name}`, fn => {
       const s = new Stack(fn), to = fn.let(s.slot(s.top));
+      if (name !== 'int' && body !== 'div') fn.block(slow => {
+        const double = name === '64', bits = w.local(1, double ? L : I), head = fn.let(double ? q.low(q.shr(bits, q.k(52))) : w.shr(bits, k(23))), e = fn.let(w.and(head, k(double ? 0x7ff : 0xff)));
+        fn.brIf(slow, w.geu(w.sub(e, k(1)), k(double ? 0x7fe : 0xfe)), 0);
+        fn.brIf(slow, w.eqz(s.full(s.top)), 0);
+        const m = fn.let(q.or(q.shl(double ? bits : q.from(bits), q.k(double ? 11 : 40)), q.k(INTEGER_BIT)));
+        arithmeticWith(fn, b.f, body, swap, s.cpu, to, m, fn.let(w.add(e, k(BIAS - (double ? 1023 : 127)))), fn.let(w.shl(w.shr(head, k(double ? 11 : 8)), k(15))), slow);
+        fn.ret();
+      });
       fn.if(w.eqz(s.full(s.top)), () => { fn.drop(w.call(b.underflow, I, s.cpu, to)); fn.ret(); }, undefined, 0);
       const { m, se } = convert(fn);
       apply(s, to, m, se);
