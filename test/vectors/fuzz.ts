@@ -4,6 +4,7 @@
  *     node test/vectors/fuzz.ts --seed=1 --count=2000 --loop=1     straight-line programs
  *     node test/vectors/fuzz.ts --seed=1 --count=300 --loop=5000 --jit=on
  *
+ *     node test/vectors/fuzz.ts --seed=1 --count=300 --loop=200 --x87 --jit=on      with x87
  *     node test/vectors/fuzz.ts --seed=1 --count=300 --walk --jit=on         loops that run into an unmapped page and must stop exactly there
  *
  * A program is a list of whole instructions, run `loop` times. Flags that the SDM leaves undefined are tracked while generating:
@@ -20,7 +21,7 @@ import { vectorEngine, type Tier, type VectorEngineFactory } from './engine.ts';
 
 interface Piece { bytes: number[]; /** Undefined flags after it, given those before. */ flags: (before: number) => number; /** Flags it reads. */ reads?: number }
 export interface Program { seed: number; scene: Scene; pieces: Piece[]; loop: number }
-export interface Shape { loop: number; /** ESI walks towards the hole, one dword a round; some operands go through it. */ walk?: boolean }
+export interface Shape { loop: number; /** Half of the pieces compute on the x87 stack. */ x87?: boolean; /** ESI walks towards the hole, one dword a round; some operands go through it. */ walk?: boolean }
 
 /** EDI counts the loop, EBX and EBP point into the window, ESP is the stack: the rest is free. */
 const ALL_FREE = [EAX, ECX, EDX, ESI], WALK_FREE = [EAX, ECX, EDX];
@@ -112,8 +113,9 @@ function conditionFlags(cc: number): number {
   return [FLAG.OF, FLAG.CF, FLAG.ZF, FLAG.CF | FLAG.ZF, FLAG.SF, FLAG.PF, FLAG.SF | FLAG.OF, FLAG.SF | FLAG.OF | FLAG.ZF][cc >> 1]!;
 }
 
-export function randomProgram(seed: number, { loop, walk = false }: Shape): Program {
+export function randomProgram(seed: number, { loop, walk = false, x87 = false }: Shape): Program {
   const r = new Random(seed), scene = new Scene(r), pieces: Piece[] = [];
+  if (x87) scene.fpu = x87Image(r);
   for (const n of ALL_FREE) scene.regs[n] = operand(r, 32);
   scene.regs[EBX] = DATA + 0x500 + r.below(64);
   scene.regs[EBP] = DATA + (r.chance(20) ? 0x1000 - r.below(64) : 0x900);
@@ -122,7 +124,7 @@ export function randomProgram(seed: number, { loop, walk = false }: Shape): Prog
   const length = 3 + r.below(22);
   // Around the back edge the flags are those of DEC EDI, CF apart: start from what the first round and the others share.
   let undef = loop > 1 ? FLAG.CF : 0;
-  for (let i = 0; i < length; i++) { const p = piece(r, undef, walk); pieces.push(p); undef = p.flags(undef); }
+  for (let i = 0; i < length; i++) { const p = x87 && r.chance(60) ? x87Piece(r) : piece(r, undef, walk); pieces.push(p); undef = p.flags(undef); }
   if (walk) {
     scene.regs[ESI] = HOLE - 4 * r.below(loop) - r.below(8);
     // LEA leaves the flags alone: it may stand anywhere.
@@ -148,7 +150,46 @@ function readsUndefined(p: Program): boolean {
   return false;
 }
 
-const inputOf = (p: Program): NativeInput => ({ code: assemble(p).code, codeAddr: SNIPPET, regs: p.scene.regs, eflags: p.scene.eflags, mxcsr: p.scene.mxcsr, patches: [], xmm: null, fpu: null });
+/**
+ * An x87 piece. The stack is as deep behind it as in front: three values lie there at the start. Some see an empty or a full stack all the
+ * same, because pieces are left out when a program is shrunk; then both sides must agree on that.
+ */
+function x87Piece(r: Random): Piece {
+  const at = DATA + 0x700 + 16 * r.below(24), memory = (ext: number): number[] => [ext << 3 | 5, ...bytes32(at)];
+  const sti = (): number => r.below(3);
+  const bytes = ((): number[] => {
+    switch (r.below(14)) {
+      case 0: return [0xdd, ...memory(0), 0xdc, ...memory(r.pick([0, 1, 4, 5])), 0xdd, ...memory(3)]; // fld, op, fstp m64
+      case 1: return [0xd9, ...memory(0), 0xd8, ...memory(r.pick([0, 1, 4, 5, 6])), 0xd9, ...memory(3)]; // m32
+      case 2: return [0xd8, 0xc0 | r.pick([0, 1, 4, 5, 6, 7]) << 3 | sti()];
+      case 3: return [0xdc, 0xc0 | r.pick([0, 1, 4, 5, 6, 7]) << 3 | sti()];
+      case 4: return [0xd9, 0xc0 | sti(), 0xde, 0xc0 | r.pick([0, 1, 4, 5, 6, 7]) << 3 | 1 + sti()]; // fld sti, op p
+      case 5: return [0xd9, 0xc8 | sti()];
+      case 6: return [0xdb, ...memory(0), 0xd9, 0xfa, 0xdb, ...memory(3)]; // fild, fsqrt, fistp
+      case 7: return [0xd9, r.pick([0xe0, 0xe1, 0xfc])];
+      case 8: return [0xdb, 0xf0 | sti(), r.chance(50) ? 0xda : 0xdb, 0xc0 | r.below(4) << 3 | sti()]; // fcomi, fcmovcc
+      case 9: return [0xd8, 0xd0 | sti(), 0xdf, 0xe0]; // fcom, fnstsw ax
+      case 10: return [0xdb, ...memory(5), 0xde, 0xc9]; // fld m80, fmulp
+      case 11: return [0xd9, 0xe8 + r.below(7), 0xde, 0xc1]; // a constant, faddp
+      case 12: return [0xd9, ...memory(7), 0x80, 0x25, ...bytes32(at + 1), 0xf3, 0x80, 0x0d, ...bytes32(at + 1), r.below(4) << 2, 0xd9, ...memory(5)]; // rounding control by fnstcw, fldcw
+      default: return [0xdd, ...memory(2), 0xdc, ...memory(r.pick([0, 1]))]; // fst m64, op m64
+    }
+  })();
+  const flags = bytes[0] === 0xdb && (bytes[1]! & 0xf8) === 0xf0 ? defined : bytes.includes(0x80) && bytes[0] === 0xd9 && bytes[1] === 0x3d ? makes(FLAG.AF) : keep;
+  return { bytes, flags };
+}
+/** Three numbers on the stack, masked exceptions. */
+function x87Image(r: Random): Uint8Array {
+  const image = new Uint8Array(108), view = new DataView(image.buffer);
+  view.setUint32(0, 0xffff037f, true); view.setUint32(4, 0xffff0000 | 5 << 11, true); view.setUint32(8, 0xffff0000 | 0x03ff, true); view.setUint32(24, 0xffff0000, true);
+  for (let i = 0; i < 8; i++) {
+    view.setUint32(28 + i * 10, r.u32(), true); view.setUint32(32 + i * 10, (r.u32() | 0x80000000) >>> 0, true);
+    view.setUint16(36 + i * 10, 0x3fff - 8 + r.below(16) | (r.chance(40) ? 0x8000 : 0), true);
+  }
+  return image;
+}
+
+const inputOf = (p: Program): NativeInput => ({ code: assemble(p).code, codeAddr: SNIPPET, regs: p.scene.regs, eflags: p.scene.eflags, mxcsr: p.scene.mxcsr, patches: [], xmm: null, fpu: p.scene.fpu });
 
 /** A program and what the CPU made of it. At a fault the flags in question are those before the faulting piece. */
 function vectorOf(p: Program, expected: Captured): Vector {
@@ -171,7 +212,7 @@ export function fuzz(createEngine: VectorEngineFactory, options: FuzzOptions): F
   let machine = new VectorMachine(createEngine, options.jit);
   const problemsOf = (v: Vector): string[] => differences(v, machine.run(v, budget, options.piece));
   const onCpu = (p: Program): Vector => vectorOf(p, native.run([inputOf(p)], 10_000)[0]!);
-  const again = `node test/vectors/fuzz.ts --count=1 --loop=${options.loop} --jit=${options.jit}${options.walk ? ' --walk' : ''}${options.piece ? ` --piece=${options.piece}` : ''} --seed=`;
+  const again = `node test/vectors/fuzz.ts --count=1 --loop=${options.loop} --jit=${options.jit}${options.walk ? ' --walk' : ''}${options.x87 ? ' --x87' : ''}${options.piece ? ` --piece=${options.piece}` : ''} --seed=`;
   const programs = Array.from({ length: options.count }, (_, i) => randomProgram(options.seed + i, options));
   try {
     const results = native.run(programs.map(inputOf), 60_000);
@@ -198,7 +239,7 @@ export function fuzz(createEngine: VectorEngineFactory, options: FuzzOptions): F
 
 if (process.argv[1] === import.meta.filename) {
   const option = (name: string, otherwise: string): string => process.argv.find(a => a.startsWith(`--${name}=`))?.slice(name.length + 3) ?? otherwise;
-  const result = fuzz(vectorEngine, { seed: Number(option('seed', '1')), count: Number(option('count', '1000')), loop: Number(option('loop', process.argv.includes('--walk') ? '100' : '1')), walk: process.argv.includes('--walk'), jit: option('jit', 'off') as Tier, ...(option('piece', '') ? { piece: Number(option('piece', '')) } : {}) });
+  const result = fuzz(vectorEngine, { seed: Number(option('seed', '1')), count: Number(option('count', '1000')), loop: Number(option('loop', process.argv.includes('--walk') ? '100' : '1')), walk: process.argv.includes('--walk'), x87: process.argv.includes('--x87'), jit: option('jit', 'off') as Tier, ...(option('piece', '') ? { piece: Number(option('piece', '')) } : {}) });
   for (const f of result.failures) console.log(f);
   console.log(`${result.programs} programs, ${result.failures.length} disagreements${result.failures.length >= 5 ? ' (stopped)' : ''}`);
   process.exitCode = result.failures.length > 0 ? 1 : 0;

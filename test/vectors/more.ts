@@ -7,7 +7,8 @@
  * Each round has a seed of its own (seed, seed + 1, ...), which a failure names. Needs what the capture needs.
  */
 import { GROUPS, SEED } from './capture/groups.ts';
-import { NativeHarness } from './capture/native.ts';
+import { NativeHarness, type Captured } from './capture/native.ts';
+import type { Scene } from './capture/scene.ts';
 import { Sheet } from './capture/sheet.ts';
 import { describeFailure, differences } from './compare.ts';
 import { vectorEngine, type Tier } from './engine.ts';
@@ -15,11 +16,21 @@ import type { Vector } from './format.ts';
 import { VectorMachine } from './machine.ts';
 
 export interface MoreOptions { readonly seed: number; readonly rounds: number; readonly groups: readonly string[]; readonly jit: Tier; readonly progress?: (text: string) => void }
-export interface MoreReport { total: number; failed: number; /** The first few, told. */ failures: string[] }
+export interface MoreReport { total: number; failed: number; /** Cases that ended the native harness, say with ESP inside its own stack. */ skipped: number; /** The first few, told. */ failures: string[] }
+
+/** Natively, halving what ends the harness until the case is alone. */
+function runNative(harness: NativeHarness, scenes: readonly Scene[]): (Captured | null)[] {
+  try { return harness.run(scenes); } catch (problem) {
+    if (scenes.length === 1) return [null];
+    if (!(problem instanceof Error) || !/harness|broke/.test(problem.message)) throw problem;
+    const half = scenes.length >> 1;
+    return [...runNative(harness, scenes.slice(0, half)), ...runNative(harness, scenes.slice(half))];
+  }
+}
 
 /** Runs the cases; stops telling, not counting, after ten failures. */
 export function more({ seed, rounds, groups, jit, progress }: MoreOptions): MoreReport {
-  const report: MoreReport = { total: 0, failed: 0, failures: [] };
+  const report: MoreReport = { total: 0, failed: 0, skipped: 0, failures: [] };
   const harness = new NativeHarness();
   try {
     for (let round = 0; round < rounds; round++) {
@@ -30,11 +41,13 @@ export function more({ seed, rounds, groups, jit, progress }: MoreOptions): More
         group.plan(sheet);
         const machine = new VectorMachine(vectorEngine, jit);
         for (let from = 0; from < sheet.cases.length; from += 20_000) {
-          const cases = sheet.cases.slice(from, from + 20_000), results = harness.run(cases.map(c => c.scene));
+          const cases = sheet.cases.slice(from, from + 20_000), results = runNative(harness, cases.map(c => c.scene));
           cases.forEach(({ form, scene }, i) => {
+            const expected = results[i];
+            if (!expected) { report.skipped++; return; }
             const v: Vector = {
               index: from + i, form: sheet.forms[form]!, code: Uint8Array.from(scene.code), codeAddr: scene.codeAddr, regs: scene.regs, eflags: scene.eflags, mxcsr: scene.mxcsr, xmm: scene.xmm, fpu: scene.fpu,
-              patches: scene.patches, undefinedFlags: scene.undefinedFlags, undefinedRegs: scene.undefinedRegs, undefinedMemory: scene.undefinedMemory, expected: results[i]!,
+              patches: scene.patches, undefinedFlags: scene.undefinedFlags, undefinedRegs: scene.undefinedRegs, undefinedMemory: scene.undefinedMemory, expected,
             };
             report.total++;
             const problems = differences(v, machine.run(v));
@@ -55,6 +68,6 @@ if (process.argv[1] === import.meta.filename) {
   const option = (name: string): string | undefined => args.find(a => a.startsWith(`--${name}=`))?.slice(name.length + 3);
   const named = args.filter(a => !a.startsWith('--'));
   const report = more({ seed: Number(option('seed') ?? 1), rounds: Number(option('rounds') ?? 1), groups: named.length > 0 ? named : Object.keys(GROUPS), jit: (option('jit') ?? 'off') as Tier, progress: text => { process.stderr.write(`${text}\n`); } });
-  console.log([...report.failures, `${report.total - report.failed} of ${report.total} cases agree with the CPU`].join('\n'));
+  console.log([...report.failures, `${report.total - report.failed} of ${report.total} cases agree with the CPU${report.skipped ? `, ${report.skipped} skipped` : ''}`].join('\n'));
   process.exitCode = report.failed > 0 ? 1 : 0;
 }

@@ -1,6 +1,6 @@
 /** Builds harness.c and runs scenes through it; the wire format is described at its `struct input` and `struct output`. */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CODE, CODE_BYTES, DATA, DATA_BYTES, LOW, LOW_BYTES, READ_ONLY, READ_ONLY_BYTES } from '../environment.ts';
@@ -68,6 +68,9 @@ export function nativeUnavailable(): string | null {
   const gcc = spawnSync('gcc', ['-m32', '-nostdlib', '-static', '-x', 'c', '-', '-o', '/dev/null'], { input: 'void _start(void){for(;;);}' });
   return gcc.status === 0 ? null : 'gcc -m32 is not usable here';
 }
+
+/** x87 leaves details to the model (C1 of FCMOV and FCOMI, the step of a partial FPREM, last bits of FSIN): compare on the maker's processors only. */
+export const isCaptureVendor = (): boolean => { try { return readFileSync('/proc/cpuinfo', 'latin1').includes('AuthenticAMD'); } catch { return false; } };
 
 export class NativeHarness {
   readonly #directory = mkdtempSync(join(tmpdir(), 'kintsugi-vectors-'));
