@@ -17,7 +17,7 @@ import { benchImages } from './images.ts';
 import { BenchError, measure, steadyNs, type Measured, type Stamped } from './lines.ts';
 import type { PeerAnswer, PeerJob } from './peer.worker.ts';
 import { qemuVersion, runNative, runQemu } from './processes.ts';
-import { BENCH_PROGRAMS } from './programs.ts';
+import { BENCH_PROGRAMS, type BenchKind } from './programs.ts';
 
 export const PEERS = ['native', 'here', 'v86', 'qemu'] as const;
 export type Peer = (typeof PEERS)[number];
@@ -35,13 +35,15 @@ export interface BenchVmOptions {
   readonly progress?: (text: string) => void;
 }
 /** CPU nanoseconds per iteration; null: the peer is missing or failed. */
-export interface BenchVmRow { readonly name: string; readonly native: number | null; readonly here: number | null; readonly v86: number | null; readonly qemu: number | null }
+export interface BenchVmRow { readonly name: string; readonly kind: BenchKind; readonly native: number | null; readonly here: number | null; readonly v86: number | null; readonly qemu: number | null }
 export interface BenchVmResult {
   readonly rows: readonly BenchVmRow[];
   /** Cost of the first repetition, same unit. */
   readonly first: readonly BenchVmRow[];
-  /** Geometric mean of peer / native over the rows that both have. */
-  readonly geomean: Readonly<Record<'here' | 'v86' | 'qemu', number | null>>;
+  /** Geometric mean of peer / native over the rows of a kind that both have; `kernel`: of here / peer. */
+  readonly geomean: Readonly<Record<BenchKind, Readonly<Record<'here' | 'v86' | 'qemu', number | null>>>>;
+  /** Rows in which a peer takes less time. */
+  readonly behind: readonly string[];
   readonly problems: readonly string[];
   readonly environment: Readonly<Record<string, string | number>>;
 }
@@ -77,7 +79,7 @@ export async function benchVm(options: BenchVmOptions = {}): Promise<BenchVmResu
     if (peer === 'native' && (process.platform !== 'linux' || (process.arch !== 'x64' && process.arch !== 'ia32'))) { problems.push('native needs Linux on x86'); continue; }
     const slow = peer === 'here' && jit === 'off' ? 0.1 : 1;
     const able = chosen.filter(p => (p.kind !== 'kernel' || peer !== 'native') && !(UNABLE[peer] ?? []).includes(p.name));
-    const counts = new Map(able.map(p => [p.number, Math.max(1, Math.round(p.nativeIterations * (p.kind === 'kernel' ? 1 : SPEED[peer] * slow) * scale))]));
+    const counts = new Map(able.map(p => [p.number, Math.max(1, Math.round(p.nativeIterations * (p.kind === 'kernel' ? (peer === 'here' ? slow : p.share ?? 0.5) : SPEED[peer] * slow) * scale))]));
     const plan = `${runs + 1} ${[...counts].map(([n, i]) => `${n}:${i}`).join(' ')}`;
     iterations.set(peer, counts);
     options.progress?.(`running ${chosen.length} programs: ${peer}`);
@@ -95,35 +97,57 @@ export async function benchVm(options: BenchVmOptions = {}): Promise<BenchVmResu
     const m = results.get(peer)?.get(number), n = iterations.get(peer)?.get(number), operations = chosen.find(p => p.number === number)!.operations;
     return m === undefined || n === undefined || m.repetitionsNs.length === 0 ? null : Math.round(of(m) / n / operations * 10) / 10;
   };
-  const table = (of: (m: Measured) => number): BenchVmRow[] => chosen.map(p => ({ name: p.name, native: cell('native', p.number, of), here: cell('here', p.number, of), v86: cell('v86', p.number, of), qemu: cell('qemu', p.number, of) }));
+  const table = (of: (m: Measured) => number): BenchVmRow[] => chosen.map(p => ({ name: p.name, kind: p.kind, native: cell('native', p.number, of), here: cell('here', p.number, of), v86: cell('v86', p.number, of), qemu: cell('qemu', p.number, of) }));
   for (const p of chosen) {
     const sums = new Map([...results].map(([peer, m]) => [peer, m.get(p.number)?.checksum]));
     if (new Set([...sums.values()].filter(s => s !== undefined)).size > 1) problems.push(`${p.name}: checksums differ: ${[...sums].map(([peer, s]) => `${peer} ${s}`).join(', ')}`);
   }
   const rows = table(steadyNs);
-  const geomean = (peer: 'here' | 'v86' | 'qemu'): number | null => {
-    const ratios = rows.filter(r => r.native && r[peer]).map(r => r[peer]! / r.native!);
-    return ratios.length === 0 ? null : Math.round(Math.exp(ratios.reduce((a, b) => a + Math.log(b), 0) / ratios.length) * 100) / 100;
+  const mean = (ratios: readonly number[]): number | null => ratios.length === 0 ? null : Math.round(Math.exp(ratios.reduce((a, b) => a + Math.log(b), 0) / ratios.length) * 100) / 100;
+  const geomean = (kind: BenchKind): Record<'here' | 'v86' | 'qemu', number | null> => {
+    const of = (peer: 'here' | 'v86' | 'qemu'): number | null => mean(rows.filter(r => r.kind === kind).flatMap(r => {
+      const [over, under] = kind === 'kernel' ? [r.here, peer === 'here' ? null : r[peer]] : [r[peer], r.native];
+      return over && under ? [over / under] : [];
+    }));
+    return { here: of('here'), v86: of('v86'), qemu: of('qemu') };
   };
   return {
-    rows, first: table(m => m.repetitionsNs[0]!), geomean: { here: geomean('here'), v86: geomean('v86'), qemu: geomean('qemu') }, problems,
+    rows, first: table(m => m.repetitionsNs[0]!), geomean: { integer: geomean('integer'), memory: geomean('memory'), float: geomean('float'), kernel: geomean('kernel') },
+    behind: rows.filter(r => r.here && ((r.v86 && r.v86 < r.here) || (r.qemu && r.qemu < r.here))).map(r => r.name), problems,
     environment: { date: new Date().toISOString(), node: process.version, cpu: os.cpus()[0]?.model ?? 'unknown', cores: os.cpus().length, load: Math.round(os.loadavg()[0]! * 10) / 10, qemu: qemu ?? 'none', jit, runs },
   };
 }
 
 const time = (ns: number | null): string => ns === null ? '-' : ns < 1e4 ? `${ns.toFixed(0)} ns` : ns < 1e7 ? `${(ns / 1e3).toFixed(1)} us` : `${(ns / 1e6).toFixed(2)} ms`;
-const ratio = (ns: number | null, native: number | null): string => ns === null || !native ? '-' : `${(ns / native).toFixed(2)}`;
 
-/** The table that people read. */
+const factor = (over: number | null, under: number | null): string => over === null || !under ? '-' : (over / under).toFixed(2);
+const TITLES: Readonly<Record<BenchKind, string>> = { integer: 'integer', memory: 'memory', float: 'floating point', kernel: 'kernel' };
+
+/** The table that people read. A `!` marks rows in which a peer is faster. */
 export function formatBenchVm(result: BenchVmResult): string {
-  const header = ['program', 'native', 'here', 'v86', 'qemu', 'here x', 'v86 x', 'qemu x', 'first x'];
-  const body = result.rows.map((r, i) => [r.name, time(r.native), time(r.here), time(r.v86), time(r.qemu), ratio(r.here, r.native), ratio(r.v86, r.native), ratio(r.qemu, r.native), ratio(result.first[i]!.here, r.native)]);
-  const mean = (v: number | null): string => v === null ? '-' : v.toFixed(2);
-  body.push(['geomean', '', '', '', '', mean(result.geomean.here), mean(result.geomean.v86), mean(result.geomean.qemu), '']);
-  const widths = header.map((h, i) => Math.max(h.length, ...body.map(row => row[i]!.length)));
-  const text = [header, ...body].map(row => row.map((c, i) => i === 0 ? c.padEnd(widths[i]!) : c.padStart(widths[i]!)).join('  '));
-  return [...text, '', `CPU time per iteration, median of ${result.environment['runs']} repetitions after the first; x = multiple of native.`, ...result.problems.map(p => `problem: ${p}`)].join('\n');
+  const lines: string[][] = [], user = ['', 'native', 'here', 'v86', 'qemu', 'here x', 'v86 x', 'qemu x', 'first x'];
+  const text = (v: number | null): string => v === null ? '-' : v.toFixed(2);
+  const behind = new Set(result.behind);
+  for (const kind of ['integer', 'memory', 'float', 'kernel'] as const) {
+    const rows = result.rows.filter(r => r.kind === kind), mean = result.geomean[kind];
+    if (rows.length === 0) continue;
+    const kernel = kind === 'kernel';
+    lines.push([TITLES[kind], ...(kernel ? ['', 'here', 'v86', 'qemu', '', 'here / v86', 'here / qemu', ''] : user.slice(1))]);
+    for (const r of rows) {
+      const name = `${behind.has(r.name) ? '!' : ' '} ${r.name}`, first = result.first.find(({ name: n }) => n === r.name)!;
+      lines.push(kernel ? [name, '', time(r.here), time(r.v86), time(r.qemu), '', factor(r.here, r.v86), factor(r.here, r.qemu), '']
+        : [name, time(r.native), time(r.here), time(r.v86), time(r.qemu), factor(r.here, r.native), factor(r.v86, r.native), factor(r.qemu, r.native), factor(first.here, r.native)]);
+    }
+    lines.push(['  geomean', '', '', '', '', kernel ? '' : text(mean.here), text(mean.v86), text(mean.qemu), ''], []);
+  }
+  const widths = user.map((_, i) => Math.max(...lines.map(line => line[i]?.length ?? 0)));
+  const table = lines.map(line => line.map((c, i) => i === 0 ? c.padEnd(widths[i]!) : c.padStart(widths[i]!)).join('  ').trimEnd());
+  return [...table, `CPU time per iteration (kernel rows: per operation), median of ${result.environment['runs']} repetitions after the first; x = multiple of native; ! a peer is faster.`, ...result.problems.map(p => `problem: ${p}`)].join('\n');
 }
+
+/** One line of docs/history/vm.jsonl: where, when, and the times of all rows. */
+export const historyLine = (result: BenchVmResult): string => `${JSON.stringify({ environment: result.environment, geomean: result.geomean, behind: result.behind, rows: result.rows })}\n`;
+export const HISTORY = path.join(REPOSITORY_ROOT, 'docs', 'history', 'vm.jsonl');
 
 if (process.argv[1] === import.meta.filename) {
   const args = process.argv.slice(2);

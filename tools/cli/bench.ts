@@ -1,15 +1,17 @@
 /** `./kintsugi bench vm|ipc|fs|net`: each benchmark is a room in tools/bench; this finds it and shows its table or JSON. */
+import { appendFileSync, writeFileSync } from 'node:fs';
 import { EXIT, UserError } from './errors.ts';
 
 export interface BenchOptions {
   readonly json: boolean;
   readonly runs: number;
+  /** Of `ipc` and `vm`. */
+  readonly svg?: string;
+  readonly record?: boolean;
   /** Of `ipc` only. */
   readonly launches?: number;
   readonly quick?: boolean;
   readonly force?: boolean;
-  readonly svg?: string;
-  readonly record?: boolean;
   /** Of `net` only. */
   readonly place: 'pin' | 'follow';
   readonly smp?: number;
@@ -20,8 +22,10 @@ export interface BenchOptions {
 export async function bench(what: string, options: BenchOptions): Promise<number> {
   const progress = (text: string): void => { process.stderr.write(`${text}\n`); };
   if (what === 'vm') {
-    const { benchVm, formatBenchVm } = await import('../bench/vm.ts');
+    const { HISTORY, benchVm, formatBenchVm, historyLine } = await import('../bench/vm.ts');
     const result = await benchVm({ runs: options.runs, progress });
+    if (options.svg !== undefined) writeFileSync(options.svg, (await import('../bench/vm-figure.ts')).vmFigure(result));
+    if (options.record) appendFileSync(HISTORY, historyLine(result));
     process.stdout.write(options.json ? `${JSON.stringify(result)}\n` : `${formatBenchVm(result)}\n`);
     return result.problems.some((problem) => problem.includes('checksums differ')) ? EXIT.failure : EXIT.ok;
   }

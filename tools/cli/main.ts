@@ -180,9 +180,9 @@ async function main(argv: readonly string[]): Promise<number> {
     .option('--rows <names>', 'net: some of ping,incoming,outgoing,receive,send')
     .addOption(new Option('--only <part>', 'net: leave the other part out').choices(['instructions', 'times']))
     .option('--force', 'ipc: measure although the machine is not steady', false)
-    .option('--svg <file>', 'ipc: write the figure: distributions and size sweep')
-    .option('--record', 'ipc: append a line to docs/history/ipc.jsonl', false)
-    .addHelpText('after', '\nExamples:\n  $ ./kintsugi bench vm --json\n  $ ./kintsugi bench ipc --quick\n  $ ./kintsugi bench ipc --svg ipc.svg --record   about a minute on a quiet machine\n  $ ./kintsugi bench net --rows ping,incoming --json\n')
+    .option('--svg <file>', 'write the figure: vm: multiples of native time; ipc: distributions and size sweep')
+    .option('--record', 'vm, ipc: append a line to docs/history', false)
+    .addHelpText('after', '\nExamples:\n  $ ./kintsugi bench vm --svg vm.svg\n  $ ./kintsugi bench ipc --quick\n  $ ./kintsugi bench ipc --svg ipc.svg --record   about a minute on a quiet machine\n  $ ./kintsugi bench net --rows ping,incoming --json\n')
     .action(async (what: string, raw: import('./bench.ts').BenchOptions) => { status = await (await import('./bench.ts')).bench(what, raw); });
 
   withSystemOptions(program.command('demo <what>').description('restart: kill servers under running programs, again and again, and check every byte afterwards; tcp: kill net, its driver and fs under one TCP connection'))
