@@ -109,6 +109,8 @@ export function groupAccesses(region: Region, apart: ReadonlySet<number>): Group
         return;
       }
       if (WIDE.test(name)) { regs[0] = fresh(); regs[2] = fresh(); return; }
+      // Floating-point and vector instructions write one general register at most: their first operand.
+      if (insn.entry.fpu || insn.entry.mmx || insn.entry.sse) { if (ops[0]?.c === 'R') regs[ops[0].reg] = fresh(); return; }
       if (!PLAIN.test(name)) { for (let r = 0; r < 8; r++) regs[r] = fresh(); return; }
       const to = ops[0];
       if (to?.c !== 'R' || name === 'cmp' || name === 'test' || name === 'bt' || name === 'bti' || name === 'push' || name.startsWith('j')) return;
