@@ -46,8 +46,10 @@ function atanh(z: bigint, f: number): bigint {
   for (let i = 3n; term !== 0n && term !== -1n; i += 2n) { term = term * square >> F; sum += term / i; }
   return sum;
 }
+/** Floor of the square root: Newton from above, beginning with the root of the leading bits as a double. */
 function root(n: bigint): bigint {
-  let x = 1n << BigInt(bitLength(n) + 1 >> 1);
+  const shift = BigInt(Math.max(0, bitLength(n) - 100) + 1 >> 1);
+  let x = BigInt(Math.ceil(Math.sqrt(Number(n >> 2n * shift)) * (1 + 2 ** -50)) + 1) << shift;
   for (;;) { const y = (x + n / x) >> 1n; if (y >= x) return x; x = y; }
 }
 /** atan(t), 0 <= t <= 1. */
@@ -60,15 +62,18 @@ function arctangent(t: bigint, f: number): bigint {
   for (let i = 3n, sign = -1n; term !== 0n; i += 2n, sign = -sign) { term = term * square >> F; sum += sign * (term / i); }
   return sum << 3n;
 }
-/** sin and cos of r, |r| < 0.8. */
-function sineCosine(r: bigint, f: number): { sine: bigint; cosine: bigint } {
+/** sin of r, |r| < 0.8, times 2^f. */
+function sine(r: bigint, f: number): bigint {
   const F = BigInt(f), square = r * r >> F;
-  let sine = r, term = r;
-  for (let i = 2n; term !== 0n && term !== -1n; i += 2n) { term = -(term * square >> F) / (i * (i + 1n)); sine += term; }
-  let cosine = 1n << F;
-  term = cosine;
-  for (let i = 1n; term !== 0n && term !== -1n; i += 2n) { term = -(term * square >> F) / (i * (i + 1n)); cosine += term; }
-  return { sine, cosine };
+  let term = r, sum = r;
+  for (let i = 2n; term !== 0n && term !== -1n; i += 2n) { term = -(term * square >> F) / (i * (i + 1n)); sum += term; }
+  return sum;
+}
+function cosine(r: bigint, f: number): bigint {
+  const F = BigInt(f), square = r * r >> F;
+  let term = 1n << F, sum = term;
+  for (let i = 1n; term !== 0n && term !== -1n; i += 2n) { term = -(term * square >> F) / (i * (i + 1n)); sum += term; }
+  return sum;
 }
 
 type Kind = 'zero' | 'finite' | 'inf' | 'nan' | 'unsupported';
@@ -342,17 +347,17 @@ export class Transcendental {
     const extra = BITS + (rest === 0n ? 0 : Math.max(0, exactBits - bitLength(rest < 0n ? -rest : rest)));
     f = Math.max(exactBits, extra);
     rest <<= BigInt(f - exactBits);
-    const { sine, cosine } = sineCosine(rest, f);
-    // sin(x) for x >= 0 in its quadrant.
-    const [s, c] = [[sine, cosine], [cosine, -sine], [-sine, -cosine], [-cosine, sine]][quadrant];
+    // sin(x) and cos(x) for x >= 0 in its quadrant; the sine of the rest is that of the other function in odd ones.
+    const sineOf = (): bigint => { const v = quadrant & 1 ? cosine(rest, f) : sine(rest, f); return quadrant & 2 ? -v : v; };
+    const cosineOf = (): bigint => { const v = quadrant & 1 ? sine(rest, f) : cosine(rest, f); return quadrant === 1 || quadrant === 2 ? -v : v; };
     const put = (to: number, result: bigint, flip: boolean): void => {
       if (result === 0n) this.put(to, 0n, flip ? SIGN : 0); else this.store(to, result < 0n !== flip, result < 0n ? -result : result, -f);
     };
-    if (what === 'sine') put(slot, s, negative);
-    else if (what === 'cosine') put(slot, c, false);
-    else if (what === 'both') { put(slot, s, negative); put(pushed, c, false); push(); }
+    if (what === 'sine') put(slot, sineOf(), negative);
+    else if (what === 'cosine') put(slot, cosineOf(), false);
+    else if (what === 'both') { put(slot, sineOf(), negative); put(pushed, cosineOf(), false); push(); }
     else {
-      const quotient = c === 0n ? 0n : (s << BigInt(2 * BITS)) / c;
+      const c = cosineOf(), quotient = c === 0n ? 0n : (sineOf() << BigInt(2 * BITS)) / c;
       if (quotient === 0n) this.put(slot, 0n, negative ? SIGN : 0); else this.store(slot, quotient < 0n !== negative, quotient < 0n ? -quotient : quotient, -2 * BITS);
       one(pushed);
       push();
