@@ -68,6 +68,17 @@ export function show(id: string, json: boolean): number {
   return EXIT.ok;
 }
 
+/** `replay ID --gdb`: gdb at the injected instruction. */
+export async function debugReplay(id: string, address: string): Promise<number> {
+  const { parseGdbAddress, serveGdb } = await import('../gdb/server.ts'), { debugRow } = await import('../lab/replay-debug.ts');
+  const listen = parseGdbAddress(address), { row, target, subject, at } = debugRow(id, { log: (line) => process.stderr.write(`${line}\n`) });
+  try {
+    process.stderr.write(textRow(row));
+    await serveGdb(target, listen, (host, port) => process.stderr.write(`kintsugi: at instruction ${at.toLocaleString('en-US')}, the fault is placed; waiting for gdb: gdb -ex 'set architecture i386' -ex 'target remote ${host === '127.0.0.1' ? '' : host}:${port}'   (then: monitor symbols, monitor help)\n`));
+  } finally { subject.close(); }
+  return EXIT.ok;
+}
+
 export function replay(id: string, options: { readonly json: boolean; readonly count: number }): number {
   const { row, result, same, before, after, tracedBefore, tracedAfter } = replayRow(id, { count: options.count, log: (line) => process.stderr.write(`${line}\n`) });
   if (options.json) {

@@ -233,9 +233,10 @@ async function main(argv: readonly string[]): Promise<number> {
     .action(async (file: string | undefined, raw: import('./inject.ts').InjectOptions) => { status = await (await import('./inject.ts')).inject(file, raw); });
   program.command('replay <id>').description('run one experiment of a campaign again, to the same state hash, and print the trace records and functions before and after the fault')
     .option('--count <n>', 'lines on either side of the fault', whole(1, 1000), 12)
+    .option('--gdb <[host:]port>', 'stop at the injected instruction and wait for gdb there (docs/debugging.md)')
     .option('--json', 'one object', false)
-    .addHelpText('after', '\nExample:\n  $ ./kintsugi replay a94c9421:17\n')
-    .action(async (id: string, raw: { count: number; json: boolean }) => { status = (await import('./inject.ts')).replay(id, raw); });
+    .addHelpText('after', '\nExample:\n  $ ./kintsugi replay a94c9421:17\n  $ ./kintsugi replay a94c9421:17 --gdb 1234\n')
+    .action(async (id: string, raw: { count: number; json: boolean; gdb?: string }) => { const { debugReplay, replay } = await import('./inject.ts'); status = raw.gdb === undefined ? replay(id, raw) : await debugReplay(id, raw.gdb); });
   program.command('show <id>').description('print one row of a campaign')
     .option('--json', 'one object', false)
     .addHelpText('after', '\nExample:\n  $ ./kintsugi show a94c9421:17\n')
