@@ -8,7 +8,8 @@
  *        S0 ............ S1 ...... S2 ... S3 .. S4 .. S5 .. S6 .. |  . . . . |
  *                                                             ^ restored, then run to the moment wanted
  *
- * Snapshots are spaced by what they cost: the next is due when running on has cost SPACING_FACTOR times as much as the last one did. Memory is bounded:
+ * Snapshots are spaced by what they cost: the next is due when running on has cost SPACING_FACTOR times as much as the last one did, or sooner: going back
+ * runs again at most two such stretches for what happened last. Memory is bounded:
  * beyond `snapshots` or `pages` the one that is missed least goes, which leaves them dense near the present and sparse far back.
  *
  * Changing state (a debugger writes a register) ends the run that followed: later snapshots go, and one with the change in it is pinned, for running
@@ -26,7 +27,7 @@ export interface TimelineOptions {
   /** Instructions between two snapshots, at least. Default 1,000,000. */
   readonly spacing?: number;
 }
-const SPACING_FACTOR = 20;
+const SPACING_FACTOR = 8, MOST_SPACING = 8_000_000;
 /** What a snapshot costs, in instructions that could have run instead: for each page copied, for each page it refers to (as measured: 1.5 us, 0.1 us at 400 MIPS). */
 const INSTRUCTIONS_PER_COPY = 600, INSTRUCTIONS_PER_REFERENCE = 40;
 
@@ -130,7 +131,7 @@ export class Timeline {
     const index = this.#kept.findIndex((kept) => kept.at > at);
     this.#kept.splice(index < 0 ? this.#kept.length : index, 0, { at, snapshot, pages: copied, pinned });
     const cost = copied * INSTRUCTIONS_PER_COPY + snapshot.pages.size * INSTRUCTIONS_PER_REFERENCE;
-    if (at >= this.#frontier) this.#nextAt = at + Math.max(this.#spacing, cost * SPACING_FACTOR);
+    if (at >= this.#frontier) this.#nextAt = at + Math.max(this.#spacing, Math.min(cost * SPACING_FACTOR, MOST_SPACING));
     while ((this.#kept.length > this.#most || this.pages > this.#mostPages) && this.#thin());
   }
   /** Drops the snapshot without which the way back grows least, relative to how far back it is. */

@@ -1,4 +1,4 @@
-/** `./kintsugi bench vm|ipc|fs|net`: each benchmark is a room in tools/bench; this finds it and shows its table or JSON. */
+/** `./kintsugi bench vm|ipc|fs|net|rewind`: each benchmark is a room in tools/bench; this finds it and shows its table or JSON. */
 import { appendFileSync, writeFileSync } from 'node:fs';
 import { EXIT, UserError } from './errors.ts';
 
@@ -44,6 +44,14 @@ export async function bench(what: string, options: BenchOptions): Promise<number
     process.stdout.write(options.json ? `${JSON.stringify(result)}\n` : `${formatBenchNet(result)}\n`);
     return EXIT.ok;
   }
+  if (what === 'rewind') {
+    const { benchRewind, formatRewind } = await import('../bench/rewind.ts'), { systemConfig } = await import('./system.ts'), { ensureGuest } = await import('./guest.ts');
+    ensureGuest();
+    const config = systemConfig({ place: 'pin', smp: 1, memoryMiB: 128, deterministic: true, seed: 1, jit: 'on', append: '' }, ['sh', '-c', 'while true; do sha256sum /bin/*; done'], {});
+    const result = await benchRewind(config, 20_000_000, { runs: options.runs, progress });
+    process.stdout.write(options.json ? `${JSON.stringify(result)}\n` : `${formatRewind(result)}\n`);
+    return EXIT.ok;
+  }
   if (what === 'ipc') {
     const { benchIpc, formatBenchIpc, IpcBenchError } = await import('../bench/ipc.ts');
     try {
@@ -56,5 +64,5 @@ export async function bench(what: string, options: BenchOptions): Promise<number
       throw error;
     }
   }
-  throw new UserError(`there is no benchmark "${what}"; there are: vm, ipc, fs, net`, EXIT.usage);
+  throw new UserError(`there is no benchmark "${what}"; there are: vm, ipc, fs, net, rewind`, EXIT.usage);
 }

@@ -170,9 +170,9 @@ async function main(argv: readonly string[]): Promise<number> {
       status = await (await import('./image.ts')).image(file, { ...raw, blockSize: Number(raw.blockSize) });
     });
 
-  program.command('bench <what>').description('measure beside the peers: vm, ipc, fs or net')
+  program.command('bench <what>').description('measure beside the peers: vm, ipc, fs or net; rewind: what snapshots and the way back cost')
     .option('--json', 'rows as JSON', false)
-    .option('--runs <n>', 'vm, fs, net: repetitions (the median counts)', whole(1, 50), 3)
+    .option('--runs <n>', 'vm, fs, net, rewind: repetitions (the median counts)', whole(1, 50), 3)
     .option('--launches <n>', 'ipc: machines per tier (default 10)', whole(1, 100))
     .option('--quick', 'ipc: two launches, few samples; net: a tenth of the work: a look, not a measurement', false)
     .addOption(new Option('--place <policy>', 'net: where servers run').choices(['pin', 'follow']).default('follow'))
