@@ -102,10 +102,10 @@ export class BlockCache {
     this.bytes = new Uint8Array(board.buffer, this.base, 32 << 20);
   }
 
-  /** A trace point or a breakpoint stands at this instruction: regions leave it out. */
-  isTraced(linear: number, physicalPage: number, insn: Insn): boolean {
+  /** Regions leave this instruction out: it has touched a device or watched memory, or a trace point or a breakpoint stands there. */
+  leavesOut(linear: number, physicalPage: number, insn: Insn): boolean {
     const at = physicalPage * 4096 + (linear & 4095);
-    return this.stops.has(linear & 4095) || this.trace !== undefined && this.trace.at(linear, insn, this.board.ram, at, physicalPage * 4096 + 4096) !== NO_POINT;
+    return this.mmioInsns.has(at) || this.stops.has(linear & 4095) || this.trace !== undefined && this.trace.at(linear, insn, this.board.ram, at, physicalPage * 4096 + 4096) !== NO_POINT;
   }
   /** From now on a block begins at each of these offsets, and asks the engine first. */
   stopAt(offsets: Iterable<number>): void {

@@ -127,7 +127,7 @@ export class RegionManager {
       if (!compiled || this.instructions() - since > MAX_WAIT || this.isRefused(compiled.region.head * 2 + 1) || this.isRefused(compiled.region.head * 2)) { this.seen.delete(key); continue; }
       if (compiled.mode !== mode) continue;
       const used = this.pagesOf(compiled);
-      if (used === undefined || compiled.region.blocks.some(({ insns }) => insns.some(({ eip, insn }) => this.blocks.isTraced(eip, used.get(eip >>> 12)!, insn)))) continue;
+      if (used === undefined || compiled.region.blocks.some(({ insns }) => insns.some(({ eip, insn }) => this.blocks.leavesOut(eip, used.get(eip >>> 12)!, insn)))) continue;
       this.seen.delete(key);
       const first = this.blockAt(compiled.region.head, mode);
       if (!first || this.blocks.isRegion(first.record)) continue;
@@ -185,7 +185,7 @@ export class RegionManager {
       return board.ram.subarray(physical, physical + 4096);
     }, avoid: (eip, insn) => {
       const page = pages.get(eip >>> 12);
-      return page !== undefined && (this.blocks.mmioInsns.has((page << 12 | eip & 4095) >>> 0) || this.blocks.isTraced(eip, page, insn));
+      return page !== undefined && this.blocks.leavesOut(eip, page, insn);
     }, peek: va => mmu.peekMapped(va) });
     if (!region || region.blocks.length === 0) return false;
     const first = this.blockAt(region.head, mode);
