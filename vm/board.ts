@@ -123,6 +123,8 @@ export const HEADER = new FieldList('header', {
   inputsDelivered: u32,
   /** The last round got no vCPU anywhere, though some looked runnable (an interrupt pending behind IF = 0). */
   roundStuck: u32,
+  /** Seed of the vCPUs' RDRAND; number of the CPU model (vm/cpu/isa/models.ts). */
+  randomSeed: u32, cpuModel: u32,
 });
 
 /** Per-vCPU words of the machine (not the engine's): time base and parking. */

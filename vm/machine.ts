@@ -191,7 +191,7 @@ export class DeterministicMachine implements Machine {
     const board = this.board = createBoard({ cpus: config.cpus ?? 1, memoryMiB: config.memoryMiB ?? 128 });
     const header = board.header;
     header.rtcBaseSeconds = config.rtcSeconds ?? DETERMINISTIC_RTC_SECONDS;
-    header.scheduleSeed = config.seed ?? 0;
+    header.scheduleSeed = header.randomSeed = config.seed ?? 0;
     header.roundCpu = board.cpus; // between rounds
     const boot = loadMultiboot(board, { kernel: config.kernel, modules: config.modules, cmdline: config.cmdline });
     this.#disks = openDisks(config.disks ?? []);

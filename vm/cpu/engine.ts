@@ -18,7 +18,7 @@ import { Coherence } from './coherence.ts';
 import { ACCESS, GuestFault, Mmu, PAGE_CODE, PAGE_TABLE } from './mmu.ts';
 import { REPEAT_IN_TIER0 } from './jit/exit.ts';
 import { HEAT_TO_COMPILE, RegionManager } from './jit/manager.ts';
-import { ARCH_FIELDS, ATTN, CR0, FLAG, MODE, RUN, S, SEG, VEC, VCPU_BLOCK_BYTES, readEflags, writeEflags } from './state.ts';
+import { ARCH_FIELDS, ATTN, CR0, DR7_ENABLES, FLAG, HITS_SHIFT, MODE, RUN, S, SEG, SHADOW, VEC, VCPU_BLOCK_BYTES, readEflags, writeEflags } from './state.ts';
 import { FloatUnit } from './float/unit.ts';
 import { X87Unit } from './float/stack.ts';
 import { X87 } from './lower/fpu.ts';
@@ -26,7 +26,9 @@ import { Cpu } from './system/cpu.ts';
 import { Shutdown, deliver } from './system/exceptions.ts';
 import { CpuTrace } from './trace.ts';
 import { fpuInit } from './system/fpu.ts';
+import { Breakpoints } from './system/breakpoints.ts';
 import { execute } from './system/operations.ts';
+import { seedRandom } from './system/random.ts';
 import type { Form } from './tier0/forms.ts';
 import { FAST_OPERATIONS } from './tier0/system.ts';
 import { TRACE_EVENT } from '../trace.ts';
@@ -48,8 +50,8 @@ const rareModules = new Map<string, WebAssembly.Module>();
 const kindsOf = hotKinds(HOT_FORMS());
 
 const LEAVE = 1;
-/** `shadow`: the next instruction is in an interrupt shadow; it has been issued; it was issued with TF set. */
-const SHADOW = { PENDING: 1, ISSUED: 2, STEPPED: 4 } as const;
+/** BS of DR6 (SDM vol. 3 17.2.3). */
+const DR6_STEP = 0x4000;
 /** Soft-MMU entries that `restored` keeps. */
 const MOST_RETAINED = 8192;
 const SLICE_INSNS = 20_000, MAX_SLICE_INSNS = 1_000_000, MAX_HALTED_SLICE_INSNS = 50_000;
@@ -85,6 +87,8 @@ export class Engine implements EngineInterface {
   private cut = -1;
   private currentRest = 0;
   private readonly trace: CpuTrace | undefined;
+  /** The guest's own, in DR0 to DR3. */
+  private readonly breakpoints: Breakpoints;
   private readonly watch: BlockWatch | undefined;
   private debug: DebugPlan | undefined;
   /** A watched access asked to stop behind its instruction. */
@@ -105,6 +109,8 @@ export class Engine implements EngineInterface {
     this.coherence = new Coherence(board, cpu, parallel);
     this.mmu = new Mmu(board, cpu, bus, this.words, this.coherence);
     this.cpu = new Cpu(board, cpu, this.mmu, bus, this.words);
+    this.breakpoints = new Breakpoints(this.words);
+    this.cpu.breakpointsChanged = () => { if (this.breakpoints.update()) this.watchMemory(); };
     const float = new FloatUnit(board.buffer, base);
     const table = new WebAssembly.Table({ element: 'anyfunc', initial: 4096 });
     let nextSlot = FAST_OPERATIONS.length;
@@ -210,6 +216,7 @@ export class Engine implements EngineInterface {
       words[S.mxcsr >> 2] = 0x1f80;
       words[S.apicBase >> 2] = 0xfee00800 | (this.index === 0 ? 0x100 : 0);
       fpuInit(cpu);
+      seedRandom(words, this.board.header.randomSeed, this.index);
     }
     words[S.runState >> 2] = this.index === 0 && kind === 'power' ? RUN.running : RUN.waitSipi;
     this.mmu.flush();
@@ -254,14 +261,22 @@ export class Engine implements EngineInterface {
   setDebug(plan: DebugPlan | undefined): void {
     this.debug = plan;
     if (plan) this.blocks.stopAt([...plan.breakpoints].map(linear => linear & 0xfff)); else this.blocks.clearStops();
-    const before = this.mmu.watch, watches = plan?.watches ?? [];
-    if (watches.length === 0) { this.mmu.watch = undefined; return; }
+    this.watchMemory();
+  }
+  /** Watchpoints of the debugger outside, and data breakpoints of the guest. */
+  private watchMemory(): void {
+    const plan = this.debug, before = this.mmu.watch, watches = plan?.watches ?? [], own = this.breakpoints.data;
+    if (watches.length === 0 && own.length === 0) { this.mmu.watch = undefined; return; }
     const pages = new Set<number>();
-    for (const { linear, bytes } of watches) for (let page = linear >>> 12; page <= (linear + bytes - 1) >>> 12; page++) pages.add(page);
+    for (const { linear, bytes } of [...watches, ...own]) for (let page = linear >>> 12; page <= (linear + bytes - 1) >>> 12; page++) pages.add(page);
     this.mmu.watch = {
       pages,
-      overlaps: (va, bytes) => watches.some(watch => overlap(watch, va, bytes)),
-      accessed: (va, bytes, write) => { if (this.running) for (const watch of watches) if ((write ? watch.write : watch.read) && overlap(watch, va, bytes)) this.onAccess(plan!, watch, write); },
+      overlaps: (va, bytes) => watches.some(watch => overlap(watch, va, bytes)) || own.some(watch => overlap(watch, va, bytes)),
+      accessed: (va, bytes, write) => {
+        if (!this.running) return;
+        for (const watch of own) if ((write || watch.read) && overlap(watch, va, bytes)) this.breakpoints.hit(1 << watch.index);
+        for (const watch of watches) if ((write ? watch.write : watch.read) && overlap(watch, va, bytes)) this.onAccess(plan!, watch, write);
+      },
     };
     if (before === undefined || [...pages].some(page => !before.pages.has(page))) this.mmu.flush();
   }
@@ -271,7 +286,7 @@ export class Engine implements EngineInterface {
     if (!plan || !plan.breakpoints.has(linear) || !plan.breakpoint(this.index, this.retiredEnd - words[S.budget >> 2] - rest, linear)) return 0;
     // Not issued after all.
     const shadow = words[S.shadow >> 2];
-    if (shadow !== 0) { words[S.shadow >> 2] = shadow & (SHADOW.ISSUED | SHADOW.PENDING) ? SHADOW.PENDING : 0; this.cpu.update(); }
+    if (shadow !== 0) { words[S.shadow >> 2] = (shadow & (SHADOW.ISSUED | SHADOW.PENDING) ? SHADOW.PENDING : 0) | shadow & SHADOW.HITS; this.cpu.update(); }
     return this.leave('stop');
   }
   private onAccess(plan: DebugPlan, watch: DebugPlan['watches'][number], write: boolean): void {
@@ -284,12 +299,12 @@ export class Engine implements EngineInterface {
     const physical = this.mmu.probe(this.currentEip() + this.cpu.segmentBase(SEG.CS) | 0);
     if (physical >= 0) this.blocks.endBlockAt(physical);
   }
-  /** Takes back what is left of the slice. */
-  private withdraw(): void {
-    const budget = this.words[S.budget >> 2];
+  /** Takes back what is left of the slice, but `keep`. */
+  private withdraw(keep = 0): void {
+    const budget = this.words[S.budget >> 2] - keep;
     this.later += budget; this.unfinished += budget; this.sliced -= budget;
     this.retiredEnd -= budget;
-    this.words[S.budget >> 2] = 0;
+    this.words[S.budget >> 2] = keep;
     this.publishRetiredEnd();
   }
   private onBlock(eip: number): number {
@@ -372,7 +387,7 @@ export class Engine implements EngineInterface {
       words[S.runState >> 2] = RUN.dead;
       return 'shutdown';
     } finally {
-      if (words[S.shadow >> 2] & SHADOW.ISSUED) { words[S.shadow >> 2] &= ~SHADOW.ISSUED; this.cpu.update(); }
+      if (words[S.shadow >> 2] & (SHADOW.ISSUED | SHADOW.CHECKED)) { this.completeIssued(); this.cpu.update(); }
       this.running = false;
       this.paging = [words[S.cr0 >> 2], words[S.cr4 >> 2], words[S.efer >> 2]];
       this.coherence.setRunning(false);
@@ -514,24 +529,35 @@ export class Engine implements EngineInterface {
     let single = false;
     const wasSingle = (words[S.mode >> 2] & MODE.SINGLE) !== 0;
     if (wasSingle && !limit) {
+      const before = words[S.shadow >> 2];
+      if (before & (SHADOW.ISSUED | SHADOW.CHECKED | SHADOW.STEPPED)) this.completeIssued();
       const shadow = words[S.shadow >> 2];
-      if (shadow & SHADOW.STEPPED) {
-        // Single-step trap of the instruction just completed (SDM vol. 3 17.3.1.4).
+      if (shadow & (SHADOW.STEPPED | SHADOW.HITS) && !(shadow & SHADOW.STACK)) {
+        // Traps of the instruction just completed: single step and data breakpoints (SDM vol. 3 17.3.1.2, 17.3.1.4).
         words[S.shadow >> 2] = 0;
-        words[S.dr6 >> 2] |= 0x4000;
+        words[S.dr6 >> 2] |= (shadow & SHADOW.STEPPED ? DR6_STEP : 0) | (shadow & SHADOW.HITS) >> HITS_SHIFT;
         deliver(cpu, VEC.DB, -1, 'fault', words[S.eip >> 2]);
         cpu.update();
         return 0;
       }
-      if (shadow & SHADOW.ISSUED) {
-        // The instruction in the shadow is done: the window is open.
-        words[S.shadow >> 2] = shadow & SHADOW.PENDING;
+      if (before & (SHADOW.ISSUED | SHADOW.CHECKED | SHADOW.STEPPED)) {
         cpu.update();
+        // The instruction in the shadow is done: the window is open.
         if (this.serviceAttention()) return -LEAVE;
         return 0;
       }
       if (words[S.budget >> 2] === 0) return -this.leave('budget');
-      words[S.shadow >> 2] = (shadow & SHADOW.PENDING ? SHADOW.ISSUED : 0) | (words[S.eflags >> 2] & FLAG.TF ? SHADOW.STEPPED : 0);
+      const breakpoints = words[S.dr7 >> 2] & DR7_ENABLES;
+      if (breakpoints) {
+        const hits = shadow & SHADOW.STACK || words[S.eflags >> 2] & FLAG.RF ? 0 : this.breakpoints.execution(cpu.segmentBase(SEG.CS) + words[S.eip >> 2] >>> 0);
+        if (hits) {
+          words[S.dr6 >> 2] |= hits;
+          this.raise(new GuestFault(VEC.DB));
+          return 0;
+        }
+      }
+      words[S.shadow >> 2] = (shadow & SHADOW.PENDING ? SHADOW.ISSUED : 0) | (words[S.eflags >> 2] & FLAG.TF ? SHADOW.STEPPED : 0) | (breakpoints ? SHADOW.CHECKED : 0) | shadow & SHADOW.HITS;
+      words[S.eflags >> 2] &= ~FLAG.RF;
       single = true;
     }
     const eip = words[S.eip >> 2];
@@ -543,6 +569,7 @@ export class Engine implements EngineInterface {
       const physical = this.mmu.translate(linear, ACCESS.EXECUTE, cpu.user);
       if (single) mode |= MODE.SINGLE;
       const block = this.blocks.block(linear, physical, mode, cpu.user, limit);
+      if (single) this.issue(block);
       if (!(mode & MODE.CS_FLAT) && eip + block.bytes - 1 > cpu.segmentLimit(SEG.CS) && block.insns.length > 1 && !limit) return this.lookup(1);
       if (!limit && !single && mode & MODE.CS_FLAT) {
         this.mmu.jumpCacheSet(eip, mode, block.record);
@@ -555,6 +582,21 @@ export class Engine implements EngineInterface {
       this.raise(fault);
       return 0;
     }
+  }
+  /** An instruction that runs alone: of a REP one iteration. */
+  private issue({ insns: [insn] }: Block): void {
+    if (!insn.entry.str || !insn.rep) return;
+    const words = this.words;
+    words[S.shadow >> 2] |= SHADOW.REPEATS;
+    words[S.issuedEip >> 2] = words[S.eip >> 2];
+    this.withdraw(1);
+  }
+  /** Behind the instruction that was issued alone. A REP that is not through sets RF: it meets its breakpoint once (SDM vol. 3 17.3.1.1). */
+  private completeIssued(): void {
+    const words = this.words, shadow = words[S.shadow >> 2];
+    if (shadow & SHADOW.REPEATS && words[S.eip >> 2] === words[S.issuedEip >> 2]) words[S.eflags >> 2] |= FLAG.RF;
+    // Behind MOV SS and POP SS there is no single-step trap, and others wait (SDM vol. 3 6.8.3).
+    words[S.shadow >> 2] = shadow & (SHADOW.PENDING | SHADOW.STACK | SHADOW.HITS | (shadow & SHADOW.STACK ? 0 : SHADOW.STEPPED));
   }
   private truncate(): number {
     const words = this.words;
@@ -608,6 +650,10 @@ export class Engine implements EngineInterface {
     return this.after();
   }
   private halted(): number {
+    const words = this.words, shadow = words[S.shadow >> 2];
+    // A trap that is due wakes; what only was watched is over, so that interrupts are seen.
+    if (shadow & (SHADOW.STEPPED | SHADOW.HITS)) { words[S.runState >> 2] = RUN.running; return 0; }
+    if (shadow & SHADOW.CHECKED) { this.completeIssued(); this.cpu.update(); }
     if (this.serviceAttention()) return LEAVE;
     if (this.words[S.runState >> 2] === RUN.running) return 0;
     this.words[S.rec >> 2] = 0; // HLT has completed

@@ -12,7 +12,7 @@
  */
 import { DIRTY_ALL, GUEST_RAM_BASE, PAGE_KIND_MASK, PAGE_KIND_RAM, PAGE_KIND_ROM, type Board, type PhysAddr } from '../board.ts';
 import type { AccessSize, Bus } from '../devices/bus.ts';
-import { CR0, CR4, S, VEC } from './state.ts';
+import { CR0, CR4, FLAG, S, VEC } from './state.ts';
 import { JUMP_CACHE_BYTES } from './tier0/record.ts';
 import { ONCE_IN_TIER0, REPEAT_IN_TIER0 } from './jit/exit.ts';
 import { EVENT, type Coherence } from './coherence.ts';
@@ -114,6 +114,8 @@ export class Mmu {
 
   // ---- the walk
   private faultCode = 0;
+  /** The last walk ended at a page that is the user's. */
+  private walkedUserPage = false;
   /** A walk took write entries away: the table it read was ordinary memory before. */
   private walkDropped = false;
   /** Physical address, or -1 with `faultCode` set. */
@@ -175,6 +177,9 @@ export class Mmu {
         physical = (entry & 0xfffff000 | va & 0xfff) >>> 0;
       }
     }
+    // SMAP: data of user pages is out of reach, but for explicit accesses with AC set; those of CPL 3 that come here are implicit (SDM vol. 3 4.6.1).
+    if (userPage && !user && !execute && (cr4 & CR4.SMAP) !== 0 && ((words[S.eflags >> 2] & FLAG.AC) === 0 || words[S.cpl >> 2] === 3)) { this.faultCode = base | 1; return -1; }
+    this.walkedUserPage = userPage;
     if ((user && !userPage) || (write && !writable && (user || (cr0 & CR0.WP) !== 0))
       || (execute && (noExecute || (!user && userPage && (cr4 & CR4.SMEP) !== 0)))) { this.faultCode = base | 1; return -1; }
     const bits = 0x20 | (write ? 0x40 : 0);
@@ -244,9 +249,34 @@ export class Mmu {
 
   // ---- soft-MMU entries
   private kind(physical: number): number { return physical < 2 ** 32 ? this.pageMap[physical >>> 12] : 0; }
+  /**
+   * CR0.AM or CR4.SMAP is set: some translations may not be kept. With SMAP those of user pages for the supervisor, since STAC and CLAC would have
+   * to drop them; with alignment checks on all of the user's, so that every access of generated code comes to be checked.
+   */
+  private get unfilled(): boolean { return (this.words[S.cr0 >> 2] & CR0.AM) !== 0 || (this.words[S.cr4 >> 2] & CR4.SMAP) !== 0; }
+  /** Whether the entry for what the last walk has found is one of those. */
+  private withholds(user: boolean): boolean {
+    if (user) { if (this.aligned(true)) return true; this.userFilled = true; return false; }
+    return this.walkedUserPage && (this.words[S.cr4 >> 2] & CR4.SMAP) !== 0;
+  }
+  /** #AC is on (SDM vol. 3 6.15). */
+  private aligned(user: boolean): boolean {
+    const words = this.words;
+    return user && (words[S.cr0 >> 2] & CR0.AM) !== 0 && (words[S.eflags >> 2] & FLAG.AC) !== 0 && words[S.cpl >> 2] === 3;
+  }
+  private userFilled = true;
+  /** EFLAGS.AC is set: with alignment checks on, entries of the user that were made without must go. */
+  checkAlignment(): void {
+    if (!this.aligned(true) || !this.userFilled) return;
+    this.flush();
+    this.userFilled = false;
+  }
+  private requireAligned(va: number, bytes: number, user: boolean): void {
+    if (va & bytes - 1 && this.aligned(user)) throw new GuestFault(VEC.AC, 0);
+  }
   isWatched(page: number): boolean { return this.watch !== undefined && this.watch.pages.has(page); }
   private fill(va: number, physical: number, write: boolean): void {
-    if (this.isWatched(va >>> 12)) return;
+    if (this.isWatched(va >>> 12) || (this.unfilled && this.withholds(this.words[S.cpl >> 2] === 3))) return;
     if (write) this.dirtyMap[physical >>> 12] = DIRTY_ALL;
     this.view.fill(va >>> 12, this.words[S.cpl >> 2] === 3 ? 1 : 0, GUEST_RAM_BASE + (physical & 0xfffff000) - (va & 0xfffff000) - 3 | 0, write);
   }
@@ -386,7 +416,10 @@ export class Mmu {
     return words[S.cpl >> 2] === 3 ? (both & 4) !== 0 : (cr4 & CR4.SMEP) === 0 || (both & 4) === 0;
   }
   /** A read entry for a page whose mapping the caller has verified. */
-  fillRead(page: number, physicalPage: number): void { this.fill(page << 12, physicalPage * 4096, false); }
+  fillRead(page: number, physicalPage: number): void {
+    if (this.unfilled) return; // not known whose page it is
+    this.fill(page << 12, physicalPage * 4096, false);
+  }
   noteCodePage(va: number): void { this.view.codePages.add(va >>> 12); }
   private jumpCacheIndex(eip: number): number {
     return ((this.words[S.jumpCache >> 2] - this.view.jumpCacheAddress) >> 2) + ((eip ^ eip >>> 12) & 4095) * 4;
@@ -403,7 +436,7 @@ export class Mmu {
     const view = this.view, wanted = (user ? 1 : 0) | (write ? 2 : 0);
     if (view.devicePage === va >>> 12 && view.deviceFor === wanted) return view.devicePhysical + (va & 0xfff);
     const physical = this.walk(va, write ? ACCESS.WRITE : ACCESS.READ, user);
-    if (physical >= 0 && !isMemory(this.kind(physical))) { view.devicePage = va >>> 12; view.deviceFor = wanted; view.devicePhysical = physical - (va & 0xfff); }
+    if (physical >= 0 && !isMemory(this.kind(physical)) && !(this.unfilled && this.withholds(user))) { view.devicePage = va >>> 12; view.deviceFor = wanted; view.devicePhysical = physical - (va & 0xfff); }
     return physical;
   }
 
@@ -442,6 +475,7 @@ export class Mmu {
 
   // ---- access by linear address; `user` = checked as CPL 3
   read(va: number, size: number, user: boolean): number {
+    if (user) this.requireAligned(va, size, true);
     if ((va & 0xfff) + size > 4096) {
       const first = this.translate(va, ACCESS.READ, user), boundary = (va & 0xfffff000) + 4096 | 0;
       const second = this.translate(boundary, ACCESS.READ, user);
@@ -462,6 +496,7 @@ export class Mmu {
     return size === 1 ? value & 0xff : size === 2 ? value & 0xffff : value | 0;
   }
   write(va: number, size: number, value: number, user: boolean): void {
+    if (user) this.requireAligned(va, size, true);
     if ((va & 0xfff) + size > 4096) {
       const first = this.translate(va, ACCESS.WRITE, user), boundary = (va & 0xfffff000) + 4096 | 0;
       const second = this.translate(boundary, ACCESS.WRITE, user);
@@ -480,7 +515,7 @@ export class Mmu {
   /** Leaves an entry for the fast system operations, which refuse what is not mapped. */
   private warm(va: number, physical: number, user: boolean, write: boolean): void {
     const kind = this.kind(physical);
-    if ((kind & PAGE_KIND_MASK) !== PAGE_KIND_RAM || this.isWatched(va >>> 12)) return;
+    if ((kind & PAGE_KIND_MASK) !== PAGE_KIND_RAM || this.isWatched(va >>> 12) || (this.unfilled && this.withholds(user))) return;
     if (write && !(kind & (PAGE_CODE | PAGE_TABLE))) this.dirtyMap[physical >>> 12] = DIRTY_ALL;
     this.view.fill(va >>> 12, user ? 1 : 0, GUEST_RAM_BASE + (physical & 0xfffff000) - (va & 0xfffff000) - 3 | 0, write && !(kind & (PAGE_CODE | PAGE_TABLE)));
   }
@@ -529,12 +564,15 @@ export class Mmu {
     const first = this.translate(va, ACCESS.WRITE, user), second = this.translate((va + size - 1 & 0xfffff000) | 0, ACCESS.WRITE, user), head = 4096 - (va & 0xfff);
     return this.disturbs(first, head, this.kind(first)) || this.disturbs(second, size - head, this.kind(second));
   }
+  /** Size 8: only looks at the alignment; the two halves are read after it. */
   slowRead(va: number, size: number, forWrite: number): number {
     this.words[S.countSlow >> 2]++;
     this.walkDropped = false;
     const user = this.words[S.cpl >> 2] === 3;
     if (this.watch !== undefined && this.fromRegion && this.watch.overlaps(va, size)) return this.giveUp(REPEAT_IN_TIER0);
     try {
+      if (va & size - 1) this.requireAligned(va, size, user);
+      if (size > 4) return 0;
       if ((va & 0xfff) + size > 4096) {
         if ((va >>> 0) + size > 2 ** 32) this.wraps(false);
         if (this.fromRegion) {
@@ -564,6 +602,7 @@ export class Mmu {
     const user = this.words[S.cpl >> 2] === 3;
     if (this.watch !== undefined && this.fromRegion && this.watch.overlaps(va, size)) { this.giveUp(REPEAT_IN_TIER0); return; }
     try {
+      if (va & size - 1) this.requireAligned(va, size, user);
       if ((va & 0xfff) + size > 4096) {
         if ((va >>> 0) + size > 2 ** 32) this.wraps(true);
         if (this.fromRegion) {
@@ -589,7 +628,9 @@ export class Mmu {
   private lockedTarget(va: number, bytes: number): number {
     this.walkDropped = false;
     if (this.watch !== undefined && this.fromRegion && this.watch.overlaps(va, bytes)) throw new GuestFault(REPEAT_IN_TIER0);
-    const physical = this.translate(va, ACCESS.WRITE, this.words[S.cpl >> 2] === 3);
+    const user = this.words[S.cpl >> 2] === 3;
+    this.requireAligned(va, bytes, user);
+    const physical = this.translate(va, ACCESS.WRITE, user);
     const kind = this.kind(physical);
     if ((kind & PAGE_KIND_MASK) !== PAGE_KIND_RAM) return -1;
     if (this.fromRegion && (this.walkDropped || this.disturbs(physical, bytes, kind))) throw new GuestFault(ONCE_IN_TIER0);

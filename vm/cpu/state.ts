@@ -56,7 +56,7 @@ export const S = {
   runState: 0x6c,
   /** Vector page of the pending SIPI. */
   sipiVector: 0x70,
-  /** Bit 0 after STI, MOV SS, POP SS: no interrupt before the next instruction has completed. Bit 1: it was issued. Bit 2: issued with TF. */
+  /** SHADOW bits: what instruction boundaries owe. Bit 0 after STI, MOV SS, POP SS: no interrupt before the next instruction has completed. */
   shadow: 0x74,
   /** Vector, error code (or -1) and faulting linear address of the pending fault. */
   faultVector: 0x78, faultError: 0x7c, faultAddress: 0x80,
@@ -89,6 +89,8 @@ export const S = {
   mtrrVariable: 0x200, mtrrFixed: 0x280, mtrrDefault: 0x2d8,
   /** i64 */
   miscEnable: 0x2e0,
+  /** i64: state of the RDRAND generator, never 0; and the EIP of the instruction issued under single step or breakpoints. */
+  random: 0x2e8, issuedEip: 0x2f0,
   // SSE: 8 x 16 bytes
   xmm: 0x300,
   mxcsr: 0x380,
@@ -139,6 +141,16 @@ export const MODE = {
 
 export const RUN = { running: 0, halted: 1, waitSipi: 2, dead: 3 } as const;
 
+/**
+ * Bits of `shadow`. PENDING: the next instruction is in an interrupt shadow; ISSUED: that instruction was issued; STEPPED: it was issued with TF set;
+ * CHECKED: with breakpoints in DR7; STACK: the shadow is that of MOV SS or POP SS, which holds debug exceptions back too; REPEATS: it is a REP at
+ * `issuedEip`; HITS: breakpoints that matched, as DR6 has them.
+ */
+export const SHADOW = { PENDING: 1, ISSUED: 2, STEPPED: 4, CHECKED: 8, STACK: 16, REPEATS: 32, HITS: 0xf00 } as const;
+export const HITS_SHIFT = 8;
+/** DR7: L0, G0... G3 (SDM vol. 3 17.2.4). */
+export const DR7_ENABLES = 0xff;
+
 /** Attention bits. */
 export const ATTN = { INTR: 1, NMI: 2, INIT: 4, SIPI: 8, STOP: 16, FLUSH: 32 } as const;
 
@@ -170,7 +182,7 @@ export const ARCH_FIELDS: readonly StateField[] = [
   ...words('gdtrBase', 'gdtrLimit', 'idtrBase', 'idtrLimit', 'cr0', 'cr2', 'cr3', 'cr4', 'dr0', 'dr1', 'dr2', 'dr3', 'dr6', 'dr7'),
   block('pdpte0', 32),
   ...words('sysenterCs', 'sysenterEsp', 'sysenterEip', 'efer'),
-  block('apicBase', 8), block('pat', 8), block('mtrrVariable', 128), block('mtrrFixed', 88), block('mtrrDefault', 8), block('miscEnable', 8),
+  block('apicBase', 8), block('pat', 8), block('mtrrVariable', 128), block('mtrrFixed', 88), block('mtrrDefault', 8), block('miscEnable', 8), block('random', 8), ...words('issuedEip'),
   block('xmm', 128), ...words('mxcsr'),
   block('fpr', 128), ...words('fpuControl', 'fpuStatus', 'fpuTag', 'fpuTop', 'fpuOpcode', 'fpuIp', 'fpuCs', 'fpuDp', 'fpuDs'),
 ];

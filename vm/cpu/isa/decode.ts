@@ -5,7 +5,7 @@
  * `decode` returns null when the bytes end before the instruction does: the caller decides whether that is a page boundary
  * (fetch on) or a fault. Undefined encodings decode to the entry `UNDEFINED`, whose helper raises #UD.
  */
-import { ENTRIES, MAPS, PAUSE, X87, type Entry, type Slot } from './entries.ts';
+import { ENTRIES, EXACT, MAPS, PAUSE, X87, type Entry, type Slot } from './entries.ts';
 import { MODE } from '../state.ts';
 
 export type Operand =
@@ -105,7 +105,15 @@ export function decode(bytes: Uint8Array, start: number, end: number, mode: numb
   let modrm = 0;
   if (Array.isArray(slot)) {
     if (at >= limit) return tooLong();
-    slot = slot[bytes[at] >> 3 & 7];
+    const next = bytes[at];
+    let found = slot[next >> 3 & 7];
+    if (byte === 0x0f) {
+      // With a prefix that picks other rows of this group only, the plain ones stay.
+      if (found === undefined && has66) { const plain = MAPS.two.none[opcode]; if (Array.isArray(plain)) found = plain[next >> 3 & 7]; }
+      found = EXACT.get(opcode << 8 | next) ?? found;
+    }
+    if (found?.other && found.mod === (next < 0xc0 ? 'r' : 'm')) found = found.other;
+    slot = found;
     if (slot === undefined) { at++; return bad(UNDEFINED); }
   }
   if (slot === undefined) return bad(UNDEFINED);

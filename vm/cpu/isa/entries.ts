@@ -37,6 +37,8 @@ export interface Entry {
   readonly hasModrm: boolean;
   /** '' any, 'm' memory only, 'r' register only. */
   readonly mod: string;
+  /** The row with the same opcode and extension for the other kind of operand. */
+  other?: Entry;
 }
 
 const MODRM_KINDS = new Set(['E', 'G', 'M', 'S', 'C', 'D', 'V', 'W', 'N', 'H', 'R', 'P', 'Q']);
@@ -55,6 +57,8 @@ export type Slot = Entry | (Entry | undefined)[] | undefined;
 export const MAPS: { readonly one: Slot[]; readonly two: Record<'none' | '66' | 'F2' | 'F3', Slot[]> } = {
   one: new Array<Slot>(256), two: { none: new Array<Slot>(256), 66: new Array<Slot>(256), F2: new Array<Slot>(256), F3: new Array<Slot>(256) },
 };
+/** 0F opcodes whose ModRM byte is part of the opcode, by opcode << 8 | ModRM. */
+export const EXACT = new Map<number, Entry>();
 /** D8..DF: by ModRM.reg of a memory form, by ModRM - C0h of a register form. */
 export const X87: { readonly memory: (Entry | undefined)[]; readonly register: (Entry | undefined)[] }[] =
   Array.from({ length: 8 }, () => ({ memory: new Array<Entry | undefined>(8), register: new Array<Entry | undefined>(64) }));
@@ -67,7 +71,7 @@ for (const row of ROWS) {
   if (!match) throw new Error(`instruction table: bad opcode ${opcodeText}`);
   const [, prefix, two, byteText, digit, plus, modrm, eight] = match;
   const mod = /:([mr])$/.exec(operandText)?.[1] ?? '';
-  const operands = operandText === '-' ? [] : operandText.replace(/:[mr]$/, '').split(',').map(operandSpec);
+  const operands = operandText[0] === '-' ? [] : operandText.replace(/:[mr]$/, '').split(',').map(operandSpec);
   const has = (attribute: string): boolean => attributes.includes(attribute);
   const writes = writtenText === '-' ? 0 : flagMask(writtenText);
   const entry: Entry = {
@@ -85,11 +89,13 @@ for (const row of ROWS) {
     else for (let i = 0; i < (eight ? 8 : 1); i++) group.register[parseInt(modrm, 16) - 0xc0 + i] = entry;
     continue;
   }
+  if (modrm !== undefined) { EXACT.set(byte << 8 | parseInt(modrm, 16), entry); continue; }
   const map = two ? MAPS.two[(prefix || 'none') as 'none'] : MAPS.one;
   if (digit !== undefined) {
     const slot = map[byte];
     const group = Array.isArray(slot) ? slot : [];
-    group[Number(digit)] = entry;
+    const before = group[Number(digit)];
+    if (before && before.mod !== entry.mod) before.other = entry; else group[Number(digit)] = entry;
     map[byte] = group;
   } else if (plus) {
     for (let r = 0; r < 8; r++) map[byte + r] ??= entry;

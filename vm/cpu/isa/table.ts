@@ -5,10 +5,9 @@
  * One row:  opcode  mnemonic  operands  flags-written  flags-read  attributes
  *
  * opcode     hex bytes; a leading 66, F2 or F3 before 0F is a mandatory prefix; `/n` = ModRM.reg extension; `+r` = register in
- *            the low three bits; a trailing `:m` / `:r` restricts ModRM.mod to memory / register. x87: `.XX` = that very ModRM
- *            byte, `.XX+` = it and the seven behind it.
+ *            the low three bits. x87 and 0F01: `.XX` = that very ModRM byte, `.XX+` = it and the seven behind it.
  * mnemonic   also the name of the lowering (vm/cpu/lower) or, with attribute `js`, of the TypeScript helper (vm/cpu/system).
- * operands   letter + size. E register or memory by ModRM · G register by ModRM.reg · M memory only · Z register in the opcode ·
+ * operands   a trailing `:m` / `:r` restricts ModRM.mod to memory / register; two rows of one `/n` may differ in that. Letter + size. E register or memory by ModRM · G register by ModRM.reg · M memory only · Z register in the opcode ·
  *            I immediate · J relative target · O absolute offset · A far pointer · S segment register · C/D control/debug
  *            register (register in ModRM.rm) · V/W xmm register by reg / xmm or memory by rm · P/Q the same for MMX ·
  *            N xmm register by rm only, H mmx register by rm only · T x87 register by rm, T0 its top · AL AX.. DX CL fixed registers · 1 3 constants.
@@ -110,12 +109,12 @@ F30FBC bsf Gv,Ev OSZAPC - rare ; F30FBD bsr Gv,Ev OSZAPC - rare
 const SYSTEM = `
 0F00/0 sldt Ew - - js ; 0F00/1 str Ew - - js ; 0F00/2 lldt Ew - - js ; 0F00/3 ltr Ew - - js ; 0F00/4 verr Ew Z - js ; 0F00/5 verw Ew Z - js
 0F01/0 sgdt My:m - - js ; 0F01/1 sidt My:m - - js ; 0F01/2 lgdt My:m - - js ; 0F01/3 lidt My:m - - js
-0F01/4 smsw Ew - - js ; 0F01/6 lmsw Ew - - js ; 0F01/7 invlpg My:m - - js
+0F01.CA clac - - - js ; 0F01.CB stac - - - js ; 0F01/4 smsw Ew - - js ; 0F01/6 lmsw Ew - - js ; 0F01/7 invlpg My:m - - js
 0F02 lar Gv,Ew Z - js ; 0F03 lsl Gv,Ew Z - js ; 0F06 clts - - - js ; 0F08 invd - - - js ; 0F09 wbinvd - - - js ; 0F0B ud2 - - - js ; 0FB9 ud1 - - - js ; 0FFF ud0 - - - js
 0F20 mov_from_cr Rd,Cd - - rare fault ; 0F22 mov_to_cr Cd,Rd - - js ; 0F21 mov_from_dr Rd,Dd - - js ; 0F23 mov_to_dr Dd,Rd - - js
 0F30 wrmsr - - - js ; 0F31 rdtsc - - - js ; 0F32 rdmsr - - - js ; 0F33 rdpmc - - - js ; 0F34 sysenter - - - js ; 0F35 sysexit - - - js ; 0FA2 cpuid - - - js
 0FAE/0 fxsave My:m - - js ; 0FAE/1 fxrstor My:m - - js ; 0FAE/2 ldmxcsr Md:m - - js ; 0FAE/3 stmxcsr Md:m - - js
-0FAE/5 lfence - - - ; 0FAE/6 mfence - - - ; 0FAE/7 sfence - - -
+0FAE/5 lfence -:r - - ; 0FAE/6 mfence -:r - - ; 0FAE/7 sfence -:r - - ; 0FAE/7 clflush Mb:m - - js ; 660FAE/6 clwb Mb:m - - js ; 0FC7/6 rdrand Ev:r OSZAPC - js
 `;
 
 // x87: all 80-bit exact (vm/cpu/float). What only changes control state or touches environments runs in TypeScript.

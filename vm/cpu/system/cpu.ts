@@ -8,7 +8,7 @@ import type { Board } from '../../board.ts';
 import type { Bus } from '../../devices/bus.ts';
 import type { Insn, Operand } from '../isa/decode.ts';
 import { GuestFault, type Mmu } from '../mmu.ts';
-import { CR0, FLAG, MODE, S, SEG, VEC, readEflags, segAttr, segBase, segLimit, segSelector, writeEflags } from '../state.ts';
+import { CR0, CR4, DR7_ENABLES, FLAG, MODE, S, SEG, VEC, readEflags, segAttr, segBase, segLimit, segSelector, writeEflags } from '../state.ts';
 
 /** A descriptor as fetched: both words, and where. */
 export interface Descriptor { readonly low: number; readonly high: number; readonly address: number; readonly selector: number }
@@ -40,6 +40,10 @@ export class Cpu {
     this.bytes = new Uint8Array(board.buffer, this.base, 0x10000);
     this.halves = new Uint16Array(board.buffer, this.base, 0x8000);
   }
+
+  /** The engine's, told when DR0 to DR7 may have changed and enable breakpoints, or did so before. */
+  breakpointsChanged: () => void = () => undefined;
+  private breakpointsSet = false;
 
   get(offset: number): number { return this.words[offset >> 2]; }
   set(offset: number, value: number): void { this.words[offset >> 2] = value; }
@@ -98,9 +102,12 @@ export class Cpu {
     if (flat(SEG.CS)) mode |= MODE.CS_FLAT;
     if (this.protectedMode) mode |= MODE.PROTECTED;
     if (this.v86) mode |= MODE.V86;
-    if (words[S.shadow >> 2] || words[S.eflags >> 2] & FLAG.TF) mode |= MODE.SINGLE;
+    const breakpoints = words[S.dr7 >> 2] & DR7_ENABLES;
+    if (words[S.shadow >> 2] || words[S.eflags >> 2] & FLAG.TF || breakpoints) mode |= MODE.SINGLE;
     words[S.mode >> 2] = mode & (MODE_DERIVED | MODE.SINGLE);
     this.mmu.selectView();
+    if (breakpoints || this.breakpointsSet) { this.breakpointsSet = breakpoints !== 0; this.breakpointsChanged(); }
+    if (words[S.eflags >> 2] & FLAG.AC) this.mmu.checkAlignment();
   }
 
   // ---- memory operands
@@ -161,5 +168,7 @@ export class Cpu {
     this.mmu.write(d.address + 5 | 0, 1, d.high >>> 8 & 0xff | 1, false);
     return { ...d, high: d.high | 0x100 };
   }
+  /** SGDT, SIDT, SLDT, STR and SMSW with CR4.UMIP (SDM vol. 3 2.5). */
+  requireUnprivileged(): void { if (this.get(S.cr4) & CR4.UMIP && this.protectedMode && this.cpl !== 0) throw new GuestFault(VEC.GP, 0); }
   requireCpl0(): void { if (this.protectedMode && this.cpl !== 0) throw new GuestFault(VEC.GP, 0); }
 }

@@ -2,7 +2,7 @@
  * Interrupt and exception delivery (SDM vol. 3 chapter 6): gates, stack switch, double fault, shutdown.
  */
 import { GuestFault } from '../mmu.ts';
-import { FLAG, S, SEG, VEC } from '../state.ts';
+import { FLAG, S, SEG, SHADOW, VEC } from '../state.ts';
 import { ATTR, descriptorAttr, dpl, type Cpu } from './cpu.ts';
 import { taskSwitch } from './tasks.ts';
 
@@ -92,7 +92,9 @@ function enterGate(cpu: Cpu, vector: number, error: number, source: Source, retu
   cpu.loadFromDescriptor(SEG.CS, selector & ~3 | cpu.cpl, cpu.setAccessed(code));
   cpu.set(S.eip, target);
   cpu.set(S.eflags, cpu.get(S.eflags) & ~(FLAG.TF | FLAG.NT | FLAG.RF | FLAG.VM | (type & 1 ? 0 : FLAG.IF)));
-  cpu.set(S.shadow, 0);
+  // Pushes that met a data breakpoint trap in front of the handler.
+  cpu.set(S.shadow, cpu.get(S.shadow) & SHADOW.HITS);
+  if (vector === VEC.DB) cpu.set(S.dr7, cpu.get(S.dr7) & ~0x2000);
   cpu.update();
 }
 

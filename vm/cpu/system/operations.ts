@@ -5,11 +5,13 @@
  */
 import type { AccessSize } from '../../devices/bus.ts';
 import type { Insn } from '../isa/decode.ts';
-import { GuestFault } from '../mmu.ts';
-import { CR0, CR4, FLAG, RUN, S, SEG, VEC } from '../state.ts';
+import { ACCESS, GuestFault } from '../mmu.ts';
+import { ARITH_FLAGS, CR0, CR4, DR7_ENABLES, FLAG, RUN, S, SEG, SHADOW, VEC } from '../state.ts';
 import { ATTR, type Cpu } from './cpu.ts';
 import { deliver } from './exceptions.ts';
 import { MXCSR_MASK, fldenv, fnclex, fninit, fnsave, fnstenv, fpuIgnored, frstor, fxrstor, fxsave, maskedMove, requireSse } from './fpu.ts';
+import { Breakpoints } from './breakpoints.ts';
+import { nextRandom } from './random.ts';
 import { cpuid, FIXED_COUNTER, instructionsRetired, readMsr, timestamp, writeControl, writeMsr } from './registers.ts';
 import { loadLdtr, loadSegment, loadTaskRegister, setZero, visibleDescriptor } from './segments.ts';
 import { farCall, farJump, farReturn, interruptReturn, mergeFlags, sysenter, sysexit } from './transfer.ts';
@@ -30,10 +32,10 @@ const popSegment = (seg: number): Operation => (cpu, insn) => {
   const mask = cpu.stackMask;
   loadSegment(cpu, seg, selector);
   cpu.setReg(4, esp & ~mask | esp + bytes & mask);
-  if (seg === SEG.SS) shadow(cpu);
+  if (seg === SEG.SS) shadow(cpu, true);
 };
-/** Interrupts stay off until the next instruction has completed. */
-function shadow(cpu: Cpu): void { cpu.set(S.shadow, cpu.get(S.shadow) | 1); cpu.update(); }
+/** Interrupts stay off until the next instruction has completed; behind a load of SS debug exceptions too. */
+function shadow(cpu: Cpu, stack = false): void { cpu.set(S.shadow, cpu.get(S.shadow) | SHADOW.PENDING | (stack ? SHADOW.STACK : 0)); cpu.update(); }
 
 /** I/O permission: CPL > IOPL asks the bitmap in the TSS (SDM vol. 1 19.5.2). */
 function checkPort(cpu: Cpu, port: number, bytes: number): void {
@@ -46,12 +48,14 @@ function checkPort(cpu: Cpu, port: number, bytes: number): void {
   if (bits & (1 << bytes) - 1) throw new GuestFault(VEC.GP, 0);
 }
 const portIn = (cpu: Cpu, port: number, bits: number): number => {
+  if (cpu.get(S.dr7) & DR7_ENABLES) Breakpoints.port(cpu.words, port, bits >> 3);
   cpu.mmu.beforeBus();
   const value = cpu.bus.portRead(cpu.index, port, bits >> 3 as AccessSize);
   cpu.mmu.afterBus();
   return value;
 };
 const portOut = (cpu: Cpu, port: number, bits: number, value: number): void => {
+  if (cpu.get(S.dr7) & DR7_ENABLES) Breakpoints.port(cpu.words, port, bits >> 3);
   cpu.mmu.beforeBus();
   cpu.bus.portWrite(cpu.index, port, bits >> 3 as AccessSize, bits === 32 ? value >>> 0 : value & (1 << bits) - 1);
   cpu.mmu.afterBus();
@@ -92,6 +96,7 @@ function farPointer(cpu: Cpu, insn: Insn): [number, number] {
 }
 const requireProtected = (cpu: Cpu): void => { if (!cpu.protectedMode || cpu.v86) undefinedOpcode(); };
 const storeTable = (base: number, limit: number): Operation => (cpu, insn) => {
+  cpu.requireUnprivileged();
   const at = cpu.operandAddress(insn, insn.ops[0], 6, true);
   cpu.mmu.checkWrite(at, 6, cpu.user);
   cpu.mmu.write(at, 2, cpu.get(limit), cpu.user);
@@ -104,6 +109,7 @@ const loadTable = (base: number, limit: number): Operation => (cpu, insn) => {
   cpu.set(limit, newLimit); cpu.set(base, insn.operandSize === 16 ? newBase & 0xffffff : newBase);
 };
 const storeSelector = (value: (cpu: Cpu) => number): Operation => (cpu, insn) => {
+  cpu.requireUnprivileged();
   const op = insn.ops[0];
   if (op.c === 'R') cpu.setReg(op.reg, value(cpu), insn.operandSize); else cpu.writeOperand(insn, op, value(cpu), 16);
 };
@@ -118,8 +124,11 @@ const look = (kind: 'lar' | 'lsl'): Operation => (cpu, insn) => {
   setZero(cpu, found !== null);
 };
 
+/** #UD, then #GP, then with DR7.GD set #DB in front of the instruction (SDM vol. 2 MOV DR, vol. 3 17.2.4). */
 function debugRegister(cpu: Cpu, number: number): number {
   if (number === 4 || number === 5) { if (cpu.get(S.cr4) & CR4.DE) undefinedOpcode(); number += 2; }
+  cpu.requireCpl0();
+  if (cpu.get(S.dr7) & 0x2000) { cpu.set(S.dr6, cpu.get(S.dr6) | 0x2000); throw new GuestFault(VEC.DB); }
   return number < 4 ? S.dr0 + number * 4 : number === 6 ? S.dr6 : S.dr7;
 }
 const regOf = (insn: Insn, i: number): number => { const op = insn.ops[i]; return op.c === 'R' || op.c === 'S' ? op.reg : 0; };
@@ -145,12 +154,27 @@ const enter: Operation = (cpu, insn) => {
   cpu.setReg(4, esp & ~mask | final & mask);
 };
 
+/** STAC, CLAC (SDM vol. 2): #UD outside ring 0. What the supervisor may reach is looked at by each access. */
+function setAlignmentCheck(cpu: Cpu, on: boolean): void {
+  if (!cpu.protectedMode || cpu.cpl !== 0) undefinedOpcode();
+  cpu.set(S.eflags, on ? cpu.get(S.eflags) | FLAG.AC : cpu.get(S.eflags) & ~FLAG.AC);
+}
+/** There is no cache to write back; the byte must be readable, or executable (SDM vol. 2 CLFLUSH). */
+const flushLine: Operation = (cpu, insn) => {
+  const op = insn.ops[0];
+  if (op.c !== 'M') return;
+  const code = (cpu.attr(op.seg) & (ATTR.PRESENT | ATTR.CODE)) === (ATTR.PRESENT | ATTR.CODE);
+  const offset = cpu.effective(insn, op);
+  if (code && offset >>> 0 > cpu.segmentLimit(op.seg)) throw new GuestFault(VEC.GP, 0);
+  cpu.mmu.translate(code ? cpu.segmentBase(op.seg) + offset | 0 : cpu.linear(op.seg, offset, 1, false), ACCESS.READ, cpu.user);
+};
+
 export const OPERATIONS: Record<string, Operation> = {
   undefined: undefinedOpcode, ud0: undefinedOpcode, ud1: undefinedOpcode, ud2: undefinedOpcode,
   too_long: () => { throw new GuestFault(VEC.GP, 0); },
   int: (cpu, insn) => software(cpu, insn.ops[0].c === 'I' ? insn.ops[0].value : 0, true),
   int3: cpu => software(cpu, 3, false),
-  int1: cpu => { cpu.set(S.dr6, cpu.get(S.dr6)); deliver(cpu, 1, -1, 'fault', nextEip(cpu)); return true; },
+  int1: cpu => { deliver(cpu, 1, -1, 'fault', nextEip(cpu)); return true; },
   into: cpu => cpu.eflags & FLAG.OF ? software(cpu, 4, false) : false,
   iret: (cpu, insn) => { interruptReturn(cpu, insn.operandSize); return true; },
   callf: (cpu, insn) => { const [s, e] = farPointer(cpu, insn); farCall(cpu, s, e, insn.operandSize); return true; },
@@ -164,7 +188,7 @@ export const OPERATIONS: Record<string, Operation> = {
   mov_to_seg: (cpu, insn) => {
     const seg = regOf(insn, 0);
     loadSegment(cpu, seg, cpu.readOperand(insn, insn.ops[1], 16));
-    if (seg === SEG.SS) shadow(cpu);
+    if (seg === SEG.SS) shadow(cpu, true);
   },
   les: loadFar(SEG.ES), lds: loadFar(SEG.DS), lss: loadFar(SEG.SS), lfs: loadFar(SEG.FS), lgs: loadFar(SEG.GS),
   pop_e: (cpu, insn) => {
@@ -181,7 +205,7 @@ export const OPERATIONS: Record<string, Operation> = {
     const old = cpu.eflags;
     cpu.eflags = insn.operandSize === 32 ? mergeFlags(cpu, value, 32, false) : old & 0xffff0000 | mergeFlags(cpu, value, 16, false) & 0xffff;
     cpu.setStackPointer(esp + bytes | 0);
-    if ((old ^ cpu.eflags) & FLAG.TF) cpu.update();
+    if ((old ^ cpu.eflags) & (FLAG.TF | FLAG.AC)) cpu.update();
   },
   sti: cpu => {
     if (cpu.protectedMode && cpu.cpl > cpu.iopl) throw new GuestFault(VEC.GP, 0);
@@ -222,11 +246,11 @@ export const OPERATIONS: Record<string, Operation> = {
   clts: cpu => { cpu.requireCpl0(); cpu.set(S.cr0, cpu.get(S.cr0) & ~CR0.TS); },
   invd: cpu => cpu.requireCpl0(), wbinvd: cpu => cpu.requireCpl0(),
   mov_to_cr: (cpu, insn) => { cpu.requireCpl0(); writeControl(cpu, regOf(insn, 0), cpu.reg(regOf(insn, 1))); },
-  mov_from_dr: (cpu, insn) => { cpu.requireCpl0(); cpu.setReg(regOf(insn, 0), cpu.get(debugRegister(cpu, regOf(insn, 1)))); },
+  mov_from_dr: (cpu, insn) => { cpu.setReg(regOf(insn, 0), cpu.get(debugRegister(cpu, regOf(insn, 1)))); },
   mov_to_dr: (cpu, insn) => {
-    cpu.requireCpl0();
     const field = debugRegister(cpu, regOf(insn, 0)), value = cpu.reg(regOf(insn, 1));
-    cpu.set(field, field === S.dr6 ? value & 0xe00f | 0xffff0ff0 : field === S.dr7 ? value & ~0xd000 | 0x400 : value);
+    cpu.set(field, field === S.dr6 ? value & 0xe00f | 0xffff0ff0 : field === S.dr7 ? value & ~0xd800 | 0x400 : value);
+    cpu.update();
   },
   rdmsr: cpu => { cpu.requireCpl0(); cpu.mmu.beforeBus(); const [low, high] = readMsr(cpu, cpu.reg(1)); cpu.setReg(0, low); cpu.setReg(2, high); },
   wrmsr: cpu => { cpu.requireCpl0(); cpu.mmu.beforeBus(); writeMsr(cpu, cpu.reg(1), cpu.reg(0), cpu.reg(2)); },
@@ -236,13 +260,19 @@ export const OPERATIONS: Record<string, Operation> = {
     const [low, high] = timestamp(cpu);
     cpu.setReg(0, low); cpu.setReg(2, high);
   },
-  rdpmc: cpu => { // SDM vol. 2, RDPMC: CR4.PCE is refused, so ring 0 only
-    if (cpu.cpl !== 0 || cpu.reg(1) !== FIXED_COUNTER) throw new GuestFault(VEC.GP, 0);
+  rdpmc: cpu => {
+    if ((cpu.protectedMode && cpu.cpl !== 0 && !(cpu.get(S.cr4) & CR4.PCE)) || cpu.reg(1) !== FIXED_COUNTER) throw new GuestFault(VEC.GP, 0);
     cpu.mmu.beforeBus();
     const [low, high] = instructionsRetired(cpu);
     cpu.setReg(0, low); cpu.setReg(2, high);
   },
   cpuid: cpu => { const [a, b, c, d] = cpuid(cpu, cpu.reg(0), cpu.reg(1)); cpu.setReg(0, a); cpu.setReg(3, b); cpu.setReg(1, c); cpu.setReg(2, d); },
+  clac: cpu => setAlignmentCheck(cpu, false), stac: cpu => setAlignmentCheck(cpu, true),
+  rdrand: (cpu, insn) => {
+    cpu.writeOperand(insn, insn.ops[0], nextRandom(cpu.words));
+    cpu.eflags = cpu.eflags & ~ARITH_FLAGS | FLAG.CF;
+  },
+  clflush: flushLine, clwb: flushLine,
   fxsave, fxrstor, fnstenv, fldenv, fnsave, frstor, fninit, fnclex, fneni: fpuIgnored, fndisi: fpuIgnored, fnsetpm: fpuIgnored,
   maskmovq: maskedMove, maskmovdqu: maskedMove,
   ldmxcsr: (cpu, insn) => {

@@ -5,7 +5,7 @@ import { GuestFault } from '../mmu.ts';
 import { CR0, CR4, S, VEC } from '../state.ts';
 import type { Cpu } from './cpu.ts';
 
-const CR4_SUPPORTED = CR4.TSD | CR4.DE | CR4.PSE | CR4.PAE | CR4.MCE | CR4.PGE | CR4.PCE | CR4.OSFXSR | CR4.OSXMMEXCPT | CR4.SMEP;
+const CR4_SUPPORTED = CR4.TSD | CR4.DE | CR4.PSE | CR4.PAE | CR4.MCE | CR4.PGE | CR4.PCE | CR4.OSFXSR | CR4.OSXMMEXCPT | CR4.UMIP | CR4.SMEP | CR4.SMAP;
 
 const paging = (cpu: Cpu): boolean => cpu.get(S.cr0) < 0;
 
@@ -33,7 +33,7 @@ export function writeControl(cpu: Cpu, number: number, value: number): void {
       const changed = cpu.get(S.cr4) ^ value;
       if (paging(cpu) && value & CR4.PAE && changed & (CR4.PAE | CR4.PGE | CR4.PSE | CR4.SMEP) && !cpu.mmu.loadPdptes(cpu.get(S.cr3))) throw new GuestFault(VEC.GP, 0);
       cpu.set(S.cr4, value);
-      if (changed & (CR4.PAE | CR4.PGE | CR4.PSE | CR4.SMEP)) cpu.mmu.flush();
+      if (changed & (CR4.PAE | CR4.PGE | CR4.PSE | CR4.SMEP | CR4.SMAP)) cpu.mmu.flush();
       return;
     }
     default: throw new GuestFault(VEC.UD);

@@ -37,6 +37,8 @@ export function taskSwitch(cpu: Cpu, selector: number, how: 'call' | 'iret' | 'j
   if (how !== 'iret') mmu.write(d.address + 5 | 0, 1, d.high >>> 8 & 0xff | 2, false);
   cpu.setSegment(SEG.TR, selector, base, limit, attr | 2);
   cpu.set(S.cr0, cpu.get(S.cr0) | CR0.TS);
+  // Local breakpoints and LE end with the task (SDM vol. 3 17.2.4).
+  cpu.set(S.dr7, cpu.get(S.dr7) & ~0x155);
   if (cpu.get(S.cr0) < 0 && image.cr3 !== cpu.get(S.cr3)) { cpu.set(S.cr3, image.cr3); mmu.loadPdptes(image.cr3); mmu.switchSpace(); }
   registers.forEach((value, i) => cpu.setReg(i, value));
   cpu.eflags = how === 'call' ? image.flags | FLAG.NT : image.flags;

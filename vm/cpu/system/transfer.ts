@@ -2,7 +2,7 @@
  * Control transfers that load CS: far JMP, CALL, RET, IRET, SYSENTER, SYSEXIT (SDM vol. 2; vol. 3 chapter 5.8).
  */
 import { GuestFault } from '../mmu.ts';
-import { CR0, FLAG, S, SEG, VEC } from '../state.ts';
+import { CR0, DR7_ENABLES, FLAG, S, SEG, VEC } from '../state.ts';
 import { ATTR, descriptorAttr, descriptorLimit, dpl, type Cpu, type Descriptor } from './cpu.ts';
 import { innerStack, pusher } from './exceptions.ts';
 import { dropPrivilegedSegments } from './segments.ts';
@@ -166,7 +166,9 @@ export function interruptReturn(cpu: Cpu, operandSize: number): void {
     cpu.set(S.nmiBlocked, 0);
     return;
   }
-  const eip = cpu.pop(esp, bytes), selector = cpu.pop(esp + bytes | 0, bytes) & 0xffff, value = cpu.pop(esp + bytes * 2 | 0, bytes);
+  const eip = cpu.pop(esp, bytes), selector = cpu.pop(esp + bytes | 0, bytes) & 0xffff;
+  // Without breakpoints RF says nothing; it would have to be cleared behind the next instruction.
+  const value = cpu.pop(esp + bytes * 2 | 0, bytes) & (cpu.get(S.dr7) & DR7_ENABLES ? -1 : ~FLAG.RF);
   const after = esp + bytes * 3 | 0;
   if (!cpu.protectedMode || cpu.v86) {
     cpu.setStackPointer(after);

@@ -105,6 +105,7 @@ function defineSlowCalls(module: ModuleBuilder, js: { read: number; write: numbe
     note(fn, rec, blockEip);
     if (size < 64) { fn.emit(w.call(js.read, I, cpu, va, k(size >> 3), k(forWrite ? 1 : 0))); return; }
     const half = forWrite ? calls.readForWrite[32] : calls.read[32];
+    fn.if(w.and(va, k(7)), () => { fn.drop(w.call(js.read, I, cpu, va, k(8), k(0))); fn.if(w.load(cpu, S.fault), () => fn.ret(w.k64(0n))); });
     const low = fn.let(w.call(half, I, cpu, va, rec, blockEip));
     fn.if(w.load(cpu, S.fault), () => fn.ret(w.k64(0n)));
     const high = w.call(half, I, cpu, w.add(va, k(4)), rec, blockEip);
@@ -121,6 +122,7 @@ function defineSlowCalls(module: ModuleBuilder, js: { read: number; write: numbe
     });
     note(fn, rec, blockEip);
     if (size < 64) { fn.do(w.call(js.write, 0x40, cpu, va, value, k(size >> 3))); return; }
+    fn.if(w.and(va, k(7)), () => { fn.drop(w.call(js.read, I, cpu, va, k(8), k(0))); fn.if(w.load(cpu, S.fault), () => fn.ret()); });
     // No partial write: both halves must be writable first.
     fn.drop(w.call(calls.readForWrite[32], I, cpu, va, rec, blockEip));
     fn.if(w.load(cpu, S.fault), () => fn.ret());

@@ -156,12 +156,14 @@ function defineIret(fn: Fn, slow: SlowCalls): void {
   p.require(w.eqz(w.or(w.or(p.state(S.cpl), w.and(old, k(FLAG.NT))), w.or(p.state(S.attention), p.state(S.shadow)))));
   const host = p.host(esp, 20, false);
   const eip = fn.let(w.load(host)), cs = fn.let(w.load16u(host, 4)), value = fn.let(w.load(host, 8));
-  p.require(w.eqz(w.and(value, k(FLAG.VM | FLAG.TF))));
+  // AC may switch alignment checks on.
+  p.require(w.eqz(w.and(value, k(FLAG.VM | FLAG.TF | FLAG.AC))));
   const rpl = fn.let(w.and(cs, k(3)));
   const mask = FLAG.DF | FLAG.NT | FLAG.AC | FLAG.ID | FLAG.RF | FLAG.IOPL | FLAG.IF | FLAG.TF;
   const commit = (): void => {
     p.c.loadArithmeticFlags(value);
-    p.set(S.eflags, w.or(w.or(w.and(old, k(~(mask | FLAG.VIF | FLAG.VIP | ARITH_FLAGS))), w.and(value, k(mask))), k(2)));
+    // RF matters where breakpoints are set, which is not here; it would have to be cleared behind the next instruction.
+    p.set(S.eflags, w.or(w.or(w.and(old, k(~(mask | FLAG.VIF | FLAG.VIP | ARITH_FLAGS))), w.and(value, k(mask & ~FLAG.RF))), k(2)));
     p.set(S.eip, eip);
     p.set(S.nmiBlocked, k(0));
     p.set(S.mode, w.or(mode, k(FLAT_MODE)));
@@ -211,7 +213,7 @@ function defineSysexit(fn: Fn, slow: SlowCalls): void {
   const p = new Path(fn, slow);
   const mode = fn.let(p.state(S.mode)), cs = fn.let(w.and(p.state(S.sysenterCs), k(0xfffc)));
   p.require(w.eq(w.and(mode, k(MODE.PROTECTED | MODE.V86 | MODE.SINGLE)), k(MODE.PROTECTED)));
-  p.require(w.and(w.ne(cs, k(0)), w.eqz(p.state(S.cpl))));
+  p.require(w.and(w.ne(cs, k(0)), w.eqz(w.or(p.state(S.cpl), w.and(p.state(S.eflags), k(FLAG.AC))))));
   p.set(S.cpl, k(3));
   p.flat(SEG.CS, w.or(w.add(cs, k(16)), k(3)), k(0xc0fb));
   p.flat(SEG.SS, w.or(w.add(cs, k(24)), k(3)), k(0xc0f3));
