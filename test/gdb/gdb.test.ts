@@ -115,7 +115,7 @@ describe.skipIf(gdbMissing !== null)('the real gdb', () => {
       expect(said).toMatch(/hit Breakpoint 1, resolve \(\) at servers\/fs\/path\.ts:\d+/);
       expect(said).toMatch(/#1 .* in open \(\) at servers\/fs\/names\.ts:\d+/);
       expect(said).toMatch(/Thread \d+ "fs" \(running on CPU 1, prio 40, servers\/fs\/path\.ts:\d+\)/);
-      expect(said).toMatch(/Thread \d+ "virtio-blk" \(waiting, prio 50, drivers\/[a-z/-]+\.ts:\d+\)/);
+      expect(said).toMatch(/Thread \d+ "virtio-blk" \(waiting, prio 50, (drivers|servers)\/[a-z/-]+\.ts:\d+\)/);
       expect(said).toMatch(/hit Breakpoint 2, deliver \(\) at microkernel\/core\/ipc\.ts:\d+/);
       expect(said).toMatch(/CPU#1 +running .*ring 3 .*servers\/fs\/path\.ts/);
       expect(said).toMatch(/c0100000-c0[0-9a-f]{6} {2}00100000 {2}-r-/);
