@@ -211,17 +211,6 @@ function defineNan(fn: Fn, flag: number): void {
 function definePrepare(fn: Fn, f: Omit<ExtendedFunctions, 'add' | 'sub' | 'mul' | 'div' | 'sqrt'>): void {
   const [cpu, operation, am, ase, bm, bse0, destination] = [w.local(0), w.local(1), w.local(2, L), w.local(3), w.local(4, L), w.local(5), w.local(6)];
   const invalid = (): void => fn.ret(w.call(f.invalid, I, cpu, destination));
-  // Zero and a normal number, at full precision: common in real data.
-  fn.if(w.and(w.ltu(operation, k(DIV)), w.eq(w.and(w.load(cpu, S.fpuControl), k(FCW.PC)), k(FCW.PC64))), () => {
-    const plainZero = (m: N, se: N): N => w.eqz(w.or(w.and(se, k(0x17fff)), q.nonzero(m)));
-    const za = fn.let(plainZero(am, ase)), zb = fn.let(plainZero(bm, bse0));
-    fn.if(w.or(w.and(za, w.and(normalExponent(bse0), q.top(bm))), w.and(zb, w.and(normalExponent(ase), q.top(am)))), () => {
-      clearC1(fn, cpu);
-      const b = w.xor(bse0, w.shl(w.eq(operation, k(SUB)), k(15)));
-      fn.if(w.eq(operation, k(MUL)), () => putValue(fn, destination, q.k(0), signOf(w.xor(ase, bse0))), () => putValue(fn, destination, w.select(bm, am, za), w.select(b, ase, za)));
-      fn.ret(k(0));
-    });
-  });
   fn.if(w.or(isUnsupported(am, ase), isUnsupported(bm, bse0)), invalid);
   fn.if(w.or(isNaN(am, ase), isNaN(bm, bse0)), () => fn.ret(w.call(f.nan, I, cpu, am, ase, bm, bse0, destination)));
   const bse = fn.let(w.xor(bse0, w.shl(w.eq(operation, k(SUB)), k(15))));
@@ -310,9 +299,27 @@ export function arithmetic(fn: Fn, f: ExtendedFunctions, name: 'add' | 'sub' | '
       }
       fn.br(done);
     });
+    zeroOperand(fn, name, cpu, am, ase, bm, bse, destination, done);
     stopped.set(w.call(f[name], I, cpu, am, ase, bm, bse, destination));
   });
   return stopped.n;
+}
+/** One operand zero, the other normal, 64 bits of precision: answered here. Matrices have zeros; the long way costs ten times as much. */
+function zeroOperand(fn: Fn, name: 'add' | 'sub' | 'mul', cpu: N, am: N, ase: N, bm: N, bse: N, destination: N, done: Label): void {
+  const isZero = (m: N, se: N): N => w.eqz(w.or(w.and(se, k(0x17fff)), q.nonzero(m))), isNormal = (m: N, se: N): N => w.and(normalExponent(se), q.top(m));
+  fn.if(w.eq(w.and(w.load(cpu, S.fpuControl), k(FCW.PC)), k(FCW.PC64)), () => {
+    if (name === 'mul') {
+      fn.if(w.or(w.and(isZero(am, ase), isNormal(bm, bse)), w.and(isZero(bm, bse), isNormal(am, ase))), () => {
+        putValue(fn, destination, q.k(0), signOf(w.xor(ase, bse)));
+        clearC1(fn, cpu);
+        fn.br(done);
+      });
+      return;
+    }
+    // The destination is the first operand's.
+    fn.if(w.and(isZero(bm, bse), isNormal(am, ase)), () => { clearC1(fn, cpu); fn.br(done); });
+    fn.if(w.and(isZero(am, ase), isNormal(bm, bse)), () => { putValue(fn, destination, bm, name === 'sub' ? w.xor(bse, k(SIGN)) : bse); clearC1(fn, cpu); fn.br(done); });
+  });
 }
 
 /** The same with a normal second operand, whose exponent is at hand: a double or float from memory. `slow` when the first is not normal. */

@@ -156,24 +156,30 @@ const definePushFloat = (double: boolean) => (fn: Fn, b: Builder): void => {
 function defineArithmetic(b: Builder, define: (name: string, body: (fn: Fn) => void) => void): void {
   for (const op of ARITHMETIC) {
     const body = op.replace(/r$/, '') as 'add' | 'sub' | 'mul' | 'div', swap = op.endsWith('r');
-    const apply = (s: Stack, destination: N, m: N, se: N): N => {
+    // The forms that compilers use are inline; all of them would double the time to make the module.
+    const hot = (form: string): boolean => !swap && body !== 'div' && /^(top|regp|64)$/.test(form);
+    const apply = (s: Stack, form: string, destination: N, m: N, se: N): N => {
+      if (!hot(form)) {
+        const dm = w.load64(destination), dse = w.load16u(destination, 8);
+        return s.fn.let(swap ? w.call(b.f[body], I, s.cpu, m, se, dm, dse, destination) : w.call(b.f[body], I, s.cpu, dm, dse, m, se, destination));
+      }
       const { fn } = s, dm = fn.let(w.load64(destination)), dse = fn.let(w.load16u(destination, 8)), sm = fn.let(m), sse = fn.let(se);
-      return swap ? arithmetic(fn, b.f, body, s.cpu, sm, sse, dm, dse, destination) : arithmetic(fn, b.f, body, s.cpu, dm, dse, sm, sse, destination);
+      return arithmetic(fn, b.f, body, s.cpu, dm, dse, sm, sse, destination);
     };
     define(`${op}_top`, fn => {
       const s = new Stack(fn), other = fn.let(s.physical(w.local(1))), to = fn.let(s.slot(s.top)), from = fn.let(s.slot(other));
       fn.if(w.eqz(s.both(s.top, other)), () => { fn.drop(w.call(b.underflow, I, s.cpu, to)); fn.ret(); }, undefined, 0);
-      apply(s, to, w.load64(from), w.load16u(from, 8));
+      apply(s, 'top', to, w.load64(from), w.load16u(from, 8));
     });
     for (const pop of [false, true]) define(`${op}_reg${pop ? 'p' : ''}`, fn => {
       const s = new Stack(fn), other = fn.let(s.physical(w.local(1))), to = fn.let(s.slot(other)), from = fn.let(s.slot(s.top));
       const stopped = int(fn);
-      fn.if(w.eqz(s.both(s.top, other)), () => { stopped.set(w.call(b.underflow, I, s.cpu, to)); s.reload(); }, () => stopped.set(apply(s, to, w.load64(from), w.load16u(from, 8))), 0);
+      fn.if(w.eqz(s.both(s.top, other)), () => { stopped.set(w.call(b.underflow, I, s.cpu, to)); s.reload(); }, () => stopped.set(apply(s, pop ? 'regp' : 'reg', to, w.load64(from), w.load16u(from, 8))), 0);
       if (pop) fn.if(stopped.n, () => fn.ret(), () => s.pop1(), 0);
     });
     const value = (name: string, convert: (fn: Fn) => { m: N; se: N }): void => define(`${op}_${name}`, fn => {
       const s = new Stack(fn), to = fn.let(s.slot(s.top));
-      if (name !== 'int' && body !== 'div') fn.block(slow => {
+      if (body !== 'div' && hot(name)) fn.block(slow => {
         const double = name === '64', bits = w.local(1, double ? L : I), head = fn.let(double ? q.low(q.shr(bits, q.k(52))) : w.shr(bits, k(23))), e = fn.let(w.and(head, k(double ? 0x7ff : 0xff)));
         fn.brIf(slow, w.geu(w.sub(e, k(1)), k(double ? 0x7fe : 0xfe)), 0);
         fn.brIf(slow, w.eqz(s.full(s.top)), 0);
@@ -183,7 +189,7 @@ function defineArithmetic(b: Builder, define: (name: string, body: (fn: Fn) => v
       });
       fn.if(w.eqz(s.full(s.top)), () => { fn.drop(w.call(b.underflow, I, s.cpu, to)); fn.ret(); }, undefined, 0);
       const { m, se } = convert(fn);
-      apply(s, to, m, se);
+      apply(s, '', to, m, se);
     });
     value('64', fn => widen(fn, w.local(1, L), true));
     value('32', fn => widen(fn, w.local(1), false));
