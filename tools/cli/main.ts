@@ -3,6 +3,7 @@
  *
  *   kintsugi                start the system, shell on this terminal      start.ts
  *   kintsugi run -- CMD     boot, run one command, give its status        run.ts
+ *   kintsugi profile        where a command's instructions go             profile.ts
  *   kintsugi vm             any multiboot kernel on the bare machine      vm.ts
  *   kintsugi build          build the guest and the root image            guest.ts
  *   kintsugi image          make an ext2 disk image from a folder         image.ts
@@ -138,6 +139,29 @@ async function main(argv: readonly string[]): Promise<number> {
         return;
       }
       status = await (await import('./run.ts')).run(rewind?.options ?? options, rewind?.argv ?? command, { json: raw.json, log: raw.log, ...(rewind ? { rewind } : {}) });
+    });
+
+  withNetOptions(withSystemOptions(program.command('profile').description('run one command on the deterministic machine and count its instructions by server, function and TypeScript line (docs/profile.md)')), 'user')
+    .addOption(new Option('--by <what>', 'rows of the table').choices(['server', 'function', 'line']).default('function'))
+    .option('--lines', 'the same as --by line', false)
+    .option('--top <n>', 'rows printed (--json: all of them)', whole(1, 1_000_000), 30)
+    .option('--boot', 'count from the reset on, not from the first instruction of the command', false)
+    .option('--every <n>', 'instructions of a vCPU between two samples of its stack; 0: no stacks', whole(0, 2 ** 31 - 1), 1000)
+    .option('--speedscope <file>', 'write the samples for speedscope (www.speedscope.app)')
+    .option('--collapsed <file>', 'write the samples as collapsed stacks, for flame graphs')
+    .option('--quiet', 'only the report, not what the command prints', false)
+    .option('--json', 'one object: {exit, stdout, stderr, instructions, virtualNs, stateHash, profile: {by, from, start, instructions, every, samples, rows}}', false)
+    .option('--log', 'also show the system log (COM1) on stderr', false)
+    .passThroughOptions()
+    .argument('<command...>', 'program and arguments')
+    .addHelpText('after', '\nInstructions and calls are exact; "incl. %" (with everything called) is sampled.\n\nExamples:\n  $ ./kintsugi profile -- sha256sum /bin/sh\n  $ ./kintsugi profile --by server --boot --quiet -- true\n  $ ./kintsugi profile --lines --top 50 --smp 1 -- ls -l /bin\n  $ ./kintsugi profile --speedscope ls.speedscope.json --collapsed ls.folded --every 100 -- ls /bin\n')
+    .action(async (command: string[], raw: RawSystemOptions & RawNetOptions & { by: 'server' | 'function' | 'line'; lines: boolean; top: number; boot: boolean; every: number; speedscope?: string; collapsed?: string; quiet: boolean; json: boolean; log: boolean }) => {
+      const options = { ...systemOptions(raw), deterministic: true, ...await netOptions(raw, true) };
+      const { top, every, quiet, json, log } = raw;
+      status = await (await import('./profile.ts')).profile(options, command, {
+        by: raw.lines ? 'line' : raw.by, from: raw.boot ? 'boot' : 'command', top, every, quiet, json, log,
+        ...(raw.speedscope === undefined ? {} : { speedscope: raw.speedscope }), ...(raw.collapsed === undefined ? {} : { collapsed: raw.collapsed }),
+      });
     });
 
   withDebugOptions(withNetOptions(program.command('vm'), 'none')).description('run any multiboot 1 kernel on the bare machine; debug-exit (port 0xf4) sets the status 2v+1')

@@ -11,7 +11,7 @@
  * the system failed before the command ended.
  */
 import { fstatSync } from 'node:fs';
-import { createMachine, type Machine, type MachineResult } from '../../vm/machine.ts';
+import { createMachine, type Machine, type MachineConfig, type MachineResult } from '../../vm/machine.ts';
 import { ChannelDecoder, encodeInput, encodeSignal, neverStarted } from './channel.ts';
 import { EXIT } from './errors.ts';
 import { ensureGuest } from './guest.ts';
@@ -47,12 +47,22 @@ export interface RunControl {
   stop(): void;
 }
 
+/** Somebody who looks at the machine while it runs (profile.ts). */
+export interface Observer {
+  /** More of the machine's configuration. */
+  readonly config: Partial<MachineConfig>;
+  /** Before its first instruction. */
+  created(machine: Machine): void;
+  /** After its last one, while it is open. */
+  finished(machine: Machine): void;
+}
+
 /** Bytes waiting for the serial line above which the source of the input is left alone. */
 const INPUT_AHEAD_BYTES = 256 * 1024;
 const INPUT_PATIENCE_MS = 5;
 
 /** Boots and runs `argv`; input, when given, becomes the command's standard input. The library form of the command. */
-export async function runCommand(options: SystemOptions, argv: readonly string[], sinks: RunSinks = {}, input?: Uint8Array | AsyncIterable<Uint8Array>, rewind?: Rewind): Promise<RunOutcome> {
+export async function runCommand(options: SystemOptions, argv: readonly string[], sinks: RunSinks = {}, input?: Uint8Array | AsyncIterable<Uint8Array>, rewind?: Rewind, observer?: Observer): Promise<RunOutcome> {
   ensureGuest();
   const out: Record<1 | 2, Uint8Array[]> = { 1: [], 2: [] };
   const log: Uint8Array[] = [];
@@ -78,8 +88,9 @@ export async function runCommand(options: SystemOptions, argv: readonly string[]
     ...systemConfig(options, argv, {
       com1: (bytes) => { log.push(bytes.slice()); sinks.log?.(bytes); rewind?.said(0, bytes); },
       com2: (bytes) => { rewind?.said(1, bytes); decoder.push(bytes); },
-    }), ...trace.config, ...rewind?.config(),
+    }), ...trace.config, ...rewind?.config(), ...observer?.config,
   });
+  observer?.created(machine);
   let started = false;
   const start = (): void => {
     if (started) return;
@@ -99,6 +110,7 @@ export async function runCommand(options: SystemOptions, argv: readonly string[]
       resuming = false;
     }
     result = await (options.gdb === undefined ? machine.run() : (await import('./debugging.ts')).runUnderGdb(machine, options.gdb, true));
+    observer?.finished(machine);
     replay = rewind?.finished(machine, result);
   } finally { machine.close(); }
   trace.done(machine);
@@ -132,21 +144,32 @@ async function sendStream(machine: Machine, input: AsyncIterable<Uint8Array>, en
   for (const frame of encodeInput(new Uint8Array(0))) machine.serialInput(1, frame);
 }
 
+export interface RunShow {
+  readonly json: boolean;
+  readonly log: boolean;
+  readonly rewind?: Rewind;
+  /** Nothing of what the command says on its stdout and stderr. */
+  readonly quiet?: boolean;
+  readonly observer?: Observer;
+  /** After the command's output: what else is to be said, and fields for the JSON object. */
+  report?(outcome: RunOutcome): object;
+}
 /** The command itself; returns the exit status. */
-export async function run(options: SystemOptions, argv: readonly string[], show: { readonly json: boolean; readonly log: boolean; readonly rewind?: Rewind }): Promise<number> {
+export async function run(options: SystemOptions, argv: readonly string[], show: RunShow): Promise<number> {
   const interrupts = new Interrupts();
   const input = !show.rewind?.resumes && !show.rewind?.replays && hasInput() ? options.deterministic ? await readInput() : process.stdin as AsyncIterable<Uint8Array> : undefined;
   const outcome = await runCommand(options, argv, {
-    ...(show.json ? {} : {
+    ...(show.json || show.quiet ? {} : {
       stdout: (d: Uint8Array) => { if (!readerGone()) process.stdout.write(d); },
       stderr: (d: Uint8Array) => process.stderr.write(d),
     }),
     ...(show.log ? { log: (d: Uint8Array) => process.stderr.write(d) } : {}),
     running: (control) => interrupts.attach(control),
-  }, input, show.rewind);
+  }, input, show.rewind, show.observer);
+  const more = show.report?.(outcome);
   if (show.json) {
     const { exit, stdout, stderr, instructions, virtualNs, stateHash, replay } = outcome;
-    process.stdout.write(`${JSON.stringify({ exit, stdout, stderr, instructions, virtualNs, stateHash, ...(replay === undefined ? {} : { replay }) } satisfies RunReport)}\n`);
+    process.stdout.write(`${JSON.stringify({ exit, stdout, stderr, instructions, virtualNs, stateHash, ...(replay === undefined ? {} : { replay }), ...more } satisfies RunReport)}\n`);
   }
   if (outcome.exit === EXIT.timeout && outcome.reason === 'timeout') {
     if (!show.log) process.stderr.write(lastLines(outcome.log, 30));

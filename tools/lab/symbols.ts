@@ -40,8 +40,12 @@ export class Module {
     return like.length === 1 ? like[0]!.address : undefined;
   }
   /** The function that holds an address. */
-  functionAt(eip: number): { readonly address: number; readonly size: number } | undefined {
-    return this.debug?.functions.find((f) => eip >= f.address && eip < f.address + f.size);
+  functionAt(eip: number): DebugInfo['functions'][number] | undefined {
+    const functions = this.debug?.functions ?? [];
+    let low = 0;
+    for (let high = functions.length; low < high;) { const mid = (low + high) >> 1; if (functions[mid]!.address <= eip) low = mid + 1; else high = mid; }
+    const f = functions[low - 1];
+    return f && eip < f.address + f.size ? f : undefined;
   }
   /** Code bytes as the linker wrote them; undefined outside the text. */
   bytes(eip: number, count: number): Uint8Array | undefined {
