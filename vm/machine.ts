@@ -7,6 +7,7 @@
  * Errors in what the user gave (kernel, modules, disks, sizes) are thrown here, typed: LoaderError, DiskError, BoardError. After
  * that nothing throws for what the guest does.
  */
+import { modelNumber, type CpuModel } from './cpu/isa/models.ts';
 import { createBoard, type Board, type StopReason } from './board.ts';
 import { createEngine } from './cpu/engine.ts';
 import { applyBootState } from './boot.ts';
@@ -45,6 +46,8 @@ export interface MachineConfig {
   readonly memoryMiB?: number;
   /** 1..8, default 1. */
   readonly cpus?: number;
+  /** What the vCPUs are (vm/cpu/isa/models.ts). Default max: all there is. */
+  readonly cpuModel?: CpuModel;
   readonly disks?: readonly DiskConfig[];
   /** A NIC and what it is plugged into (vm/net). Default: none. */
   readonly net?: NetConfig;
@@ -190,6 +193,7 @@ export class DeterministicMachine implements Machine {
     if (config.net) checkNet(config.net, 'deterministic');
     const board = this.board = createBoard({ cpus: config.cpus ?? 1, memoryMiB: config.memoryMiB ?? 128 });
     const header = board.header;
+    header.cpuModel = modelNumber(config.cpuModel ?? 'max');
     header.rtcBaseSeconds = config.rtcSeconds ?? DETERMINISTIC_RTC_SECONDS;
     header.scheduleSeed = header.randomSeed = config.seed ?? 0;
     header.roundCpu = board.cpus; // between rounds

@@ -10,6 +10,7 @@
  */
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
+import { modelNumber } from './cpu/isa/models.ts';
 import { createBoard, type Board } from './board.ts';
 import { compiledTier0 } from './cpu/engine.ts';
 import { RUN, S } from './cpu/state.ts';
@@ -65,6 +66,8 @@ export class ParallelMachine implements Machine {
     const board = this.board = createBoard({ cpus: config.cpus ?? 1, memoryMiB: config.memoryMiB ?? 128 });
     this.#clock = new HostClock(board, this.#clockBase);
     board.header.parallel = 1;
+    board.header.randomSeed = config.seed ?? 0;
+    board.header.cpuModel = modelNumber(config.cpuModel ?? 'max');
     board.header.rtcBaseSeconds = config.rtcSeconds ?? Math.floor(Date.now() / 1000);
     this.#boot = loadMultiboot(board, { kernel: config.kernel, modules: config.modules, cmdline: config.cmdline });
     this.#disks = openDisks(config.disks ?? []);

@@ -274,6 +274,15 @@ describe('SMAP, SMEP, UMIP (SDM vol. 3 4.6, 2.5)', () => {
   });
 });
 
+test('ARPL raises the RPL of a selector to that of another, and tells by ZF', () => {
+  for (const [a, c, result, zero] of [[0x20, 0x1b, 0x23, true], [0x23, 0x18, 0x23, false], [0x21, 0x09, 0x21, false], [0x20, 2, 0x22, true]] as const) {
+    const b = bench([0x63, 0xc8, 0x63, 0x0b], { eax: 0x55550000 | a, ecx: c, ebx: DATA }); // arpl ax, cx; arpl [ebx], cx
+    b.poke32(DATA, 0x77770000 | a);
+    b.run(2);
+    expect([b.read().eax, b.peek32(DATA), (b.read().eflags & FLAG.ZF) !== 0]).toEqual([0x55550000 | result, 0x77770000 | result, zero]);
+  }
+});
+
 describe('RDRAND, CLFLUSH, RDPMC', () => {
   const draw = (options: ConstructorParameters<typeof Bench>[0] = {}, seed = 0): number[] => {
     const b = new Bench(options);

@@ -14,6 +14,7 @@
  *   kintsugi show ID        its row                                       inject.ts
  *   kintsugi test           every check                                   testing.ts
  */
+import type { CpuModel } from '../../vm/cpu/isa/models.ts';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { EXIT, UserError, reportError } from './errors.ts';
 import { flushOutput, guardOutput, readerGone } from './output.ts';
@@ -56,6 +57,8 @@ async function netOptions(raw: RawNetOptions, deterministic: boolean): Promise<{
 const DEMO_VICTIMS = 'virtio-blk,fs,tty,uart0,uart1';
 const collect = (text: string, before: string[]): string[] => [...before, text];
 
+const cpuOption = (): Option => new Option('--cpu <model>', 'what the vCPUs are: Pentium Pro, Pentium II, or all this machine has (docs/isa.md)').choices(['i686', 'pentium2', 'max']).default('max');
+
 function withSystemOptions(command: Command): Command {
   return command
     .addOption(new Option('--place <policy>', 'where servers run: pin = each on its home vCPU, follow = idle servers run on the caller\'s').choices(['pin', 'follow']).default('pin'))
@@ -67,6 +70,7 @@ function withSystemOptions(command: Command): Command {
     .option('--seed <n>', 'schedule seed of the deterministic machine', whole(0, 2 ** 31 - 1), 1)
     .option('--timeout <s>', 'give up after this many seconds (exit status 124)', seconds)
     .addOption(new Option('--jit <mode>', 'translation tiers').choices(['on', 'off', 'mixed']).default('on'))
+    .addOption(cpuOption())
     .option('--trace <file>', 'write what happened as Perfetto TrackEvent: threads, IPC, interrupts, restarts (open it in ui.perfetto.dev)')
     .option('--append <text>', 'more kernel command line', '');
 }
@@ -97,10 +101,10 @@ async function debugOptions<T extends { deterministic: boolean; gdb?: string }>(
   return raw.gdb === undefined ? raw : { ...raw, deterministic: (await import('./debugging.ts')).gdbMode(raw.gdb, raw.deterministic) };
 }
 
-interface RawSystemOptions { place: 'pin' | 'follow'; smp: number; memory: number; disk?: string; overlay: boolean; deterministic: boolean; seed: number; timeout?: number; jit: 'on' | 'off' | 'mixed'; append: string; trace?: string; gdb?: string }
+interface RawSystemOptions { place: 'pin' | 'follow'; smp: number; memory: number; disk?: string; overlay: boolean; deterministic: boolean; seed: number; timeout?: number; jit: 'on' | 'off' | 'mixed'; cpu: CpuModel; append: string; trace?: string; gdb?: string }
 const systemOptions = (raw: RawSystemOptions): SystemOptions => ({
   place: raw.place, smp: raw.smp, memoryMiB: raw.memory, disk: raw.disk, overlay: raw.overlay, deterministic: raw.deterministic, seed: raw.seed,
-  timeoutSeconds: raw.timeout, jit: raw.jit, append: raw.append, trace: raw.trace, gdb: raw.gdb,
+  timeoutSeconds: raw.timeout, jit: raw.jit, cpu: raw.cpu, append: raw.append, trace: raw.trace, gdb: raw.gdb,
 });
 
 async function main(argv: readonly string[]): Promise<number> {
@@ -175,6 +179,7 @@ async function main(argv: readonly string[]): Promise<number> {
     .option('--deterministic', 'one thread, virtual time', false)
     .option('--seed <n>', 'schedule seed', whole(0, 2 ** 31 - 1), 1)
     .addOption(new Option('--jit <mode>', 'translation tiers').choices(['on', 'off', 'mixed']).default('on'))
+    .addOption(cpuOption())
     .option('--timeout <s>', 'give up after this many seconds (exit status 124)', seconds)
     .option('--json', 'print {reason, exit, instructions, virtualNs, stateHash} on stdout at the end', false)
     .addHelpText('after', '\nExample:\n  $ ./kintsugi vm --kernel kernel.elf --append \'loglevel=3\' --memory 128 --serial stdio --timeout 10\n')

@@ -2,6 +2,7 @@
  * A Kintsugi system as the machine sees it: kernel, boot modules in their fixed order, command line, disk. Used by start, run, the
  * benchmarks and the tests, so that all of them boot the same thing.
  */
+import type { CpuModel } from '../../vm/cpu/isa/models.ts';
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import type { MachineConfig, NetConfig } from '../../vm/machine.ts';
@@ -19,6 +20,8 @@ export interface SystemOptions {
   readonly seed: number;
   readonly timeoutSeconds?: number;
   readonly jit: 'on' | 'off' | 'mixed';
+  /** What the vCPUs are; default max. */
+  readonly cpu?: CpuModel;
   /** Instructions before a region is made (vm/engine.ts), deterministic machine. */
   readonly jitHeat?: number;
   readonly append: string;
@@ -57,6 +60,7 @@ export function systemConfig(options: SystemOptions, run: readonly string[] | un
     ...(options.net === undefined ? {} : { net: options.net, note: (text: string) => process.stderr.write(`kintsugi: ${text}\n`) }),
     mode: options.deterministic ? 'deterministic' : 'parallel',
     seed: options.seed,
+    ...(options.cpu === undefined ? {} : { cpuModel: options.cpu }),
     jit: options.jit, ...(options.jitHeat === undefined ? {} : { jitHeat: options.jitHeat }),
     ...(options.timeoutSeconds === undefined ? {} : { timeoutMs: options.timeoutSeconds * 1000 }),
     ...serial,

@@ -3,6 +3,7 @@
  * debug-exit port (0xf4) ends the run with status 2v+1. Power-off and Ctrl-A X give 0, the timeout 124, a triple fault or vCPUs that all
  * halted for good 125.
  */
+import type { CpuModel } from '../../vm/cpu/isa/models.ts';
 import { createMachine, type NetConfig } from '../../vm/machine.ts';
 import { EXIT } from './errors.ts';
 import { attachTerminal } from './terminal.ts';
@@ -18,6 +19,7 @@ export interface VmOptions {
   readonly deterministic: boolean;
   readonly seed: number;
   readonly jit: 'on' | 'off' | 'mixed';
+  readonly cpu: CpuModel;
   readonly timeout?: number;
   readonly network?: NetConfig;
   readonly json: boolean;
@@ -40,6 +42,7 @@ export async function vm(options: VmOptions): Promise<number> {
     ...(options.network === undefined ? {} : { net: options.network, note: (text: string) => process.stderr.write(`kintsugi: ${text}\n`) }),
     mode: options.deterministic ? 'deterministic' : 'parallel',
     seed: options.seed,
+    cpuModel: options.cpu,
     jit: options.jit,
     ...(options.timeout === undefined ? {} : { timeoutMs: options.timeout * 1000 }),
     ...(options.serial === 'stdio' ? { com1: (bytes: Uint8Array) => out.write(bytes) } : {}),

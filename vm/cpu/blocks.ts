@@ -9,7 +9,8 @@
  * granule that has been decoded. Blocks of one page die together, so links never dangle.
  */
 import { PAGE_KIND_MASK, PAGE_KIND_RAM, PAGE_KIND_ROM, type Board } from '../board.ts';
-import { decode, type Insn } from './isa/decode.ts';
+import { asUndefined, decode, type Insn } from './isa/decode.ts';
+import { MODELS, type Model } from './isa/models.ts';
 import { decodeKnown } from './isa/interned.ts';
 import { FLAGS_ALL } from './isa/entries.ts';
 import { CONDITION_NAMES } from './isa/table.ts';
@@ -105,7 +106,7 @@ export class BlockCache {
   /** Regions leave this instruction out: it has touched a device or watched memory, or a trace point or a breakpoint stands there. */
   leavesOut(linear: number, physicalPage: number, insn: Insn): boolean {
     const at = physicalPage * 4096 + (linear & 4095);
-    return this.mmioInsns.has(at) || this.stops.has(linear & 4095) || this.trace !== undefined && this.trace.at(linear, insn, this.board.ram, at, physicalPage * 4096 + 4096) !== NO_POINT;
+    return (this.restricted && this.lacks(insn)) || this.mmioInsns.has(at) || this.stops.has(linear & 4095) || this.trace !== undefined && this.trace.at(linear, insn, this.board.ram, at, physicalPage * 4096 + 4096) !== NO_POINT;
   }
   /** From now on a block begins at each of these offsets, and asks the engine first. */
   stopAt(offsets: Iterable<number>): void {
@@ -144,6 +145,17 @@ export class BlockCache {
     return this.decodeBlock(linear, physical, mode, user, limit);
   }
 
+  private model: Model = MODELS[0];
+  private restricted = false;
+  /** Instructions that `model` does not have are #UD from now on. */
+  setModel(model: Model): void {
+    if (model === this.model) return;
+    this.model = model;
+    this.restricted = model !== MODELS[0];
+    this.reset();
+  }
+  lacks(insn: Insn): boolean { return !this.model.features.has(insn.entry.feature); }
+
   private codeBytes(physical: number): Uint8Array {
     const kind = this.board.pageMap[physical >>> 12] & PAGE_KIND_MASK;
     if ((kind === PAGE_KIND_RAM || kind === PAGE_KIND_ROM) && physical < this.board.ramBytes) return this.board.ram;
@@ -155,7 +167,7 @@ export class BlockCache {
     const start = source === HOLE ? physical & 0xfff : physical;
     const end = (start & ~0xfff) + 4096;
     // By content only what nothing but its bytes has cut.
-    const byContent = !limit && source !== HOLE && !(mode & MODE.SINGLE) && this.fastOperations;
+    const byContent = !limit && !this.restricted && source !== HOLE && !(mode & MODE.SINGLE) && this.fastOperations;
     if (byContent) {
       const template = this.templates.find(source, start, end, mode, template => this.fits(linear, physical, template));
       if (template) { this.repeated(linear, mode); return this.copy(physical, template); }
@@ -180,6 +192,7 @@ export class BlockCache {
         this.crossing.set(tail.subarray(tailAt, tailAt + 16), head);
         insn = decode(this.crossing, 0, head + 16, mode);
         if (!insn) throw new GuestFault(13, 0);
+        if (this.restricted && this.lacks(insn)) insn = asUndefined(insn);
         if (this.trace) point = this.trace.at(linear, insn, this.crossing, 0, head + 16);
         insns.push(insn); at += insn.length;
         break;
@@ -192,6 +205,7 @@ export class BlockCache {
           point = here;
         }
       }
+      if (this.restricted && this.lacks(insn)) insn = asUndefined(insn);
       insns.push(insn);
       const insnPhysical = physical + at - start;
       at += insn.length;

@@ -177,6 +177,7 @@ export class Engine implements EngineInterface {
     this.mmu.beforeBus = () => this.syncRetired();
     this.mmu.afterBus = () => this.afterBus();
     this.mmu.clearJumpCaches();
+    this.blocks.setModel(this.cpu.model);
     this.cpu.update();
   }
 
@@ -202,7 +203,7 @@ export class Engine implements EngineInterface {
     for (const [offset, value] of kept) cpu.set(offset, value);
     for (const [i, values] of keepBlocks) words.set(values, i);
     writeEflags(words, 0, 2);
-    cpu.setReg(2, 0x6d1);
+    cpu.setReg(2, cpu.model.signature);
     for (const seg of [SEG.ES, SEG.SS, SEG.DS, SEG.FS, SEG.GS]) cpu.setSegment(seg, 0, 0, 0xffff, 0x93);
     cpu.setSegment(SEG.CS, 0xf000, 0xffff0000 | 0, 0xffff, 0x93);
     cpu.setSegment(SEG.LDTR, 0, 0, 0xffff, 0x82);
@@ -233,7 +234,7 @@ export class Engine implements EngineInterface {
     cpu.update();
   }
   /** After the state block was written from outside (restore, loader, debugger): rebuild everything derived. */
-  stateChanged(): void { this.mmu.flush(); this.cpu.update(); }
+  stateChanged(): void { this.blocks.setModel(this.cpu.model); this.mmu.flush(); this.cpu.update(); }
   /** Guest memory or CPU state was replaced as a whole. */
   invalidateAll(): void {
     this.blocks.reset();

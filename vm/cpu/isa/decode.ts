@@ -49,13 +49,15 @@ export interface Insn {
 
 let POP_BY_STACK_POINTER: Entry | undefined;
 const internal = (name: string): Entry => {
-  const entry: Entry = { index: ENTRIES.length, name, operands: [], kills: 0, writes: 0, reads: 0, lock: false, end: true, js: true, stack: false,
+  const entry: Entry = { index: ENTRIES.length, name, opcode: '', feature: 'base', operands: [], kills: 0, writes: 0, reads: 0, lock: false, end: true, js: true, stack: false,
     rare: false, fault: true, str: false, sse: false, fpu: false, mmx: false, fixedSize: 0, hasModrm: false, mod: '' };
   ENTRIES.push(entry);
   return entry;
 };
 export const UNDEFINED = internal('undefined');
 export const TOO_LONG = internal('too_long');
+/** What `insn` is on a CPU that does not have it. */
+export const asUndefined = (insn: Insn): Insn => ({ ...insn, entry: UNDEFINED, ops: [], rep: 0, lock: false });
 
 const BASES16 = [[3, 6], [3, 7], [5, 6], [5, 7], [6, -1], [7, -1], [5, -1], [3, -1]];
 

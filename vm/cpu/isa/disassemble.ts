@@ -35,6 +35,12 @@ function memory(insn: Insn, op: Operand & { c: 'M' }, sized: boolean): string {
   return `${sized ? '' : `${POINTER[op.size] ?? ''} `.trimStart()}${op.seg === natural ? '' : `${SEGMENTS[op.seg]}:`}[${text}]`;
 }
 
+/** The assembler's name of a table row, with a 32-bit operand size. */
+export function mnemonic(name: string): string {
+  const implicit = /^(push|pop)_([a-z]s)$/.exec(name);
+  return implicit ? `${implicit[1]} ${implicit[2]}` : ALIASES[name] ?? name.replace(/_mm$/, '').replace(/_e$/, '');
+}
+
 /** Text of an instruction at `eip`. */
 export function format(insn: Insn, eip: number): string {
   const { entry, ops } = insn;

@@ -1,6 +1,7 @@
 /**
  * The instruction table parsed: rows of table.ts become `Entry` objects and the lookup maps the decoder indexes.
  */
+import { featureOf, type Feature } from './models.ts';
 import { ROWS } from './table.ts';
 
 /** Flag letters as bits of a liveness mask. */
@@ -17,6 +18,10 @@ export interface OperandSpec {
 export interface Entry {
   readonly index: number;
   readonly name: string;
+  /** As the table has it. */
+  readonly opcode: string;
+  /** What a CPU model needs to have it. */
+  readonly feature: Feature;
   readonly operands: readonly OperandSpec[];
   /** Flags certainly overwritten, flags possibly written, flags read. */
   readonly kills: number;
@@ -75,10 +80,10 @@ for (const row of ROWS) {
   const has = (attribute: string): boolean => attributes.includes(attribute);
   const writes = writtenText === '-' ? 0 : flagMask(writtenText);
   const entry: Entry = {
-    index: ENTRIES.length, name, operands, writes, kills: writtenText.endsWith('?') ? 0 : writes, reads: readText === '-' ? 0 : flagMask(readText),
+    index: ENTRIES.length, name, opcode: opcodeText, feature: featureOf({ name, opcode: opcodeText, sse: has('sse'), mmx: has('mmx') }), operands, writes, kills: writtenText.endsWith('?') ? 0 : writes, reads: readText === '-' ? 0 : flagMask(readText),
     lock: has('lock'), end: has('end') || has('js'), js: has('js'), stack: has('stack'), rare: has('rare'), fault: has('fault') || has('js'),
     str: has('str'), sse: has('sse'), fpu: has('fpu'), mmx: has('mmx'), fixedSize: has('b') ? 8 : 0,
-    hasModrm: digit !== undefined || modrm !== undefined || operands.some(({ kind }) => MODRM_KINDS.has(kind)) || name === 'arpl', mod,
+    hasModrm: digit !== undefined || modrm !== undefined || operands.some(({ kind }) => MODRM_KINDS.has(kind)), mod,
   };
   ENTRIES.push(entry);
   const byte = parseInt(byteText, 16);

@@ -68,7 +68,7 @@ FE/0 inc Eb OSZAP - lock ; FF/0 inc Ev OSZAP - lock ; FE/1 dec Eb OSZAP - lock ;
 07 pop_es - - - js ; 17 pop_ss - - - js ; 1F pop_ds - - - js ; 0FA1 pop_fs - - - js ; 0FA9 pop_gs - - - js
 27 daa - OSZAPC AC rare ; 2F das - OSZAPC AC rare ; 37 aaa - OSZAPC A rare ; 3F aas - OSZAPC A rare
 D4 aam Ib OSZAPC - rare fault ; D5 aad Ib OSZAPC - rare
-60 pusha - - - stack rare ; 61 popa - - - stack rare ; 62 bound Gv,My:m - - js ; 63 arpl - - - js
+60 pusha - - - stack rare ; 61 popa - - - stack rare ; 62 bound Gv,My:m - - js ; 63 arpl Ew,Gw Z - js
 68 push Iv - - stack ; 6A push Ibs - - stack ; 69 imul3 Gv,Ev,Iv OSZAPC - ; 6B imul3 Gv,Ev,Ibs OSZAPC -
 6C insb - - - js ; 6D insv - - - js ; 6E outsb - - - js ; 6F outsv - - - js
 84 test Eb,Gb OSZAPC - ; 85 test Ev,Gv OSZAPC - ; A8 test AL,Ib OSZAPC - ; A9 test eAX,Iv OSZAPC -

@@ -6,6 +6,7 @@
  */
 import type { Board } from '../../board.ts';
 import type { Bus } from '../../devices/bus.ts';
+import { MODELS, type Model } from '../isa/models.ts';
 import type { Insn, Operand } from '../isa/decode.ts';
 import { GuestFault, type Mmu } from '../mmu.ts';
 import { CR0, CR4, DR7_ENABLES, FLAG, MODE, S, SEG, VEC, readEflags, segAttr, segBase, segLimit, segSelector, writeEflags } from '../state.ts';
@@ -45,6 +46,7 @@ export class Cpu {
   breakpointsChanged: () => void = () => undefined;
   private breakpointsSet = false;
 
+  get model(): Model { return MODELS[this.board.header.cpuModel] ?? MODELS[0]; }
   get(offset: number): number { return this.words[offset >> 2]; }
   set(offset: number, value: number): void { this.words[offset >> 2] = value; }
   reg(n: number, size = 32): number {

@@ -224,7 +224,12 @@ export const OPERATIONS: Record<string, Operation> = {
     const low = extend(cpu.mmu.read(at, bytes, cpu.user)), high = extend(cpu.mmu.read(at + bytes | 0, bytes, cpu.user));
     if (value < low || value > high) throw new GuestFault(VEC.BR);
   },
-  arpl: undefinedOpcode,
+  arpl: (cpu, insn) => {
+    requireProtected(cpu);
+    const old = cpu.readOperand(insn, insn.ops[0], 16), rpl = cpu.readOperand(insn, insn.ops[1], 16) & 3, lower = (old & 3) < rpl;
+    if (lower) cpu.writeOperand(insn, insn.ops[0], old & ~3 | rpl, 16);
+    setZero(cpu, lower);
+  },
   in: (cpu, insn) => { const op = insn.ops[0], port = portOf(cpu, insn, 1); checkPort(cpu, port, op.size >> 3); cpu.setReg(0, portIn(cpu, port, op.size), op.size); },
   out: (cpu, insn) => { const op = insn.ops[1], port = portOf(cpu, insn, 0); checkPort(cpu, port, op.size >> 3); portOut(cpu, port, op.size, cpu.reg(0, op.size)); },
   insb: portString(true, true), insv: portString(true, false), outsb: portString(false, true), outsv: portString(false, false),
@@ -261,7 +266,7 @@ export const OPERATIONS: Record<string, Operation> = {
     cpu.setReg(0, low); cpu.setReg(2, high);
   },
   rdpmc: cpu => {
-    if ((cpu.protectedMode && cpu.cpl !== 0 && !(cpu.get(S.cr4) & CR4.PCE)) || cpu.reg(1) !== FIXED_COUNTER) throw new GuestFault(VEC.GP, 0);
+    if ((cpu.protectedMode && cpu.cpl !== 0 && !(cpu.get(S.cr4) & CR4.PCE)) || !cpu.model.features.has('pmu') || cpu.reg(1) !== FIXED_COUNTER) throw new GuestFault(VEC.GP, 0);
     cpu.mmu.beforeBus();
     const [low, high] = instructionsRetired(cpu);
     cpu.setReg(0, low); cpu.setReg(2, high);
