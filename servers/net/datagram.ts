@@ -1,6 +1,6 @@
 /**
  * Queues of datagram and echo sockets. Private: what was not fetched when net dies is lost, as datagrams may be. A datagram lies in chunks of 2 KiB from one arena;
- * a socket holds QUEUE_BYTES at most, the rest is dropped and counted.
+ * a socket holds QUEUE_CHUNKS at most, the rest is dropped and counted.
  *
  *   first chunk: {next chunk, next datagram, bytes, port, address 16} data...    further chunks: {next chunk} data...
  */
@@ -13,7 +13,7 @@ import { Socket, findOnPort, wake } from './socket';
 const CHUNK: u32 = 2048;
 const CHUNKS: u32 = 96;
 const HEAD: u32 = 32;
-const QUEUE_BYTES: u32 = 135168; // two of the largest, with their heads
+const QUEUE_CHUNKS: u32 = 68; // two of the largest; what is left is for others
 let arena: usize = 0;
 let free: usize = 0;
 export let chunksFree: u32 = 0;
@@ -29,10 +29,12 @@ export function datagramsInit(): void {
 function takeChunk(): usize { const c = free; free = load<usize>(c); chunksFree--; store<usize>(c, 0); return c; }
 function giveChain(c: usize): void { while (c != 0) { const n = load<usize>(c); store<usize>(c, free); free = c; chunksFree++; c = n; } }
 
+function chunksOf(bytes: u32): u32 { return bytes <= CHUNK - HEAD ? 1 : 1 + (bytes - (CHUNK - HEAD) + CHUNK - 5) / (CHUNK - 4); }
+
 /** Puts a copy at the end of the socket's queue. */
 export function queueDatagram(s: Socket, from: usize, port: u32, at: usize, bytes: u32): void {
-  if (s.queued + bytes + HEAD > QUEUE_BYTES) { s.dropped++; count(C_DATAGRAM_QUEUE); return; }
-  const chunks: u32 = bytes <= CHUNK - HEAD ? 1 : 1 + (bytes - (CHUNK - HEAD) + CHUNK - 5) / (CHUNK - 4);
+  const chunks = chunksOf(bytes);
+  if (s.queued + chunks > QUEUE_CHUNKS) { s.dropped++; count(C_DATAGRAM_QUEUE); return; }
   if (chunks > chunksFree) { s.dropped++; count(C_DATAGRAM_ARENA); return; }
   const first = takeChunk();
   store<usize>(first, 0, 4); store<u32>(first, bytes, 8); store<u32>(first, port, 12); copyAddress(first + 16, from);
@@ -49,9 +51,11 @@ export function queueDatagram(s: Socket, from: usize, port: u32, at: usize, byte
   }
   if (s.datagrams == 0) s.datagrams = first; else store<usize>(s.lastDatagram, first, 4);
   s.lastDatagram = first;
-  s.queued += bytes + HEAD;
+  s.queued += chunks;
   wake(s);
 }
+/** Memory that the queue of a socket takes, bytes. */
+export function datagramsHeld(s: Socket): u32 { return s.queued * CHUNK; }
 export function datagramBytes(s: Socket): u32 { return load<u32>(s.datagrams, 8); }
 export function datagramPort(s: Socket): u32 { return load<u32>(s.datagrams, 12); }
 export function datagramFrom(s: Socket): usize { return s.datagrams + 16; }
@@ -71,7 +75,7 @@ export function copyDatagram(s: Socket, to: usize, room: u32): u32 {
 export function dropDatagram(s: Socket): void {
   const first = s.datagrams;
   s.datagrams = load<usize>(first, 4);
-  s.queued -= load<u32>(first, 8) + HEAD;
+  s.queued -= chunksOf(load<u32>(first, 8));
   giveChain(first);
 }
 export function dropDatagrams(s: Socket): void { while (s.datagrams != 0) dropDatagram(s); }

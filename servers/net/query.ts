@@ -13,7 +13,7 @@ import { copyAddress, isAny, setAny, setV4, v4, v4Mask } from './address';
 import { NEIGHBOURS, neighbour } from './arp';
 import { DHCP, ETH, LO, Link, UP, addressOf, config, eth, gatewayOf, lo, macOf, ownV4, resolverOf } from './config';
 import { COUNTERS, counterName, counterValue } from './counters';
-import { chunksUsed } from './datagram';
+import { chunksUsed, datagramsHeld } from './datagram';
 import { dnsQueries } from './dns';
 import { EINVAL } from '../lib/errno';
 import { now } from './host';
@@ -128,7 +128,7 @@ function socketRecord(n: u32, r: usize): bool {
     store<u32>(r, s.state == NET_TCP_STATE_LISTEN ? s.pending : dataEnd(s) - s.rcvSeen, NET_RECORDS_SOCKET_RECEIVE_QUEUE);
     store<u32>(r, s.state == NET_TCP_STATE_LISTEN ? s.backlog : s.state > 4 && <i32>(s.sndEnd - s.sndUna) > 0 ? s.sndEnd - s.sndUna : 0, NET_RECORDS_SOCKET_SEND_QUEUE);
     store<u32>(r, s.retransmits, NET_RECORDS_SOCKET_RETRANSMITTED); store<u32>(r, s.srtt, NET_RECORDS_SOCKET_RTT_US); store<u32>(r, s.cwnd, NET_RECORDS_SOCKET_CONGESTION_WINDOW);
-  } else store<u32>(r, s.queued, NET_RECORDS_SOCKET_RECEIVE_QUEUE);
+  } else store<u32>(r, datagramsHeld(s), NET_RECORDS_SOCKET_RECEIVE_QUEUE);
   return true;
 }
 /** 127.0.0.0/8, the own network, everything else. */

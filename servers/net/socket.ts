@@ -96,7 +96,7 @@ export const FORCE: u32 = 1 << 29; // the head goes out again, whatever the wind
   challengeAt: u64; challenges: u32;
   retransmits: u32; retries: u32;
   freeSnd: u32; freeRcv: u32; // pages before these positions were given back
-  datagrams: usize; lastDatagram: usize; queued: u32; // datagram sockets
+  datagrams: usize; lastDatagram: usize; queued: u32; // datagram sockets; queued: chunks
   ops: Op; // parked here, in order of arrival
   timer: Timer;
   dropped: u32; mtuAt: u64; dsackStart: u32; dsackEnd: u32 /* came twice, to be reported with the next acknowledgement; equal: nothing */;
