@@ -117,6 +117,10 @@ describe('two runs that should be one', () => {
     expect(divergence).toMatchObject({ after: at - 1, exact: true, eip: COUNTING.load, instruction: 'add ebx, [0x200000]' });
     expect(divergence!.differences.map(({ where }) => where)).toEqual(['cpu0.ebx']);
   });
+  it('a guest that jumps to where there is no RAM does so again, and nothing is thrown', () => {
+    const ends = (['off', 'on'] as const).map((jit) => { const machine = bareMachine([0xe9, ...le32(0x4000_0ff0)], { jit }); machine.runFor(10_000); return `${machine.stopReason} ${machine.instructions} ${machine.hash()}`; });
+    expect(ends[1]).toBe(ends[0]);
+  });
   it('short random programs, again and again, in both tiers', { timeout: 1_800_000 }, () => {
     const most = process.env['KINTSUGI_FULL'] === undefined ? 300 : 10_000, ends = new Map<string, number>();
     // Three machines for all of them, the one with the JIT for every tenth (it compiles each program anew): what a program leaves behind in caches and translations must not matter to the next.

@@ -88,6 +88,7 @@ export class Coherence {
 
   /** Marks bytes [from, to) of a page as decoded. */
   markCode(page: number, from: number, to: number): void {
+    if (page * 2 >= this.granules.length) return; // a guest that has lost its way runs where there is no RAM: nobody can write there
     let low = 0, high = 0;
     for (let granule = from >> 6; granule <= to - 1 >> 6; granule++) if (granule < 32) low |= 1 << granule; else high |= 1 << granule - 32;
     if ((this.granules[page * 2] & low) !== low) Atomics.or(this.granules, page * 2, low);
