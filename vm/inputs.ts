@@ -1,5 +1,5 @@
 /**
- * Inputs of a deterministic run: bytes for the serial lines, each with the position at which the guest got it.
+ * Inputs of a deterministic run: bytes for the serial lines and, where the network is live, frames for the card, each with the position at which the guest got it.
  *
  * Live input is delivered at the next round boundary and recorded there as (instructions, virtual ns). Both are needed: while all
  * vCPUs halt, time passes without instructions. Replayed input is delivered at the boundary with the same position, which exists
@@ -11,10 +11,11 @@ import type { Readable } from 'node:stream';
 import type { Uart } from './devices/uart.ts';
 
 export type SerialLine = 0 | 1;
+export type InputLine = SerialLine | 'net';
 export interface InputRecord {
   readonly instructions: number;
   readonly ns: number;
-  readonly line: SerialLine;
+  readonly line: InputLine;
   readonly bytes: Uint8Array;
 }
 
@@ -23,7 +24,8 @@ interface Logged { readonly record: InputRecord; readonly live: boolean }
 
 export class Inputs {
   readonly #uarts: readonly Uart[];
-  readonly #live: { line: SerialLine; bytes: Uint8Array }[] = [];
+  readonly #live: { line: InputLine; bytes: Uint8Array }[] = [];
+  readonly #frame: ((frame: Uint8Array) => boolean) | undefined;
   /** What was delivered or will be, in order, from record number `#first` of the run on. Live input is added when it is delivered. */
   #log: Logged[];
   #first = 0;
@@ -33,29 +35,35 @@ export class Inputs {
   #history = 0;
   readonly #onRecord: ((record: InputRecord) => void) | undefined;
 
-  constructor(uarts: readonly Uart[], replay: readonly InputRecord[] = [], onRecord?: (record: InputRecord) => void) {
+  constructor(uarts: readonly Uart[], replay: readonly InputRecord[] = [], onRecord?: (record: InputRecord) => void, frame?: (frame: Uint8Array) => boolean) {
     this.#uarts = uarts;
+    this.#frame = frame;
     this.#log = replay.map((record) => ({ record, live: false }));
     this.#onRecord = onRecord;
   }
 
-  push(line: SerialLine, bytes: Uint8Array): void { if (bytes.length > 0) this.#live.push({ line, bytes: bytes.slice() }); }
+  /** Bytes taken. */
+  #receive(line: InputLine, bytes: Uint8Array): number {
+    if (line !== 'net') return this.#uarts[line].receive(bytes);
+    return this.#frame?.(bytes) ? bytes.length : 0;
+  }
+  push(line: InputLine, bytes: Uint8Array): void { if (bytes.length > 0) this.#live.push({ line, bytes: bytes.slice() }); }
   get bytes(): number { return this.#live.reduce((sum, { bytes }) => sum + bytes.length, 0); }
   /** What waits, in order. */
-  get queued(): readonly { readonly line: SerialLine; readonly bytes: Uint8Array }[] { return [...this.#live]; }
+  get queued(): readonly { readonly line: SerialLine; readonly bytes: Uint8Array }[] { return this.#live.flatMap(({ line, bytes }) => (line === 'net' ? [] : [{ line, bytes }])); }
   get waiting(): boolean { return this.#live.length > 0; }
 
   /** Delivers what is due at a round boundary; how many records. */
   deliver(instructions: number, ns: number): number {
     let delivered = 0;
     for (let next = this.#log[this.#next]?.record; next && next.instructions <= instructions && next.ns <= ns; next = this.#log[++this.#next]?.record) {
-      this.#uarts[next.line].receive(next.bytes);
+      this.#receive(next.line, next.bytes);
       delivered++;
     }
     if (this.rerunning) return delivered;
     for (let k = 0; k < this.#live.length;) {
       const { line, bytes } = this.#live[k];
-      const taken = this.#uarts[line].receive(bytes);
+      const taken = this.#receive(line, bytes);
       if (taken > 0) {
         delivered++;
         const record = { instructions, ns, line, bytes: bytes.slice(0, taken) };

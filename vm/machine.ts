@@ -24,7 +24,9 @@ import { HALTED_FOR_GOOD, ParallelMachine } from './parallel.ts';
 import { SnapshotError, Snapshots, type Snapshot } from './snapshot.ts';
 import { prepareRings, TraceReader, TraceWriter, type TracePlan } from './trace.ts';
 import { Checkpoint } from './checkpoint.ts';
-import { checkNet, describeNet, type NetConfig } from './net/config.ts';
+import { NetError, checkNet, describeNet, type NetConfig } from './net/config.ts';
+import type { OutsideState } from './net/state.ts';
+import { LiveWire } from './net/live-wire.ts';
 import { VirtualNetwork } from './net/virtual.ts';
 import { VCpus } from './vcpu.ts';
 
@@ -51,6 +53,11 @@ export interface MachineConfig {
   readonly disks?: readonly DiskConfig[];
   /** A NIC and what it is plugged into (vm/net). Default: none. */
   readonly net?: NetConfig;
+  /**
+   * Deterministic: `open`: the user network with sockets of the host in the place of the built-in peer; its frames are inputs, so the run repeats only from a
+   * recording. `recorded`: the frames come from `replay`.
+   */
+  readonly liveNet?: 'open' | 'recorded';
   /** Default deterministic. */
   readonly mode?: 'parallel' | 'deterministic';
   /** Deterministic: 0 (default) = fixed quanta, else quanta vary with it. */
@@ -180,6 +187,7 @@ export class DeterministicMachine implements Machine {
   readonly #trace: TraceReader | undefined;
   /** The wire and the peer, with a NIC. */
   readonly net: VirtualNetwork | undefined;
+  readonly #wire: LiveWire | undefined;
   #checkpoint: Checkpoint | undefined;
   #inputArrived: () => void = () => {};
   #silent = false;
@@ -190,7 +198,8 @@ export class DeterministicMachine implements Machine {
   constructor(config: MachineConfig, createEngine: EngineFactory) {
     this.config = config;
     this.#createEngine = createEngine;
-    if (config.net) checkNet(config.net, 'deterministic');
+    if (config.net && config.liveNet === undefined) checkNet(config.net, 'deterministic');
+    if (config.net && config.liveNet === 'open') { checkNet(config.net, 'parallel'); if (config.net.backend.kind !== 'user') throw new NetError('mode', `network ${config.net.backend.kind}`, 'a deterministic machine has the user network only, live or built in'); }
     const board = this.board = createBoard({ cpus: config.cpus ?? 1, memoryMiB: config.memoryMiB ?? 128 });
     const header = board.header;
     header.cpuModel = modelNumber(config.cpuModel ?? 'max');
@@ -220,15 +229,21 @@ export class DeterministicMachine implements Machine {
       }));
     }
     this.engines = engines;
-    if (config.net && chipset.nic) this.net = new VirtualNetwork(chipset.nic, chipset.events, clock, config.net, () => header.rtcBaseSeconds, config.note);
+    if (config.net && chipset.nic && config.liveNet !== undefined) {
+      this.#wire = new LiveWire(chipset.nic, config.net.backend, config.net.forwards ?? [], config.liveNet === 'open', {
+        arrived: (frame) => { this.#inputs.push('net', frame); this.#inputArrived(); },
+        rerunning: () => this.#silent || this.#inputs.rerunning,
+      });
+    } else if (config.net && chipset.nic) this.net = new VirtualNetwork(chipset.nic, chipset.events, clock, config.net, () => header.rtcBaseSeconds, config.note);
     chipset.powerOn();
     this.net?.powerOn();
+    if (this.#wire) chipset.nic!.setLink(true);
     for (const engine of engines) engine.reset('power');
     applyBootState(board, boot);
     for (const engine of engines) engine.invalidateAll();
-    const inputs = this.#inputs = new Inputs(chipset.uarts, config.replay, config.record);
+    const inputs = this.#inputs = new Inputs(chipset.uarts, config.replay, config.record, (frame) => this.#wire?.deliver(frame) ?? true);
     const disks = chipset.disks.map(({ disk }) => disk);
-    const outside = this.net ? [this.net] : [];
+    const outside = this.#outside;
     this.#hasher = new StateHasher(board, chipset.blocks.blocks, disks, outside);
     this.#snapshots = new Snapshots(board, chipset.blocks.blocks, disks, outside);
     this.#runner = new DeterministicRunner({
@@ -282,6 +297,7 @@ export class DeterministicMachine implements Machine {
 
   async run(): Promise<MachineResult> {
     const { config } = this;
+    await this.#wire?.open();
     const deadline = config.timeoutMs === undefined ? Infinity : performance.now() + config.timeoutMs;
     const lastInstruction = config.maxInstructions ?? Infinity;
     for (;;) {
@@ -388,7 +404,7 @@ export class DeterministicMachine implements Machine {
 
   /** Takes the machine's one rolling checkpoint (vm/checkpoint.ts). Not to be mixed with `snapshot`. */
   checkpoint(): void {
-    this.#checkpoint ??= new Checkpoint(this.board, this.chipset.blocks.blocks, this.chipset.disks.map(({ disk }) => disk), this.net ? [this.net] : []);
+    this.#checkpoint ??= new Checkpoint(this.board, this.chipset.blocks.blocks, this.chipset.disks.map(({ disk }) => disk), this.#outside);
     this.#checkpoint.take();
     for (const engine of this.engines) engine.dropWriteTranslations();
   }
@@ -406,7 +422,10 @@ export class DeterministicMachine implements Machine {
     return pages.length;
   }
 
-  close(): void { for (const disk of this.#disks.splice(0)) disk.close(); this.net?.close(); }
+  close(): void { for (const disk of this.#disks.splice(0)) disk.close(); this.net?.close(); this.#wire?.close(); }
+  /** State that lies outside the board. */
+  get #outside(): readonly OutsideState[] { return this.net ? [this.net] : this.#wire ? [this.#wire] : []; }
+  get hasNet(): boolean { return this.#outside.length > 0; }
 }
 
 /** A deterministic machine with everything that fault injection, replay and debuggers need. */

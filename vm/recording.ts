@@ -8,7 +8,7 @@
  *   META.. a snapshot inside (vm/snapshot-file.ts), with the number of inputs delivered before it in its header: a replay can begin there
  *   LAST   msgpack: how the run ended; then the end. A file without it was cut off, and replays up to where it ends
  *
- * A deterministic machine has no other input: disks change only through it, the network's peer is part of it. Recording costs its inputs and, where they are
+ * A deterministic machine has no other input: disks change only through it, the network's peer is part of it, and a live network (vm/net/live-wire.ts) is input. Recording costs its inputs and, where they are
  * wanted, hashes and snapshots.
  */
 import { Packr, Unpackr } from 'msgpackr';
@@ -105,7 +105,7 @@ export class Recorder implements Milestones {
 }
 
 const count = (value: unknown): boolean => typeof value === 'number' && Number.isFinite(value) && value >= 0;
-const isInput = (value: InputRecord): boolean => count(value.instructions) && count(value.ns) && (value.line === 0 || value.line === 1) && value.bytes instanceof Uint8Array;
+const isInput = (value: InputRecord): boolean => count(value.instructions) && count(value.ns) && (value.line === 0 || value.line === 1 || value.line === 'net') && value.bytes instanceof Uint8Array;
 const isHead = (value: RecordingHead): boolean => typeof value.layout === 'string' && count(value.cpus) && count(value.ramBytes) && Array.isArray(value.images) && Array.isArray(value.disks) && typeof value.net === 'boolean';
 const isRung = (value: Rung): boolean => count(value.instructions) && typeof value.hash === 'string';
 const isEnd = (value: RecordingEnd): boolean => typeof value.reason === 'string' && count(value.status) && count(value.instructions) && count(value.virtualNs) && typeof value.stateHash === 'string';

@@ -62,7 +62,7 @@ export function* snapshotSections(meta: SnapshotMeta, snapshot: Snapshot): Gener
 }
 export const describeSnapshot = (machine: DeterministicMachine, app: unknown): SnapshotMeta => ({
   layout: machine.layoutFingerprint, cpus: machine.board.cpus, ramBytes: machine.board.ramBytes, instructions: machine.instructions, virtualNs: machine.virtualNs, stateHash: machine.hash(),
-  images: machine.images, disks: diskFingerprints(machine), net: machine.net !== undefined, waiting: machine.waitingInput, app: app ?? null,
+  images: machine.images, disks: diskFingerprints(machine), net: machine.hasNet, waiting: machine.waitingInput, app: app ?? null,
 });
 /** The machine as it stands, as the bytes of a file. */
 export function encodeSnapshot(machine: DeterministicMachine, app?: unknown): Uint8Array {
@@ -157,7 +157,7 @@ export function restoreStored(machine: DeterministicMachine, { meta, snapshot, s
   if (snapshot.version !== SNAPSHOT_VERSION) refuse(`snapshot version ${snapshot.version}, this program knows ${SNAPSHOT_VERSION}`);
   if (meta.cpus !== machine.board.cpus) refuse(`it is of a machine with ${meta.cpus} CPUs, this one has ${machine.board.cpus}`);
   if (meta.ramBytes !== machine.board.ramBytes) refuse(`it is of a machine with ${meta.ramBytes >> 20} MiB of memory, this one has ${machine.board.ramBytes >> 20}`);
-  if (meta.net !== (machine.net !== undefined)) refuse(meta.net ? 'it is of a machine with a network card' : 'it is of a machine without a network card');
+  if (meta.net !== machine.hasNet) refuse(meta.net ? 'it is of a machine with a network card' : 'it is of a machine without a network card');
   if (meta.layout !== machine.layoutFingerprint) refuse('it was written by a version of the VM whose state is laid out differently, or with other devices');
   const disks = diskFingerprints(machine);
   if (meta.disks.length !== disks.length) refuse(`it is of a machine with ${meta.disks.length} disks, this one has ${disks.length}`);

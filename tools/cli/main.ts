@@ -87,12 +87,13 @@ function withRewindOptions(command: Command): Command {
     .option('--snapshot-in <file>', 'go on from a snapshot file; options and command are the file\'s')
     .option('--record <file>', 'record everything that comes from outside, so that --replay makes the same run')
     .option('--record-snapshots <n>', 'instructions between snapshots inside the recording, for --from', whole(100_000, Number.MAX_SAFE_INTEGER))
+    .option('--live-net', 'with --record: the network of the host (--net user, --hostfwd) in the place of the built-in peer; its frames are recorded', false)
     .option('--replay <file>', 'make a recorded run again and compare its hashes; with --gdb: debug it')
     .option('--from <instruction>', 'begin the replay at the last snapshot before this instruction', whole(0, Number.MAX_SAFE_INTEGER));
 }
 type RawRewindOptions = import('./rewind.ts').RewindOptions;
 async function rewindOf(raw: RawRewindOptions, kind: 'run' | 'start', options: SystemOptions, argv: readonly string[], asked: boolean): Promise<import('./rewind.ts').Rewind | undefined> {
-  if ([raw.snapshotOut, raw.at, raw.snapshotIn, raw.record, raw.replay, raw.from].every((option) => option === undefined)) return undefined;
+  if ([raw.snapshotOut, raw.at, raw.snapshotIn, raw.record, raw.replay, raw.from].every((option) => option === undefined) && !raw.liveNet) return undefined;
   if (!asked && options.gdb === undefined && raw.snapshotIn === undefined && raw.replay === undefined) process.stderr.write('kintsugi: snapshots and recordings are of the deterministic machine (one thread, virtual time)\n');
   return new (await import('./rewind.ts')).Rewind(raw, kind, options, argv);
 }
@@ -121,7 +122,7 @@ async function main(argv: readonly string[]): Promise<number> {
   withRewindOptions(withDebugOptions(withNetOptions(withSystemOptions(program.command('start', { isDefault: true }).description('boot the system; the shell is on this terminal')), 'user')))
     .addHelpText('after', '\nExamples:\n  $ ./kintsugi --disk my.img --smp 2             changes in my.img survive power-off\n  $ ./kintsugi --hostfwd tcp:127.0.0.1:8080:80   port 8080 of this host is port 80 of the guest\n  $ ./kintsugi --net none                        without a network card\n  $ ./kintsugi --net stream-listen:127.0.0.1:7000 --ip 10.1.0.1/24   one end of a wire; the other: --net stream:... --ip 10.1.0.2/24\n')
     .action(async (raw: RawSystemOptions & RawNetOptions & RawRewindOptions) => {
-      const asked = await debugOptions(raw), deterministic = asked.deterministic || rewinds(raw), options = { ...systemOptions(asked), deterministic, ...await netOptions(asked, deterministic) };
+      const asked = await debugOptions(raw), deterministic = asked.deterministic || rewinds(raw), options = { ...systemOptions(asked), deterministic, ...await netOptions(asked, deterministic && !raw.liveNet) };
       const rewind = await rewindOf(raw, 'start', options, [], asked.deterministic);
       status = await (await import('./start.ts')).start(rewind?.options ?? options, rewind);
     });
@@ -134,7 +135,7 @@ async function main(argv: readonly string[]): Promise<number> {
     .argument('[command...]', 'program and arguments (none with --snapshot-in and --replay)')
     .addHelpText('after', '\nExamples:\n  $ ./kintsugi run --deterministic --seed 7 --json -- sh -c \'cat /etc/motd; exit 7\'\n  $ ./kintsugi run --hostfwd tcp:127.0.0.1:8080:80 --pcap httpd.pcap -- httpd /www\n  $ ./kintsugi run --record r.kin -- ls /bin && ./kintsugi run --replay r.kin\n  $ ./kintsugi run --snapshot-out s.kin --at 20000000 -- sha256sum /bin/sh; ./kintsugi run --snapshot-in s.kin\n  $ ./kintsugi run --verify off -- ls /bin            the JIT against the interpreter\n')
     .action(async (command: string[], raw: RawSystemOptions & RawNetOptions & RawRewindOptions & { json: boolean; log: boolean; verify?: string | true }) => {
-      const asked = await debugOptions(raw), deterministic = asked.deterministic || rewinds(raw) || raw.verify !== undefined, options = { ...systemOptions(asked), deterministic, ...await netOptions(asked, deterministic) };
+      const asked = await debugOptions(raw), deterministic = asked.deterministic || rewinds(raw) || raw.verify !== undefined, options = { ...systemOptions(asked), deterministic, ...await netOptions(asked, deterministic && !raw.liveNet) };
       const rewind = await rewindOf(raw, 'run', options, command, asked.deterministic);
       if (rewind === undefined && command.length === 0) throw new UserError("missing required argument 'command'\n(see kintsugi run --help)", EXIT.usage);
       if (raw.verify !== undefined) {

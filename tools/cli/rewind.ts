@@ -21,12 +21,14 @@ export interface RewindOptions {
   readonly record?: string;
   /** Instructions between snapshots in a recording; 0: none. */
   readonly recordSnapshots?: number;
+  /** Record with the network of the host in the place of the built-in peer. */
+  readonly liveNet?: boolean;
   readonly replay?: string;
   /** A replay begins at the last snapshot of the recording not after this instruction. */
   readonly from?: number;
 }
 /** What our files say beside the machine. */
-interface App { readonly kind: 'run' | 'start'; readonly argv: readonly string[]; readonly options: Pick<SystemOptions, 'place' | 'smp' | 'memoryMiB' | 'disk' | 'seed' | 'append' | 'net'>; /** Output so far. */ readonly com1: Uint8Array; readonly com2: Uint8Array }
+interface App { readonly kind: 'run' | 'start'; readonly argv: readonly string[]; readonly options: Pick<SystemOptions, 'place' | 'smp' | 'memoryMiB' | 'disk' | 'seed' | 'append' | 'net'>; /** Frames of the network are in the recording. */ readonly liveNet?: boolean; /** Output so far. */ readonly com1: Uint8Array; readonly com2: Uint8Array }
 
 const isApp = (app: unknown): app is App => {
   const { kind, argv, options } = (app ?? {}) as Partial<App>;
@@ -66,6 +68,7 @@ export class Rewind {
     if (files.length > 1) throw new UserError('--snapshot-in and --replay: a machine can begin in one place only; --replay FILE --from N begins in the middle of a recording', EXIT.usage);
     if (asked.record !== undefined && files.length > 0) throw new UserError('--record begins with the machine: not with --snapshot-in or --replay', EXIT.usage);
     if (asked.at !== undefined && asked.snapshotOut === undefined) throw new UserError('--at says when --snapshot-out is written: give both', EXIT.usage);
+    if (asked.liveNet && asked.record === undefined) throw new UserError('--live-net goes with --record: a run with a live network repeats only from its recording', EXIT.usage);
     if (asked.from !== undefined && asked.replay === undefined) throw new UserError('--from says where --replay begins: give both', EXIT.usage);
     if (options.gdb !== undefined && (asked.record !== undefined || asked.snapshotOut !== undefined)) throw new UserError('--gdb: record, or write snapshots, without gdb; then debug the recording (--replay FILE --gdb PORT)', EXIT.usage);
     if (asked.replay !== undefined) {
@@ -96,13 +99,14 @@ export class Rewind {
 
   #app(): App {
     const { place, smp, memoryMiB, disk, seed, append, net } = this.options;
-    return { kind: this.#kind, argv: this.argv, options: { place, smp, memoryMiB, seed, append, ...(disk === undefined ? {} : { disk: path.resolve(disk) }), ...(net === undefined ? {} : { net }) }, com1: Buffer.concat(this.#com1), com2: Buffer.concat(this.#com2) };
+    return { kind: this.#kind, argv: this.argv, options: { place, smp, memoryMiB, seed, append, ...(disk === undefined ? {} : { disk: path.resolve(disk) }), ...(net === undefined ? {} : { net }) }, ...(this.#asked.liveNet ? { liveNet: true } : {}), com1: Buffer.concat(this.#com1), com2: Buffer.concat(this.#com2) };
   }
   config(): Partial<MachineConfig> {
     const recording = this.#recording, last = recording && (recording.end === undefined ? Math.max(recording.inputs.at(-1)?.instructions ?? 0, recording.rungs.at(-1)?.instructions ?? 0) : recording.end.reason === 'stopped' || recording.end.reason === 'timeout' ? recording.end.instructions : undefined);
     const saver: Milestones = { next: this.#asked.snapshotOut !== undefined && this.#asked.at !== undefined ? this.#asked.at : Infinity, reached: (machine) => { (saver as { next: number }).next = Infinity; this.#save(machine); } };
     return {
       milestones: new Together([saver, ...(this.#recorder ? [this.#recorder] : []), ...(this.#checker ? [this.#checker] : [])]),
+      ...(this.#asked.liveNet ? { liveNet: 'open' as const, interactive: true } : this.#recording && (this.#recording.head.app as App).liveNet ? { liveNet: 'recorded' as const } : {}),
       ...(this.#recorder ? { record: this.#recorder.record } : {}), ...(recording ? { replay: recording.inputs } : {}), ...(last === undefined ? {} : { maxInstructions: last }),
     };
   }
