@@ -47,6 +47,9 @@ export interface ExtendedFunctions {
   readonly nan: number;
 }
 
+/** What inline arithmetic calls when its case is not the common one. */
+export type InlineFunctions = Pick<ExtendedFunctions, 'rounded' | 'add' | 'sub' | 'mul'>;
+
 export const exponentOf = (se: N): N => w.and(se, k(MAX_EXPONENT));
 export const signOf = (se: N): N => w.and(se, k(SIGN));
 export const isNaN = (m: N, se: N): N => w.and(w.eq(exponentOf(se), k(MAX_EXPONENT)), q.nonzero(q.shl(m, q.k(1))));
@@ -279,8 +282,7 @@ function binary(fn: Fn, operation: number, prepare: number, body: (o: Operands) 
 /**
  * An operation where it is needed: normal operands inline, others by the function. The value: 1 when an unmasked exception stopped it.
  */
-export function arithmetic(fn: Fn, f: ExtendedFunctions, name: 'add' | 'sub' | 'mul' | 'div', cpu: N, am: N, ase: N, bm: N, bse: N, destination: N): N {
-  if (name === 'div') return fn.let(w.call(f.div, I, cpu, am, ase, bm, bse, destination));
+export function arithmetic(fn: Fn, f: InlineFunctions, name: 'add' | 'sub' | 'mul', cpu: N, am: N, ase: N, bm: N, bse: N, destination: N): N {
   const stopped = int(fn, k(0));
   fn.block(done => {
     fn.block(slow => {
@@ -323,7 +325,7 @@ function zeroOperand(fn: Fn, name: 'add' | 'sub' | 'mul', cpu: N, am: N, ase: N,
 }
 
 /** The same with a normal second operand, whose exponent is at hand: a double or float from memory. `slow` when the first is not normal. */
-export function arithmeticWith(fn: Fn, f: ExtendedFunctions, name: 'add' | 'sub' | 'mul', swapped: boolean, cpu: N, slot: N, bm: N, eb: N, sb: N, slow: Label): void {
+export function arithmeticWith(fn: Fn, f: InlineFunctions, name: 'add' | 'sub' | 'mul', swapped: boolean, cpu: N, slot: N, bm: N, eb: N, sb: N, slow: Label): void {
   const am = fn.let(w.load64(slot)), ase = fn.let(w.load16u(slot, 8));
   fn.brIf(slow, w.eqz(w.and(w.add(ase, k(1)), k(0x7ffe))), 0);
   fn.brIf(slow, w.eqz(q.top(am)), 0);
@@ -460,9 +462,9 @@ function defineSqrt(fn: Fn, f: Omit<ExtendedFunctions, 'add' | 'sub' | 'mul' | '
 export function defineExtended(module: ModuleBuilder): ExtendedFunctions {
   const operands = [I, L, I, L, I, I] as const;
   const f = {
-    flag: module.declare('flag', [I, I], [I]), rounded: module.declare('rounded', [I, I, I, L, L, I, I], [], true), put: module.declare('put', [I, I, L, I], []),
+    flag: module.declare('flag', [I, I], [I]), rounded: module.declare('x87_rounded', [I, I, I, L, L, I, I], [], true), put: module.declare('put', [I, I, L, I], []),
     invalid: module.declare('invalid', [I, I], [I]), nan: module.declare('nan', operands, [I]),
-    add: module.declare('add', operands, [I]), sub: module.declare('sub', operands, [I]), mul: module.declare('mul', operands, [I]), div: module.declare('div', operands, [I]),
+    add: module.declare('x87_add', operands, [I], true), sub: module.declare('x87_sub', operands, [I], true), mul: module.declare('x87_mul', operands, [I], true), div: module.declare('div', operands, [I]),
     sqrt: module.declare('sqrt', [I, L, I, I], [I]),
   };
   const prepare = module.declare('prepare', [I, I, L, I, L, I, I], [I]);

@@ -6,6 +6,6 @@ export class X87Unit {
   readonly exports: WebAssembly.Exports;
   constructor(memory: WebAssembly.Memory, base: number) {
     this.exports = new WebAssembly.Instance(x87Module(), { env: { memory, transcendental: (_cpu: number, which: number) => { functions.run(which); } } }).exports;
-    const functions = new Transcendental(memory.buffer as unknown as SharedArrayBuffer, base, this.exports['rounded'] as unknown as Rounded);
+    const functions = new Transcendental(memory.buffer as unknown as SharedArrayBuffer, base, this.exports['x87_rounded'] as unknown as Rounded);
   }
 }

@@ -8,8 +8,8 @@
  */
 import { S } from '../state.ts';
 import * as w from '../wasm.ts';
-import { I, L, ModuleBuilder, type Fn, type N, type T } from '../wasm.ts';
-import { BIAS, FCW, FSW, INTEGER_BIT, MAX_EXPONENT, SCRATCH, SIGN, arithmetic, arithmeticWith, clearC1, defineExtended, exponentOf, isDenormal, isInfinity, isNaN, isUnsupported, normalExponent, putValue, signOf, type ExtendedFunctions } from './extended.ts';
+import { I, L, ModuleBuilder, type Fn, type Label, type N, type T } from '../wasm.ts';
+import { BIAS, FCW, FSW, INTEGER_BIT, MAX_EXPONENT, SCRATCH, SIGN, arithmetic, arithmeticWith, clearC1, defineExtended, exponentOf, isDenormal, isInfinity, isNaN, isUnsupported, normalExponent, putValue, signOf, type ExtendedFunctions, type InlineFunctions } from './extended.ts';
 import { defineMisc } from './misc.ts';
 import { Var, int, long, q } from './wide.ts';
 
@@ -32,6 +32,9 @@ export const X87_FUNCTIONS: Readonly<Record<string, { readonly params: readonly 
   sign: { params: [I] }, examine: { params: [] }, sqrt_top: { params: [] }, rint: { params: [] }, scale: { params: [] }, extract: { params: [] }, remainder: { params: [I] },
   transcendental: { params: [I] },
 };
+
+/** Parts of the arithmetic that inline code falls back on (extended.ts). */
+export const X87_PARTS: typeof X87_FUNCTIONS = { rounded: { params: [I, I, L, L, I, I] }, add: { params: [L, I, L, I, I], result: I }, sub: { params: [L, I, L, I, I], result: I }, mul: { params: [L, I, L, I, I], result: I } };
 
 /** What the functions of one module share while they are built. */
 export interface Builder {
@@ -153,6 +156,36 @@ const definePushFloat = (double: boolean) => (fn: Fn, b: Builder): void => {
 };
 
 
+/** ST(0) = ST(0) op a double, both normal; else `slow`. */
+function withDouble(s: Stack, f: InlineFunctions, op: 'add' | 'sub' | 'mul', bits: N, slow: Label): void {
+  const { fn } = s, head = fn.let(q.low(q.shr(bits, q.k(52)))), e = fn.let(w.and(head, k(0x7ff)));
+  fn.brIf(slow, w.geu(w.sub(e, k(1)), k(0x7fe)), 0);
+  fn.brIf(slow, w.eqz(s.full(s.top)), 0);
+  const m = fn.let(q.or(q.shl(bits, q.k(11)), q.k(INTEGER_BIT)));
+  arithmeticWith(fn, f, op, false, s.cpu, fn.let(s.slot(s.top)), m, fn.let(w.add(e, k(BIAS - 1023))), fn.let(w.shl(w.shr(head, k(11)), k(15))), slow);
+}
+/** The same for generated code. */
+export function doubleInline(fn: Fn, cpu: N, f: InlineFunctions, op: 'add' | 'sub' | 'mul', bits: N, otherwise: () => void): void {
+  fn.block(done => {
+    fn.block(slow => { withDouble(new Stack(fn, cpu), f, op, bits, slow); fn.br(done); });
+    otherwise();
+  });
+}
+/** ST(i) = ST(i) op ST(0), or ST(0) = ST(0) op ST(i), and perhaps a pop, for generated code. */
+export function registersInline(fn: Fn, cpu: N, f: InlineFunctions, op: 'add' | 'sub' | 'mul', i: N, toTop: boolean, pop: boolean, otherwise: () => void): void {
+  fn.block(done => {
+    fn.block(slow => {
+      const s = new Stack(fn, cpu), other = fn.let(s.physical(i));
+      fn.brIf(slow, w.eqz(s.both(s.top, other)), 0);
+      const a = fn.let(s.slot(toTop ? s.top : other)), b = fn.let(s.slot(toTop ? other : s.top));
+      const stopped = arithmetic(fn, f, op, cpu, fn.let(w.load64(a)), fn.let(w.load16u(a, 8)), fn.let(w.load64(b)), fn.let(w.load16u(b, 8)), a);
+      if (pop) fn.if(stopped, () => fn.br(done), () => s.pop1(), 0);
+      fn.br(done);
+    });
+    otherwise();
+  });
+}
+
 function defineArithmetic(b: Builder, define: (name: string, body: (fn: Fn) => void) => void): void {
   for (const op of ARITHMETIC) {
     const body = op.replace(/r$/, '') as 'add' | 'sub' | 'mul' | 'div', swap = op.endsWith('r');
@@ -164,7 +197,7 @@ function defineArithmetic(b: Builder, define: (name: string, body: (fn: Fn) => v
         return s.fn.let(swap ? w.call(b.f[body], I, s.cpu, m, se, dm, dse, destination) : w.call(b.f[body], I, s.cpu, dm, dse, m, se, destination));
       }
       const { fn } = s, dm = fn.let(w.load64(destination)), dse = fn.let(w.load16u(destination, 8)), sm = fn.let(m), sse = fn.let(se);
-      return arithmetic(fn, b.f, body, s.cpu, dm, dse, sm, sse, destination);
+      return arithmetic(fn, b.f, body as 'add', s.cpu, dm, dse, sm, sse, destination);
     };
     define(`${op}_top`, fn => {
       const s = new Stack(fn), other = fn.let(s.physical(w.local(1))), to = fn.let(s.slot(s.top)), from = fn.let(s.slot(other));
@@ -180,11 +213,7 @@ function defineArithmetic(b: Builder, define: (name: string, body: (fn: Fn) => v
     const value = (name: string, convert: (fn: Fn) => { m: N; se: N }): void => define(`${op}_${name}`, fn => {
       const s = new Stack(fn), to = fn.let(s.slot(s.top));
       if (body !== 'div' && hot(name)) fn.block(slow => {
-        const double = name === '64', bits = w.local(1, double ? L : I), head = fn.let(double ? q.low(q.shr(bits, q.k(52))) : w.shr(bits, k(23))), e = fn.let(w.and(head, k(double ? 0x7ff : 0xff)));
-        fn.brIf(slow, w.geu(w.sub(e, k(1)), k(double ? 0x7fe : 0xfe)), 0);
-        fn.brIf(slow, w.eqz(s.full(s.top)), 0);
-        const m = fn.let(q.or(q.shl(double ? bits : q.from(bits), q.k(double ? 11 : 40)), q.k(INTEGER_BIT)));
-        arithmeticWith(fn, b.f, body, swap, s.cpu, to, m, fn.let(w.add(e, k(BIAS - (double ? 1023 : 127)))), fn.let(w.shl(w.shr(head, k(double ? 11 : 8)), k(15))), slow);
+        withDouble(s, b.f, body, w.local(1, L), slow);
         fn.ret();
       });
       fn.if(w.eqz(s.full(s.top)), () => { fn.drop(w.call(b.underflow, I, s.cpu, to)); fn.ret(); }, undefined, 0);

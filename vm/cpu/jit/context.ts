@@ -68,6 +68,8 @@ export interface Targets {
   readonly settle: number;
 }
 
+/** x87 operations of a region that are not calls: each is some 200 wasm instructions. */
+const MAX_INLINE_X87 = 16;
 /** Producers whose flags are plain functions of a, b and the result; others are settled at once. */
 const SYMBOLIC = new Set(['add', 'sub', 'and', 'or', 'xor', 'cmp', 'test', 'inc', 'dec', 'neg', 'cmpxchg', 'xadd']);
 
@@ -91,6 +93,7 @@ export class RegionCx extends Cx {
   constructor(fn: Fn, cpu: N, slow: SlowCalls, parallel: boolean, at: Locals, targets: Targets) {
     super(fn, cpu, slow, parallel);
     this.sseStays = true;
+    this.fpuInline = MAX_INLINE_X87;
     this.at = at;
     this.targets = targets;
   }

@@ -103,6 +103,8 @@ export abstract class Cx {
   abstract operandSelector(i: number): N;
   /** As sseUsable, for x87. */
   fpuUsable = false;
+  /** So many x87 operations may still be written inline here. */
+  fpuInline = 0;
   /** Notes the last x87 instruction in the state block. */
   noteFpu({ opcode, eip, operand }: FpuNote): void {
     const { fn, cpu } = this;

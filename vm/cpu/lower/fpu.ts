@@ -6,8 +6,8 @@
  * external interrupt and gets #MF as well). The last-instruction registers are written by all but control instructions.
  */
 import { CR0, S, VEC } from '../state.ts';
-import { FCW, FSW, SCRATCH } from '../float/extended.ts';
-import { pushNormal, type Arithmetic } from '../float/x87.ts';
+import { FCW, FSW, SCRATCH, type InlineFunctions } from '../float/extended.ts';
+import { doubleInline, pushNormal, registersInline, type Arithmetic } from '../float/x87.ts';
 import { q } from '../float/wide.ts';
 import * as w from '../wasm.ts';
 import { I, L, type N } from '../wasm.ts';
@@ -42,9 +42,16 @@ function source(c: Cx): N {
 const signed16 = (c: Cx, x: N): N => c.operandSizeOf(0) === 16 ? w.sext16(x) : x;
 
 const arithmetic = (op: Arithmetic, pop = false): Semantics => waiting(c => {
-  if (c.isMemory(0)) { const bits = c.operandSizeOf(0), from = source(c); call(c, `${op}_${bits}`, from); return; }
+  const direct = op === 'add' || op === 'sub' || op === 'mul' ? op : null, inline = c.fpuInline > 0, parts = c.slow.x87 as unknown as InlineFunctions;
+  if (c.isMemory(0)) {
+    const bits = c.operandSizeOf(0), from = source(c), out = (): void => call(c, `${op}_${bits}`, from);
+    if (direct && inline && bits === 64) { c.fpuInline--; doubleInline(c.fn, c.cpu, parts, direct, from, out); } else out();
+    return;
+  }
   note(c);
-  if (c.operandClass(0) === 'U') call(c, `${op}_top`, c.stackIndex(1)); else call(c, `${op}_reg${pop ? 'p' : ''}`, c.stackIndex(0));
+  const toTop = c.operandClass(0) === 'U', i = c.stackIndex(toTop ? 1 : 0);
+  const out = (): void => call(c, `${op}_${toTop ? 'top' : `reg${pop ? 'p' : ''}`}`, i);
+  if (direct && inline) { c.fpuInline--; registersInline(c.fn, c.cpu, parts, direct, i, toTop, pop, out); } else out();
 });
 const integer = (op: Arithmetic): Semantics => waiting(c => { const from = source(c); call(c, `${op}_int`, signed16(c, from)); });
 /** FCOM family; `index` for those without operand. */

@@ -13,7 +13,7 @@ import { defineFastOperations } from './system.ts';
 import { FAST, JUMP_CACHE_ENTRIES, KIND, R, RARE, RECORD_BYTES } from './record.ts';
 import { EXIT, ONCE_IN_TIER0 } from '../jit/exit.ts';
 import type { SlowCalls } from '../lower/context.ts';
-import { X87_FUNCTIONS } from '../float/x87.ts';
+import { X87_FUNCTIONS, X87_PARTS } from '../float/x87.ts';
 import { X87 } from '../lower/fpu.ts';
 import { SEMANTICS } from '../lower/index.ts';
 import { CONDITION_NAMES } from '../isa/table.ts';
@@ -48,7 +48,7 @@ export function importSlowCalls(module: ModuleBuilder, x87: boolean): SlowCalls 
   return {
     read, readForWrite, write, atomic: module.import('atomic', ATOMIC_TYPE, [I]), exchange64: module.import('exchange64', EXCHANGE64_TYPE, [L]),
     segment: module.import('segment', [I, I, I, I], [I]), raise: module.import('raise', [I, I, I], []), float: module.import('float', [I, I, I, I, I], [I]),
-    ...(x87 ? { x87: Object.fromEntries(Object.entries(X87_FUNCTIONS).map(([name, { params, result }]) => [name, module.import(`x87_${name}`, [I, ...params], result === undefined ? [] : [result])])) } : {}),
+    ...(x87 ? { x87: Object.fromEntries(Object.entries({ ...X87_FUNCTIONS, ...X87_PARTS }).map(([name, { params, result }]) => [name, module.import(`x87_${name}`, [I, ...params], result === undefined ? [] : [result])])) } : {}),
   };
 }
 
