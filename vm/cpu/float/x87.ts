@@ -355,27 +355,39 @@ const defineNarrow = (double: boolean) => (fn: Fn): void => {
 
 /**
  * store_64(cpu, host): ST(0) into memory that is known to be writable, status and stack with it. Normal numbers rounded to nearest
- * inline, everything else through the pair of functions above.
+ * and with PE masked inline, everything else through the pair of functions above.
  */
 const defineStore = (double: boolean, pop: boolean) => (fn: Fn, b: Builder): void => {
-  const s = new Stack(fn), { cpu } = s, host = w.local(1), slot = fn.let(s.slot(s.top));
-  const fractionBits = double ? 52 : 23, top = double ? 2047 : 255, offset = BIAS - (double ? 1023 : 127), drop = 63 - fractionBits;
-  const m = fn.let(w.load64(slot)), se = fn.let(w.load16u(slot, 8)), target = fn.let(w.sub(exponentOf(se), k(offset))), control = fn.let(w.load(cpu, S.fpuControl));
-  fn.if(w.and(w.and(w.ltu(w.sub(target, k(1)), k(top - 2)), w.eqz(w.and(control, k(FCW.RC)))), w.and(q.top(m), s.full(s.top))), () => {
-    const rest = fn.let(q.shl(m, q.k(64 - drop))), kept = fn.let(q.shr(m, q.k(drop)));
-    const up = fn.let(w.and(q.top(rest), w.or(q.nonzero(q.shl(rest, q.k(1))), q.low(q.and(kept, q.k(1))))));
-    // A carry out of the fraction goes into the exponent, as it should.
-    const bits = q.add(q.or(q.shl(q.from(w.or(target, w.shl(w.shr(se, k(15)), k(double ? 11 : 8)))), q.k(fractionBits)), q.and(kept, q.k((1n << BigInt(fractionBits)) - 1n))), q.from(up));
-    if (double) fn.store64(host, bits); else fn.store(host, q.low(bits));
-    const inexact = w.select(w.select(k(FSW.PE), k(FSW.PE | FSW.ES | FSW.B), w.and(control, k(FSW.PE))), k(0), q.nonzero(rest));
-    fn.store(cpu, w.or(w.or(w.and(w.load(cpu, S.fpuStatus), k(~FSW.C1)), w.shl(up, k(9))), inexact), S.fpuStatus);
-    if (pop) s.pop1();
-    fn.ret();
-  }, undefined, 1);
-  const bits = fn.let(w.call(b.index[double ? 'st_64' : 'st_32'], double ? L : I, cpu));
-  fn.if(w.ge(w.load(cpu, SCRATCH.pending), k(0)), () => { if (double) fn.store64(host, bits); else fn.store(host, bits); }, undefined, 1);
-  fn.do(w.call(b.index['stored'], 0x40, cpu, k(pop ? 1 : 0)));
+  const cpu = w.local(0), host = w.local(1);
+  storeNormal(fn, cpu, host, double, pop, () => {
+    const bits = fn.let(w.call(b.index[double ? 'st_64' : 'st_32'], double ? L : I, cpu));
+    fn.if(w.ge(w.load(cpu, SCRATCH.pending), k(0)), () => { if (double) fn.store64(host, bits); else fn.store(host, bits); }, undefined, 1);
+    fn.do(w.call(b.index['stored'], 0x40, cpu, k(pop ? 1 : 0)));
+  });
 };
+/** The common case of a store, for wherever it is wanted. */
+export function storeNormal(fn: Fn, cpu: N, host: N, double: boolean, pop: boolean, otherwise: () => void): void {
+  const fractionBits = double ? 52 : 23, top = double ? 2047 : 255, offset = BIAS - (double ? 1023 : 127), drop = 63 - fractionBits;
+  fn.block(done => {
+    fn.block(slow => {
+      const s = new Stack(fn, cpu), slot = fn.let(s.slot(s.top));
+      const m = fn.let(w.load64(slot)), se = fn.let(w.load16u(slot, 8)), target = fn.let(w.sub(exponentOf(se), k(offset)));
+      fn.brIf(slow, w.geu(w.sub(target, k(1)), k(top - 2)), 0);
+      fn.brIf(slow, w.ne(w.and(w.load(cpu, S.fpuControl), k(FCW.RC | FSW.PE)), k(FSW.PE)), 0);
+      fn.brIf(slow, w.eqz(s.full(s.top)), 0);
+      fn.brIf(slow, w.eqz(q.top(m)), 0);
+      const rest = fn.let(q.shl(m, q.k(64 - drop))), kept = fn.let(q.shr(m, q.k(drop)));
+      const up = fn.let(w.and(q.top(rest), w.or(q.nonzero(q.shl(rest, q.k(1))), q.low(q.and(kept, q.k(1))))));
+      // A carry out of the fraction goes into the exponent, as it should.
+      const bits = q.add(q.or(q.shl(q.from(w.or(target, w.shl(w.shr(se, k(15)), k(double ? 11 : 8)))), q.k(fractionBits)), q.and(kept, q.k((1n << BigInt(fractionBits)) - 1n))), q.from(up));
+      if (double) fn.store64(host, bits); else fn.store(host, q.low(bits));
+      fn.store(cpu, w.or(w.or(w.and(w.load(cpu, S.fpuStatus), k(~FSW.C1)), w.shl(up, k(9))), w.shl(q.nonzero(rest), k(5))), S.fpuStatus);
+      if (pop) s.pop1();
+      fn.br(done);
+    });
+    otherwise();
+  });
+}
 
 /** st_int(cpu, bits, truncate) -> the integer, or the indefinite one. */
 function defineStoreInteger(fn: Fn): void {

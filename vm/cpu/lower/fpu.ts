@@ -7,7 +7,7 @@
  */
 import { CR0, S, VEC } from '../state.ts';
 import { FCW, FSW, SCRATCH, type InlineFunctions } from '../float/extended.ts';
-import { doubleInline, pushNormal, registersInline, type Arithmetic } from '../float/x87.ts';
+import { doubleInline, pushNormal, registersInline, storeNormal, type Arithmetic } from '../float/x87.ts';
 import { q } from '../float/wide.ts';
 import * as w from '../wasm.ts';
 import { I, L, type N } from '../wasm.ts';
@@ -117,7 +117,13 @@ const store = (pops: number): Semantics => waiting(c => {
     storeResult(c, va, pops, () => write80(c, va, c.let(w.load64(c.cpu, SCRATCH.a)), c.let(w.load(c.cpu, SCRATCH.a + 8))));
     return;
   }
-  c.withHost(va, bits, host => call(c, `store_${bits}${pops ? 'p' : ''}`, host), () => {
+  const whole = (host: N): void => call(c, `store_${bits}${pops ? 'p' : ''}`, host);
+  const direct = (host: N): void => {
+    if (c.fpuInline === 0) { whole(host); return; }
+    c.fpuInline--;
+    storeNormal(c.fn, c.cpu, host, bits === 64, pops > 0, () => whole(host));
+  };
+  c.withHost(va, bits, direct, () => {
     const result = value(c, `st_${bits}`, bits === 64 ? L : I);
     commit(c, va, pops, () => c.slowWrite(va, bits, result));
   });
