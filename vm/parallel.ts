@@ -10,6 +10,7 @@
  */
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
+import { breakSplitLock } from './cpu/split-lock.ts';
 import { modelNumber } from './cpu/isa/models.ts';
 import { createBoard, type Board } from './board.ts';
 import { compiledTier0 } from './cpu/engine.ts';
@@ -133,6 +134,7 @@ export class ParallelMachine implements Machine {
     this.cpus.setRunState(cpu, RUN.dead);
     this.cpus.setWorkerState(cpu, WORKER.gone);
     (this.chipset.lock as DeviceLock).breakFor(cpu);
+    breakSplitLock(this.board, cpu);
     const anyAlive = [...this.#workers.keys()].some((other) => this.cpus.runState(other) !== RUN.dead);
     if (!anyAlive) this.cpus.stop('error', 0);
     this.cpus.ringHost();

@@ -6,8 +6,12 @@ static volatile u32 alive, go, counter, plain, done, command, acks;
 static volatile u32 ids[16];
 static u32 cpus;
 static void ack(struct frame *f) { (void)f; asm volatile("lock incl %0" : "+m"(acks)); set_lapic(0xb0, 0); }
-enum { IDLE, COUNT, CAS, XADD, HALT, PING, MISS, CARRY, FENCE };
+enum { IDLE, COUNT, CAS, XADD, HALT, PING, MISS, CARRY, FENCE, SPLIT };
 static volatile u32 turn, lock_word, protected_value, lost;
+static u8 split[0x4000] __attribute__((aligned(4096)));
+#define inside ((volatile u32 *)(split + 0x11))
+#define quads ((volatile u32 *)(split + 0x26))
+#define pages ((volatile u32 *)(split + 0xffe))
 static volatile u32 arrived, words[32], saw[32];
 static u32 xadd(volatile u32 *p, u32 v) { asm volatile("lock xaddl %0, %1" : "+r"(v), "+m"(*p) : : "memory"); return v; }
 static u32 cas(volatile u32 *p, u32 old, u32 new) { asm volatile("lock cmpxchgl %2, %1" : "+a"(old), "+m"(*p) : "r"(new) : "memory"); return old; }
@@ -18,6 +22,17 @@ static void work(u32 me) {
     case XADD: for (u32 i = 0; i < 20000; i++) { u32 v = xadd(&counter, 1); if (v >= cpus * 20000) lost++; } break;
     case MISS: for (u32 i = 0; i < 5000; i++) { asm volatile("invlpg %0" : : "m"(counter) : "memory"); asm volatile("lock incl %0" : "+m"(counter) : : "memory"); } break;
     case CARRY: for (u32 i = 0; i < 5000; i++) { if (i & 1) asm volatile("invlpg %0" : : "m"(counter) : "memory"); asm volatile("clc; lock adcl $1, %0" : "+m"(counter) : : "memory", "cc"); } break;
+    case SPLIT: /* misaligned locked operands: in a quadword, across two, across two pages; one processor also uses the aligned halves of the second */
+      for (u32 i = 0; i < 1000; i++) {
+        asm volatile("lock incl %0" : "+m"(*inside) : : "memory");
+        asm volatile("lock addl $0x10001, %0" : "+m"(*quads) : : "memory");
+        asm volatile("lock incl %0" : "+m"(*pages) : : "memory");
+        if (me == 0) asm volatile("lock incl %0" : "+m"(*(u32 *)(split + 0x20)) : : "memory");
+        if (me == 1) asm volatile("lock incw %0" : "+m"(*(u16 *)(split + 0x2a)) : : "memory");
+        u32 low, high;
+        asm volatile("1: movl (%2), %%eax\n movl 4(%2), %%edx\n movl %%eax, %%ebx\n movl %%edx, %%ecx\n addl $1, %%ebx\n adcl $1, %%ecx\n lock cmpxchg8b (%2)\n jnz 1b" : "=&a"(low), "=&d"(high) : "S"(split + 0x2fff - 4) : "ebx", "ecx", "memory", "cc");
+      }
+      break;
     case FENCE: /* two processors store to their own word and load the other's (Intel SDM vol. 3 8.2.3.4 with MFENCE between) */
       if (me > 1) break;
       for (u32 i = 1; i <= 20000; i++) {
@@ -67,6 +82,13 @@ static void exchange_add(void) { lost = 0; everyone(XADD); EQUAL(counter, cpus *
 static void spin_lock(void) { protected_value = 0; everyone(CAS); EQUAL(protected_value, cpus * 5000); }
 static void locked_without_translation(void) { everyone(MISS); EQUAL(counter, cpus * 5000); }
 static void locked_carry(void) { everyone(CARRY); EQUAL(counter, cpus * 5000); }
+static void locked_misaligned(void) {
+  everyone(SPLIT);
+  u32 n = cpus * 1000;
+  EQUAL(*inside, n); EQUAL(*quads, n * 0x10001); EQUAL(*pages, n);
+  EQUAL(*(u32 *)(split + 0x20), 1000); EQUAL(*(u16 *)(split + 0x2a), 1000); EQUAL(split[0x10], 0); EQUAL(split[0x25], 0);
+  EQUAL(*(u32 *)(split + 0x2fff - 4), n); EQUAL(*(u32 *)(split + 0x2fff), n);
+}
 static void fence_orders(void) { lost = 0; arrived = 0; everyone(FENCE); EQUAL(lost, 0); }
 static void ping_pong(void) { turn = 0; everyone(PING); EQUAL(turn, 0); }
 static void ipi_broadcast(void) {
@@ -97,4 +119,4 @@ static void code_of_another(void) {
   u8 *p = (u8 *)self_modified;
   for (u32 i = 0; i < 100; i++) { p[1] = i; asm volatile("" ::: "memory"); EQUAL(self_modified(), i); }
 }
-const struct test tests[] = { { "INIT-SIPI starts the others", start }, { "LOCK INC loses nothing", locked_increments }, { "LOCK XADD gives each value once", exchange_add }, { "a CMPXCHG spin lock excludes", spin_lock }, { "LOCK INC loses nothing where the page is not in the TLB", locked_without_translation }, { "LOCK ADC loses nothing", locked_carry }, { "MFENCE keeps a load behind a store", fence_orders }, { "ping-pong through memory", ping_pong }, { "broadcast IPI", ipi_broadcast }, { "IPI to one", ipi_to_one }, { "IPI wakes HLT", ipi_wakes_halted }, { "broadcast NMI", nmi_broadcast }, { "code patched at run time", code_of_another }, { 0, 0 } };
+const struct test tests[] = { { "INIT-SIPI starts the others", start }, { "LOCK INC loses nothing", locked_increments }, { "LOCK XADD gives each value once", exchange_add }, { "a CMPXCHG spin lock excludes", spin_lock }, { "LOCK INC loses nothing where the page is not in the TLB", locked_without_translation }, { "LOCK ADC loses nothing", locked_carry }, { "LOCK on misaligned operands loses nothing", locked_misaligned }, { "MFENCE keeps a load behind a store", fence_orders }, { "ping-pong through memory", ping_pong }, { "broadcast IPI", ipi_broadcast }, { "IPI to one", ipi_to_one }, { "IPI wakes HLT", ipi_wakes_halted }, { "broadcast NMI", nmi_broadcast }, { "code patched at run time", code_of_another }, { 0, 0 } };

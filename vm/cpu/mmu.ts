@@ -16,6 +16,7 @@ import { CR0, CR4, FLAG, S, VEC } from './state.ts';
 import { JUMP_CACHE_BYTES } from './tier0/record.ts';
 import { ONCE_IN_TIER0, REPEAT_IN_TIER0 } from './jit/exit.ts';
 import { EVENT, type Coherence } from './coherence.ts';
+import { SplitLock, updateBytes } from './split-lock.ts';
 import { ATOMIC } from './lower/context.ts';
 import { DIRECTORY, View } from './views.ts';
 
@@ -62,6 +63,8 @@ export class Mmu {
   readonly ramWords: Int32Array;
   private readonly ramHalves: Uint16Array;
   private readonly ramQuads: BigInt64Array;
+  private readonly splitQuads: BigUint64Array;
+  private readonly splitLock: SplitLock;
   readonly ram: Uint8Array;
   readonly ramBytes: number;
   private readonly pageMap: Uint8Array;
@@ -84,6 +87,8 @@ export class Mmu {
     this.ramWords = new Int32Array(board.buffer, GUEST_RAM_BASE, board.ramBytes >> 2);
     this.ramHalves = new Uint16Array(board.buffer, GUEST_RAM_BASE, board.ramBytes >> 1);
     this.ramQuads = new BigInt64Array(board.buffer, GUEST_RAM_BASE, board.ramBytes >> 3);
+    this.splitQuads = new BigUint64Array(board.buffer, GUEST_RAM_BASE, board.ramBytes >> 3);
+    this.splitLock = new SplitLock(board, cpu);
     this.tableStores = new Uint8Array(board.ramBytes >>> 12);
     // Each store is an event for the other vCPUs.
     this.patience = board.cpus === 1 ? 8 : 2;
@@ -644,8 +649,8 @@ export class Mmu {
     if (kind & PAGE_TABLE) this.tableStored(physical, bytes);
   }
   /**
-   * A locked read-modify-write without a write entry; `what` = operation (lower/context.ts) | bytes << 8. Aligned RAM: atomic. Misaligned (docs/CAVEATS.md)
-   * and devices: a read, then a write.
+   * A locked read-modify-write without a write entry; `what` = operation (lower/context.ts) | bytes << 8. RAM: atomic, misaligned too (split-lock.ts).
+   * Devices: a read, then a write.
    */
   slowAtomic(va: number, what: number, value: number, expected: number): number {
     const bytes = what >> 8, operation = what & 0xff;
@@ -662,10 +667,36 @@ export class Mmu {
         }
       } catch (fault) { this.caught(fault); return 0; }
     }
+    const signed = (x: bigint): number => bytes === 4 ? Number(BigInt.asIntN(32, x)) : Number(x), bits = bytes * 8;
+    const across = va & bytes - 1 ? this.misaligned(va, bytes, x => BigInt.asUintN(bits, BigInt(combine(operation, signed(x), value, expected)))) : undefined;
+    if (across !== undefined) return signed(across);
     const old = this.slowRead(va, bytes, 1);
     if (this.words[S.fault >> 2]) return 0;
     this.slowWrite(va, combine(operation, old, value, expected), bytes);
     return old;
+  }
+  /** A locked instruction on misaligned RAM: what was there, 0 with a fault in the state block, or undefined: one of the pages is a device's. */
+  private misaligned(va: number, bytes: number, update: (old: bigint) => bigint): bigint | undefined {
+    const user = this.words[S.cpl >> 2] === 3, crosses = (va & 0xfff) + bytes > 4096;
+    this.walkDropped = false;
+    try {
+      this.requireAligned(va, bytes, user);
+      if (this.watch !== undefined && this.fromRegion && this.watch.overlaps(va, bytes)) throw new GuestFault(REPEAT_IN_TIER0);
+      if ((va >>> 0) + bytes > 2 ** 32) this.wraps(true);
+      const first = this.translate(va, ACCESS.WRITE, user), head = 8 - (va & 7);
+      const second = crosses ? this.translate((va + bytes - 1 & 0xfffff000) | 0, ACCESS.WRITE, user) : head < bytes ? first + head : first;
+      const inFirst = crosses ? 4096 - (va & 0xfff) : bytes;
+      if ((this.kind(first) & PAGE_KIND_MASK) !== PAGE_KIND_RAM || (this.kind(second) & PAGE_KIND_MASK) !== PAGE_KIND_RAM) return undefined;
+      const disturbs = this.disturbs(first, inFirst, this.kind(first)) || (crosses && this.disturbs(second, bytes - inFirst, this.kind(second)));
+      if (this.fromRegion && (this.walkDropped || disturbs)) throw new GuestFault(ONCE_IN_TIER0);
+      this.words[S.countSlow >> 2]++;
+      const old = this.splitLock.hold(() => updateBytes(this.splitQuads, first, second, bytes, update));
+      this.lockedStored(first, inFirst);
+      if (crosses) this.lockedStored(second, bytes - inFirst);
+      this.watch?.accessed(va, bytes, false);
+      this.watch?.accessed(va, bytes, true);
+      return old;
+    } catch (fault) { this.caught(fault); return 0n; }
   }
   /** LOCK CMPXCHG8B without a write entry. */
   slowExchange64(va: number, expected: bigint, replacement: bigint): bigint {
@@ -682,6 +713,8 @@ export class Mmu {
         }
       } catch (fault) { this.caught(fault); return 0n; }
     }
+    const across = va & 7 ? this.misaligned(va, 8, x => x === BigInt.asUintN(64, expected) ? BigInt.asUintN(64, replacement) : x) : undefined;
+    if (across !== undefined) return BigInt.asIntN(64, across);
     const low = this.slowRead(va, 4, 1);
     if (this.words[S.fault >> 2]) return 0n;
     const high = this.slowRead(va + 4 | 0, 4, 1);
