@@ -91,7 +91,8 @@ export const PHYS = {
   optionRomHole: 0xc_0000 as PhysAddr,
   biosRom: 0xe_0000 as PhysAddr, // ACPI tables live here
   highMemory: 0x10_0000 as PhysAddr,
-  maxRamEnd: 0xc000_0000 as PhysAddr,
+  /** Below 2 GiB a physical address is a non-negative 32-bit integer, as generated code and the soft MMU take it. */
+  maxRamEnd: 0x7ff0_0000 as PhysAddr,
   pciMmio: 0xfeb0_0000 as PhysAddr,
   ioapic: 0xfec0_0000 as PhysAddr,
   lapic: 0xfee0_0000 as PhysAddr,

@@ -131,8 +131,14 @@ export function loadMultiboot(board: Board, request: LoadRequest): BootState {
   const header = findHeader(name, view);
   const image = view.getUint32(header + 4, true) & FLAG_ADDRESSES ? addressedImage(name, view, header) : elfImage(name, view);
   let end: number = PHYS.highMemory;
-  for (const segment of image.segments) {
+  // All of them before anything is written. Those that overlap contradict each other, and thousands of large ones would take for ever.
+  const inOrder = [...image.segments].sort((one, other) => one.address - other.address);
+  inOrder.forEach((segment, k) => {
     checkRam(board, name, 'a segment', segment.address, segment.memoryBytes);
+    const next = inOrder[k + 1];
+    if (next && segment.address + segment.memoryBytes > next.address) throw new LoaderError(name, `two of its segments overlap (at ${hex(segment.address)} and ${hex(next.address)})`);
+  });
+  for (const segment of image.segments) {
     board.ram.set(bytes.subarray(segment.fileOffset, segment.fileOffset + segment.fileBytes), segment.address);
     board.ram.fill(0, segment.address + segment.fileBytes, segment.address + segment.memoryBytes);
     end = Math.max(end, segment.address + segment.memoryBytes);

@@ -13,6 +13,7 @@ import { Worker } from 'node:worker_threads';
 import { breakSplitLock } from './cpu/split-lock.ts';
 import { modelNumber } from './cpu/isa/models.ts';
 import { createBoard, type Board } from './board.ts';
+import { Coherence } from './cpu/coherence.ts';
 import { compiledTier0 } from './cpu/engine.ts';
 import { RUN, S } from './cpu/state.ts';
 import { CHANNELS, Chipset } from './devices/chipset.ts';
@@ -131,8 +132,11 @@ export class ParallelMachine implements Machine {
 
   #died(cpu: number, cause: string): void {
     this.#deaths.push(`CPU ${cpu}: ${cause}`);
+    const block = this.cpus.block(cpu);
+    if (block.workerState >= WORKER.running && block.workerState < WORKER.gone && block.parked === 0) Atomics.sub(this.board.headerWords, this.board.headerWord('active'), 1);
     this.cpus.setRunState(cpu, RUN.dead);
     this.cpus.setWorkerState(cpu, WORKER.gone);
+    Coherence.gone(this.board, cpu);
     (this.chipset.lock as DeviceLock).breakFor(cpu);
     breakSplitLock(this.board, cpu);
     const anyAlive = [...this.#workers.keys()].some((other) => this.cpus.runState(other) !== RUN.dead);
@@ -219,7 +223,7 @@ export class ParallelMachine implements Machine {
   #result(): MachineResult {
     const stopped = this.cpus.stopped;
     const reason: Reason = stopped === undefined || stopped === 'running' || stopped === 'error' ? 'stopped' : stopped;
-    const detail = this.#deaths.length > 0 ? this.#deaths.join('\n') : this.#timedOut ? `${this.config.timeoutMs} ms passed`
+    const detail = this.#deaths.length > 0 ? [...this.#deaths, ...(stopped === 'stopped' && this.cpus.asleepForGood() ? [HALTED_FOR_GOOD] : [])].join('\n') : this.#timedOut ? `${this.config.timeoutMs} ms passed`
       : this.cpus.asleepForGood() && reason === 'stopped' ? HALTED_FOR_GOOD : undefined;
     return {
       reason, status: this.board.header.stopStatus, instructions: this.instructions, virtualNs: this.virtualNs, stateHash: '',

@@ -153,10 +153,16 @@ export class VCpus implements CpuLines, StopLine {
     const attention = this.attention(cpu);
     switch (this.runState(cpu)) {
       case RUN.running: return true;
-      case RUN.halted: return (attention & (ATTN.INTR | ATTN.NMI | ATTN.INIT)) !== 0;
+      case RUN.halted: return this.#wakes(cpu, attention);
       case RUN.waitSipi: return (attention & (ATTN.INIT | ATTN.SIPI)) !== 0;
       default: return false;
     }
+  }
+
+  /** What ends HLT: an interrupt behind IF = 0, or an NMI in an NMI handler, does not, however long it is pending. */
+  #wakes(cpu: number, attention: number): boolean {
+    const words = this.#words[cpu];
+    return (attention & ATTN.INIT) !== 0 || ((attention & ATTN.INTR) !== 0 && (words[S.eflags >> 2] & FLAG.IF) !== 0) || ((attention & ATTN.NMI) !== 0 && words[S.nmiBlocked >> 2] === 0);
   }
 
   /**
@@ -169,7 +175,7 @@ export class VCpus implements CpuLines, StopLine {
       if (state === RUN.dead) continue;
       if (this.attention(cpu) & (ATTN.INIT | ATTN.SIPI)) return false;
       if (state === RUN.waitSipi) continue;
-      if (state === RUN.running || this.attention(cpu) & ATTN.NMI || this.#words[cpu][S.eflags >> 2] & FLAG.IF) return false;
+      if (state === RUN.running || this.#wakes(cpu, this.attention(cpu)) || this.#words[cpu][S.eflags >> 2] & FLAG.IF) return false;
     }
     return true;
   }

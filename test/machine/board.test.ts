@@ -67,26 +67,39 @@ describe('field lists', () => {
 });
 
 describe('device lock', () => {
-  const contender = `const { workerData, parentPort } = require('node:worker_threads');
-    const words = new Int32Array(workerData);
-    Atomics.store(words, 4, 1); Atomics.notify(words, 4);
-    while (Atomics.exchange(words, 0, 2) !== 0) Atomics.wait(words, 0, 2);
-    parentPort.postMessage('got it');`;
+  const contender = `const { workerData: { buffer, url }, parentPort } = require('node:worker_threads');
+    import(url).then(({ DeviceLock }) => {
+      const words = new Int32Array(buffer);
+      const lock = new DeviceLock(words);
+      Atomics.store(words, 4, 1); Atomics.notify(words, 4);
+      lock.acquire(5);
+      parentPort.postMessage('got it');
+      Atomics.wait(words, 5, 0);
+      lock.release();
+      parentPort.postMessage('free');
+    });`;
 
-  it('a contender waits, and gets it on release or when the dead owner\'s hold is broken', async () => {
+  it('a contender waits, and gets it on release or when the dead owner\'s hold is broken', { timeout: 60_000 }, async () => {
     for (const how of ['release', 'break'] as const) {
       const words = new Int32Array(new SharedArrayBuffer(32));
       const lock = new DeviceLock(words);
       lock.acquire(3);
-      const worker = new Worker(contender, { eval: true, workerData: words.buffer, execArgv: [] });
-      const got = new Promise((resolve) => worker.on('message', resolve));
+      expect(lock.owner).toBe(3);
+      const worker = new Worker(contender, { eval: true, workerData: { buffer: words.buffer, url: new URL('../../vm/devices/lock.ts', import.meta.url).href }, execArgv: [] });
+      const next = (): Promise<unknown> => new Promise((resolve) => worker.once('message', resolve));
+      const got = next();
       await Atomics.waitAsync(words, 4, 0).value;
       const other = new DeviceLock(words);
       expect(other.breakFor(2)).toBe(false);
       if (how === 'release') lock.release();
       else expect(other.breakFor(3)).toBe(true);
       expect(await got).toBe('got it');
-      if (how === 'break') { lock.release(); expect(words[0]).not.toBe(0); } // a late release does not take it from the new owner
+      if (how === 'break') lock.release(); // a late release does not take it from the new owner
+      expect(other.owner).toBe(5);
+      const free = next();
+      Atomics.store(words, 5, 1); Atomics.notify(words, 5);
+      expect(await free).toBe('free');
+      expect(other.owner).toBe(-1);
       await worker.terminate();
     }
   });

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { createBoard, type Board } from '../../vm/board.ts';
+import { Random } from '../net/generator.ts';
 import { LoaderError, loadMultiboot, MULTIBOOT_HEADER_MAGIC } from '../../vm/loader.ts';
 
 interface Shape { class?: number; machine?: number; type?: number; flags?: number; paddr?: number; vaddr?: number; filesz?: number; memsz?: number; entry?: number; headerAt?: number; truncate?: number; phoff?: number; phnum?: number }
@@ -92,8 +93,45 @@ describe('multiboot loader', () => {
   rejects('a segment larger in the file than in memory', elf({ memsz: 10 }), /larger in the file/);
   rejects('a segment beyond memory', elf({ memsz: 64 << 20 }), /does not fit the machine's 4 MiB/);
   rejects('a segment over the firmware area', elf({ paddr: 0xf_0000 }), /does not fit/);
+  rejects('segments that overlap', (() => {
+    const bytes = elf({ phnum: 2 }), view = new DataView(bytes.buffer);
+    [1, 128, 0x10_1000, 0x10_1fff, 1, 1, 7, 1].forEach((word, k) => view.setUint32(84 + 4 * k, word, true));
+    view.setUint32(128, 0x1badb002, true);
+    return bytes;
+  })(), /two of its segments overlap \(at 0x100000 and 0x101fff\)/);
   rejects('an entry point outside the segments', elf({ entry: 0x1234 }), /entry point/);
   rejects('unknown required features', elf({ flags: 0x103 }), /unknown features/);
+
+  it('ten thousand mutated images: each is loaded within the board, or refused by a LoaderError that names it', () => {
+    const seed = Number(process.env['KINTSUGI_SEED'] ?? 1), x = new Random(seed), b = board(), reasons = new Map<string, number>();
+    const around = new Uint8Array(b.buffer, b.ram.byteOffset + b.ramBytes, 65536), before = new Uint8Array(b.buffer, b.ram.byteOffset - 65536, 65536);
+    const word = (): number => x.pick([0, 1, 3, 31, 32, 52, 64, 128, 255, 256, 0xffff, 0x9_f000, 0xa_0000, 0x10_0000, 0x10_0010, 0x10_1000, 0x20_0000, (4 << 20) - 1, 4 << 20, 0x7fff_ffff, 0x8000_0000, 0xffff_f000, 0xffff_ffff, x.next()]);
+    for (let n = 0; n < (process.env['KINTSUGI_FULL'] === undefined ? 10_000 : 200_000); n++) {
+      // Two program headers, or an image with load addresses in its header.
+      const addressed = x.chance(300), bytes = elf({ phnum: x.pick([1, 2, 2, 3, 0xffff]), headerAt: 192, ...(addressed ? { flags: 0x10003 } : {}) }), view = new DataView(bytes.buffer);
+      [1, 192, 0x10_2000, 0x10_2000, 32, 4096, 7, 1].forEach((value, k) => view.setUint32(84 + 4 * k, value, true));
+      [0x10_00c0, 0x10_0000, 0, 0x10_4000, 0x10_00e0].forEach((value, k) => view.setUint32(204 + 4 * k, value, true));
+      for (let k = x.below(4); k > 0; k--) {
+        const at = x.pick([x.below(252), 24, 28, 52, 56, 60, 64, 68, 72, 88, 96, 100, 104, 204, 208, 212, 216, 220]);
+        switch (x.below(3)) {
+          case 0: view.setUint32(at, word(), true); break;
+          case 1: view.setUint16(x.pick([42, 44, 16, 18, at]), word() & 0xffff, true); break;
+          default: bytes[at] = x.below(256);
+        }
+      }
+      const image = x.chance(200) ? bytes.subarray(0, x.below(257)) : bytes;
+      let why: string;
+      try { const { entry } = load(image, { cmdline: 'x' }, b); why = entry < b.ramBytes ? 'loaded' : 'entry outside'; } catch (error) {
+        if (!(error instanceof LoaderError) || !error.message.startsWith('k.elf: ') && !error.message.startsWith('the boot information: ')) throw new Error(`seed ${seed}, image ${n}: ${String(error)}`, { cause: error });
+        why = error.reason.replace(/0x[0-9a-f]+|\d+/g, '#');
+      }
+      reasons.set(why, (reasons.get(why) ?? 0) + 1);
+    }
+    expect(reasons.get('entry outside')).toBe(undefined);
+    expect(reasons.get('loaded')).toBeGreaterThan(1000);
+    expect(reasons.size).toBeGreaterThan(12);
+    expect(around.every((byte) => byte === 0) && before.every((byte) => byte === 0)).toBe(true);
+  });
 
   it('rejects a missing file by name', () => {
     expect(() => loadMultiboot(board(), { kernel: '/nonexistent/kernel.elf' })).toThrow('/nonexistent/kernel.elf: no such file');

@@ -23,6 +23,8 @@ import { ATTN, S } from './state.ts';
 
 export const EVENT = { CODE: 1, CODE_WRITTEN: 2, TABLE: 3, TABLE_WRITTEN: 4 } as const;
 const EVENTS = 65536;
+/** Looks at a slot that is about to be filled, some milliseconds. */
+const PATIENCE = 1 << 22;
 const EVENTS_AT = 4096, GRANULES_AT = 1 << 20;
 
 export class Coherence {
@@ -70,13 +72,17 @@ export class Coherence {
       if (head - this.processed > EVENTS / 2) { this.processed = head; lost(); continue; }
       const at = (this.processed & EVENTS - 1) * 2;
       // The poster has taken the number and is about to fill the slot.
-      while (Atomics.load(this.events, at + 1) !== (this.processed + 1 | 0)) { /* two stores away */ }
+      let patience = PATIENCE;
+      while (Atomics.load(this.events, at + 1) !== (this.processed + 1 | 0) && --patience > 0) { /* two stores away */ }
+      if (patience === 0) { this.processed = head; lost(); continue; } // it died there: what it had to say is in the page map, and all else is forgotten here
       const event = this.events[at];
       this.processed++;
       if (event >>> 24 !== this.cpu) handle(event >>> 20 & 15, event & 0xfffff);
     }
     Atomics.store(this.header, 17 + this.cpu * 2, this.processed);
   }
+  /** A vCPU whose thread is gone stores nothing any more: nobody waits for it. */
+  static gone(board: Board, cpu: number): void { Atomics.store(new Int32Array(board.buffer, ENGINE_SHARED_BASE, 64), 16 + cpu * 2, 0); }
   setRunning(on: boolean): void { Atomics.store(this.header, 16 + this.cpu * 2, on ? 1 : 0); }
   /** No running vCPU may still store unseen to pages protected up to event `index`. */
   acknowledged(index: number): boolean {

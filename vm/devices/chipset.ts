@@ -43,6 +43,8 @@ const FIRST_DISK_SLOT = 3;
 /** Behind the disks: who looks for a disk finds it without meeting the NIC. Line 16, which the first disk does not share. */
 export const NIC_SLOT = 8;
 const TIMER_PIN = 2;
+/** Places of unclaimed accesses that are told apart: a guest that looks through all of memory must not fill the host's. */
+const MAX_UNCLAIMED = 4096;
 
 /** Output channels to the host. */
 export const CHANNEL = { com1: 0, com2: 1, debug: 2 } as const;
@@ -82,7 +84,7 @@ export class Chipset implements Bus {
   readonly disks: readonly VirtioBlk[];
   readonly nic: VirtioNet | undefined;
   readonly acpi: AcpiPm;
-  /** Accesses nobody claimed, by "port 3f0" or "memory a0000" (page), of this thread. */
+  /** Accesses nobody claimed, by "port 3f0" or "memory a0000" (page), of this thread; beyond 4096 places "port elsewhere". */
   readonly unclaimed = new Map<string, number>();
   readonly #board: Board;
   readonly #misc: FieldView<typeof MISC_FIELDS>;
@@ -97,14 +99,14 @@ export class Chipset implements Bus {
     const { clock, cpus } = options;
     const blocks = this.blocks = new DeviceBlocks(board);
     const lockView = blocks.place(LOCK);
-    this.lock = options.parallel ? new DeviceLock(new Int32Array(board.buffer, (lockView as unknown as { words: Uint32Array }).words.byteOffset, 4)) : NO_LOCK;
+    this.lock = options.parallel ? new DeviceLock(new Int32Array(board.buffer, (lockView as unknown as { words: Uint32Array }).words.byteOffset, 1)) : NO_LOCK;
     const events = this.events = new EventQueue(blocks);
     this.memory = new GuestMemory(board, options.onMemoryWrite);
     this.#misc = blocks.place(MISC);
     this.pic = new PicPair(blocks, (asserted) => this.lapics.setLint0(asserted));
     this.lapics = new Lapics(board, blocks, {
       clock, lines: cpus, events,
-      acknowledgePic: () => this.#locked(0, () => this.pic.acknowledge()),
+      acknowledgePic: (cpu) => this.#locked(cpu, () => this.pic.acknowledge()),
       broadcastEoi: (cpu, vector) => this.#locked(cpu, () => this.ioapic.endOfInterrupt(vector)),
       globallyEnabled: (cpu) => cpus.lapicEnabled(cpu),
     });
@@ -176,7 +178,8 @@ export class Chipset implements Bus {
   }
 
   #nobody(what: string, address: number): void {
-    const key = `${what} ${address.toString(16)}`;
+    let key = `${what} ${address.toString(16)}`;
+    if (this.unclaimed.size >= MAX_UNCLAIMED && !this.unclaimed.has(key)) key = `${what} elsewhere`;
     this.unclaimed.set(key, (this.unclaimed.get(key) ?? 0) + 1);
   }
 

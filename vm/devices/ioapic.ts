@@ -12,7 +12,7 @@
 import { FieldList, u32, u32s, type FieldView } from '../fields.ts';
 import type { AccessSize } from './bus.ts';
 import type { DeviceBlocks } from './device.ts';
-import type { Lapics } from './lapic.ts';
+import { DELIVERY, type Lapics } from './lapic.ts';
 
 export const IOAPIC_PINS = 24;
 export const IOAPIC_ID = 0x0f;
@@ -69,7 +69,8 @@ export class Ioapic {
       s.edges &= ~bit;
     }
     const targets = this.#lapics.destinations(s.high[pin] >>> 24, (low & REDIRECTION_LOGICAL) !== 0);
-    this.#lapics.deliver(targets, (low >> 8) & 7, low & 0xff, level);
+    const mode = (low >> 8) & 7;
+    if (mode !== DELIVERY.STARTUP) this.#lapics.deliver(targets, mode, low & 0xff, level); // reserved here (3.2.4), and a start is waited for: not under the device lock
   }
 
   /** EOI broadcast from a LAPIC. */

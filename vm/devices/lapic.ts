@@ -62,7 +62,7 @@ export interface LapicWiring {
   readonly lines: CpuLines;
   readonly events: EventQueue;
   /** INTA cycle to the 8259 pair, for ExtINT. */
-  acknowledgePic(): number;
+  acknowledgePic(cpu: number): number;
   /** A level-triggered vector was completed: tell the IOAPICs. */
   broadcastEoi(cpu: number, vector: number): void;
   /** IA32_APIC_BASE bit 11 of a vCPU. */
@@ -147,7 +147,7 @@ export class Lapics {
   acknowledge(cpu: number): number {
     const unit = this.#units[cpu];
     let vector: number;
-    if (this.#acceptsExtInt(cpu, unit)) vector = this.#wiring.acknowledgePic();
+    if (this.#acceptsExtInt(cpu, unit)) vector = this.#wiring.acknowledgePic(cpu);
     else {
       vector = this.#deliverable(unit);
       if (vector >= 0) {

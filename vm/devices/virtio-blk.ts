@@ -68,7 +68,9 @@ export class VirtioBlk extends VirtioPci {
 
   protected override notify(queue: number): void {
     const inflight = this.#inflight;
-    for (;;) {
+    // A ring full for a doorbell, and no more: what is read from the disk may be written over the ring and make new requests for ever. Whoever posts
+    // more rings again.
+    for (let left = this.s.queueSize[queue]; left > 0; left--) {
       // Not more in flight than the ring has entries: an honest driver cannot get here, a dishonest one waits.
       if (inflight.count >= this.s.queueSize[queue]) { this.violate('avail index ran ahead'); return; }
       const head = this.takeHead(queue);

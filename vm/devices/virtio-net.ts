@@ -441,7 +441,8 @@ export class VirtioNet extends VirtioPci {
   }
 
   #control(): void {
-    for (;;) {
+    // A ring full for a doorbell, and no more: an answer that is written over the ring itself could make new requests for ever.
+    for (let left = this.s.queueSize[NET_QUEUE.CONTROL]; left > 0; left--) {
       const head = this.takeHead(NET_QUEUE.CONTROL);
       if (head < 0) return;
       const chain = this.chain(NET_QUEUE.CONTROL, head);
