@@ -18,7 +18,7 @@ import { Coherence } from './coherence.ts';
 import { ACCESS, GuestFault, Mmu, PAGE_CODE, PAGE_TABLE } from './mmu.ts';
 import { REPEAT_IN_TIER0 } from './jit/exit.ts';
 import { HEAT_TO_COMPILE, RegionManager } from './jit/manager.ts';
-import { ARCH_FIELDS, ATTN, CR0, DR7_ENABLES, FLAG, HITS_SHIFT, MODE, RUN, S, SEG, SHADOW, VEC, VCPU_BLOCK_BYTES, readEflags, writeEflags } from './state.ts';
+import { ARCH_FIELDS, ATTN, CR0, DR7_ENABLES, FLAG, HITS_SHIFT, MODE, RUN, S, SEG, SHADOW, STORM, VEC, VCPU_BLOCK_BYTES, readEflags, writeEflags } from './state.ts';
 import { FloatUnit } from './float/unit.ts';
 import { X87Unit } from './float/stack.ts';
 import { X87 } from './lower/fpu.ts';
@@ -614,9 +614,19 @@ export class Engine implements EngineInterface {
     const words = this.words;
     words[S.countFaults >> 2]++;
     if (words[S.shadow >> 2]) { words[S.shadow >> 2] = 0; }
+    this.countStorm();
     this.delivering = true;
     try { deliver(this.cpu, fault.vector, fault.error, 'fault', words[S.eip >> 2]); } finally { this.delivering = false; }
     this.cpu.update();
+  }
+  /** Faults in a row (STORM). Generated code does the same (tier0/module.ts). */
+  private countStorm(): void {
+    const words = this.words, budget = words[S.budget >> 2], at = (this.running ? this.retiredEnd - budget : this.retired) | 0;
+    words[S.stormCount >> 2] = at === words[S.stormAt >> 2] ? words[S.stormCount >> 2] + 1 : 0;
+    words[S.stormAt >> 2] = at;
+    if (words[S.stormCount >> 2] <= STORM || budget <= 0 || !this.running) return;
+    words[S.budget >> 2]--;
+    words[S.stormAt >> 2] = at + 1 | 0;
   }
   /** A fault found by generated code at record state.rec. */
   private fault(): number {

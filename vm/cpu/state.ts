@@ -64,6 +64,8 @@ export const S = {
   rec: 0x84, blockEip: 0x88,
   /** Counted, visible events: unimplemented instructions met, and the EIP of the last. */
   unimplemented: 0x94, unimplementedEip: 0x98,
+  /** `retired` (low word) at the last fault that was delivered, and how many before it in a row found it so: beyond STORM each counts as an instruction. */
+  stormAt: 0x8c, stormCount: 0x90,
   /** 1 while an NMI handler runs (until IRET). */
   nmiBlocked: 0x9c,
   /** Length of the instruction a TypeScript helper executes. */
@@ -151,6 +153,12 @@ export const HITS_SHIFT = 8;
 /** DR7: L0, G0... G3 (SDM vol. 3 17.2.4). */
 export const DR7_ENABLES = 0xff;
 
+/**
+ * Faults in a row, without an instruction completed between them, that are free. A handler that faults at its own first instruction goes on for ever on a
+ * stack that wraps: the guest's time must pass, or the host would never get its thread back.
+ */
+export const STORM = 256;
+
 /** Attention bits. */
 export const ATTN = { INTR: 1, NMI: 2, INIT: 4, SIPI: 8, STOP: 16, FLUSH: 32 } as const;
 
@@ -177,7 +185,7 @@ const block = (name: keyof typeof S, bytes: number): StateField => ({ name, offs
 export const ARCH_FIELDS: readonly StateField[] = [
   ...words('eax', 'ecx', 'edx', 'ebx', 'esp', 'ebp', 'esi', 'edi', 'eip', 'eflags', 'cpl'),
   block('retired', 8), block('tscOffset', 8),
-  ...words('attention', 'runState', 'sipiVector', 'shadow', 'nmiBlocked'),
+  ...words('attention', 'runState', 'sipiVector', 'shadow', 'nmiBlocked', 'stormAt', 'stormCount'),
   block('seg', 128),
   ...words('gdtrBase', 'gdtrLimit', 'idtrBase', 'idtrLimit', 'cr0', 'cr2', 'cr3', 'cr4', 'dr0', 'dr1', 'dr2', 'dr3', 'dr6', 'dr7'),
   block('pdpte0', 32),

@@ -17,7 +17,7 @@ import { X87_FUNCTIONS, X87_PARTS } from '../float/x87.ts';
 import { X87 } from '../lower/fpu.ts';
 import { SEMANTICS } from '../lower/index.ts';
 import { CONDITION_NAMES } from '../isa/table.ts';
-import { ATTN, FLAG, S } from '../state.ts';
+import { ATTN, FLAG, S, STORM } from '../state.ts';
 import * as w from '../wasm.ts';
 import { I, L, ModuleBuilder, type Fn, type N, type T } from '../wasm.ts';
 
@@ -339,8 +339,16 @@ export function tier0Module(options: Tier0Options): Uint8Array {
           fn.if(w.ltu(vector, k(32)), () => {
             fn.if(w.call(gate, I, cpu, vector, w.load(cpu, S.faultError), eip, w.shl(w.ne(vector, k(1)), k(1))), () => {
               fn.store(cpu, k(0), S.fault);
-              fn.store(cpu, w.add(w.load(cpu, S.budget), rest), S.budget);
+              const budget = fn.let(w.add(w.load(cpu, S.budget), rest)), at = fn.let(w.sub(w.load(cpu, S.retiredEnd), budget));
+              fn.store(cpu, budget, S.budget);
               fn.store(cpu, w.add(w.load(cpu, S.countFaults), k(1)), S.countFaults);
+              // Faults in a row (STORM); Engine.raise does the same.
+              fn.store(cpu, w.select(w.add(w.load(cpu, S.stormCount), k(1)), k(0), w.eq(at, w.load(cpu, S.stormAt))), S.stormCount);
+              fn.store(cpu, at, S.stormAt);
+              fn.if(w.and(w.ltu(k(STORM), w.load(cpu, S.stormCount)), w.ne(budget, k(0))), () => {
+                fn.store(cpu, w.sub(budget, k(1)), S.budget);
+                fn.store(cpu, w.add(at, k(1)), S.stormAt);
+              });
               fn.set(eipIndex, w.load(cpu, S.eip));
               fn.br(top);
             });
