@@ -94,8 +94,9 @@ describe.skipIf(gdbMissing !== null)('the real gdb', () => {
   it('^C stops a machine that runs, detach lets it run on, kill ends it', { timeout: 120_000 }, async () => {
     const endless = (): MachineTarget => new MachineTarget(bareMachine([0x40, 0xeb, 0xfd])); // inc eax; jmp
     const stopped = endless();
-    setTimeout(() => stopped.interrupt(), 1500);
+    const again = setInterval(() => stopped.interrupt(), 300); // whenever gdb has come so far
     const first = await gdbSession(stopped, ['continue', 'printf "at %x\\n", $pc', 'detach']);
+    clearInterval(again);
     expect(first.said).toMatch(/SIGINT/);
     expect(first.ending).toBe('detached');
     expect((await gdbSession(endless(), ['stepi', 'kill'])).ending).toBe('killed');
