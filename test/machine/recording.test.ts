@@ -122,7 +122,7 @@ describe('two runs that should be one', () => {
     expect(ends[1]).toBe(ends[0]);
   });
   it('short random programs, again and again, in both tiers', { timeout: 1_800_000 }, () => {
-    const most = process.env['KINTSUGI_FULL'] === undefined ? 300 : 10_000, ends = new Map<string, number>();
+    const most = process.env['KINTSUGI_FULL'] === undefined ? 120 : 10_000, ends = new Map<string, number>();
     // Three machines for all of them, the one with the JIT for every tenth (it compiles each program anew): what a program leaves behind in caches and translations must not matter to the next.
     const machines = [bareMachine([0xf4], { jit: 'off', seed: 3 }), bareMachine([0xf4], { jit: 'off', seed: 3 }), bareMachine([0xf4], { jitHeat: 500, seed: 3 })].map((machine) => ({ machine, port: new FaultPort(machine), start: machine.snapshot() }));
     for (let seed = 1; seed <= most; seed++) {
