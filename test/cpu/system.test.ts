@@ -274,6 +274,49 @@ describe('SMAP, SMEP, UMIP (SDM vol. 3 4.6, 2.5)', () => {
   });
 });
 
+describe('in regions', () => {
+  // mov ecx,20000; loop: mov eax,[ebx]; add eax,1; mov [ebx],eax; dec ecx; jnz loop; mov eax,[ebx+esi]; hlt or nop
+  const LOOP = [0xb9, 0x20, 0x4e, 0, 0, 0x8b, 0x03, 0x83, 0xc0, 0x01, 0x89, 0x03, 0x49, 0x75, 0xf6, 0x8b, 0x04, 0x33, 0x90, 0xeb, 0xeb];
+  const hot = (prepare: (b: Bench) => void, registers = {}): Bench => {
+    const b = bench(LOOP, { ebx: DATA, ...registers }, { jit: 'on', jitHeat: 1000 });
+    paged(b, Array.from({ length: 1024 }, (_, i) => i << 12).filter((page) => page !== DATA && page !== CODE && page !== 0x8000 && page !== 0x9000));
+    prepare(b);
+    for (let i = 0; i < 40 && !b.fault; i++) b.run(10_000);
+    return b;
+  };
+  test('#AC names the instruction, also when the checks come on after the region was made', () => {
+    const on = hot((b) => { b.words[S.cr0 >> 2] |= CR0.AM; b.enterRing3(); b.registers({ eflags: 2 | FLAG.AC }); }, { esi: 2 });
+    expect(on.words[S.countRegions >> 2]).toBeGreaterThan(0);
+    expect([on.fault, on.peek32(DATA)]).toMatchObject([{ vector: VEC.AC, error: 0, eip: CODE + 15 }, 20_000]);
+    const later = hot((b) => { b.words[S.cr0 >> 2] |= CR0.AM; b.enterRing3(); }, { esi: 2 });
+    expect([later.fault, later.words[S.countRegions >> 2] > 0]).toEqual([null, true]);
+    later.registers({ eflags: 2 | FLAG.AC });
+    for (let i = 0; i < 20 && !later.fault; i++) later.run(10_000);
+    expect(later.fault).toMatchObject({ vector: VEC.AC, eip: CODE + 15 });
+  });
+  test('a data breakpoint set after the region was made traps; taken away, the region goes on', () => {
+    const b = hot(() => undefined);
+    expect([b.fault, b.words[S.countRegions >> 2] > 0]).toEqual([null, true]);
+    breakpoint(b, 0, DATA, 1, 4);
+    b.run(100);
+    expect(b.fault).toMatchObject({ vector: VEC.DB, eip: CODE + 12 });
+    b.words[S.dr7 >> 2] = 0x400; b.engine.stateChanged();
+    b.words[S.runState >> 2] = 0; b.words[4] = 0x9000;
+    b.registers({ eip: CODE + 12 });
+    const before = b.peek32(DATA);
+    b.run(50_000);
+    expect([b.fault, b.peek32(DATA) > before]).toEqual([null, true]);
+  });
+  test('CR4.SMAP set after the region was made is obeyed, with the code on pages of the supervisor', () => {
+    const b = hot((b) => { b.poke32(TABLE + 4, 0x1003); });
+    expect(b.words[S.countRegions >> 2]).toBeGreaterThan(0);
+    b.load(0x3000, [0x0f, 0x20, 0xe0, 0x0d, 0, 0, 0x20, 0, 0x0f, 0x22, 0xe0, 0xe9, 0xf5, 0xdf, 0xff, 0xff]); // mov eax,cr4; or eax,200000h; mov cr4,eax; jmp CODE + 5
+    b.registers({ eip: 0x3000, esp: 0xb000 });
+    b.run(10);
+    expect(b.fault).toMatchObject({ vector: VEC.PF, error: 1, eip: CODE + 5 });
+  });
+});
+
 test('ARPL raises the RPL of a selector to that of another, and tells by ZF', () => {
   for (const [a, c, result, zero] of [[0x20, 0x1b, 0x23, true], [0x23, 0x18, 0x23, false], [0x21, 0x09, 0x21, false], [0x20, 2, 0x22, true]] as const) {
     const b = bench([0x63, 0xc8, 0x63, 0x0b], { eax: 0x55550000 | a, ecx: c, ebx: DATA }); // arpl ax, cx; arpl [ebx], cx

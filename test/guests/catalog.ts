@@ -4,6 +4,7 @@ export interface Guest { name: string; source: string; defines?: readonly string
 export const GUESTS: readonly Guest[] = [
   { name: 'hello', source: 'hello.c' },
   { name: 'exceptions', source: 'exceptions.c' },
+  { name: 'debug', source: 'debug.c' },
   { name: 'paging', source: 'paging.c' },
   { name: 'paging-pae', source: 'paging.c', defines: ['PAE'] },
   { name: 'ring3', source: 'ring3.c' },

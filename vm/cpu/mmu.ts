@@ -422,7 +422,9 @@ export class Mmu {
   }
   /** A read entry for a page whose mapping the caller has verified. */
   fillRead(page: number, physicalPage: number): void {
-    if (this.unfilled) return; // not known whose page it is
+    // With SMAP it would have to be known whose page it is.
+    if (this.unfilled && (this.words[S.cpl >> 2] === 3 ? this.aligned(true) : (this.words[S.cr4 >> 2] & CR4.SMAP) !== 0)) return;
+    this.walkedUserPage = false;
     this.fill(page << 12, physicalPage * 4096, false);
   }
   noteCodePage(va: number): void { this.view.codePages.add(va >>> 12); }
