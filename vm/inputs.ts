@@ -51,6 +51,8 @@ export class Inputs {
   get bytes(): number { return this.#live.reduce((sum, { bytes }) => sum + bytes.length, 0); }
   /** What waits, in order. */
   get queued(): readonly { readonly line: SerialLine; readonly bytes: Uint8Array }[] { return this.#live.flatMap(({ line, bytes }) => (line === 'net' ? [] : [{ line, bytes }])); }
+  /** All that was delivered so far, for the same run once more; undefined when the state came from another process. */
+  get delivered(): readonly InputRecord[] | undefined { return this.#first === 0 ? this.#log.slice(0, this.#next).map(({ record }) => record) : undefined; }
   get waiting(): boolean { return this.#live.length > 0; }
 
   /** Delivers what is due at a round boundary; how many records. */

@@ -20,6 +20,9 @@ import { type DiskConfig, openDisks, type OpenedDisk } from './io/disk.ts';
 import { basename } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { loadMultiboot, readSource, type FileSource, type ModuleSource } from './loader.ts';
+import { FaultPort } from './faults.ts';
+import { BranchRing, describeShutdown, LONGEST_RERUN, STEPS, type Branch } from './post-mortem.ts';
+import { S, SEG, segBase } from './cpu/state.ts';
 import { HALTED_FOR_GOOD, ParallelMachine } from './parallel.ts';
 import { SnapshotError, Snapshots, type Snapshot } from './snapshot.ts';
 import { prepareRings, TraceReader, TraceWriter, type TracePlan } from './trace.ts';
@@ -93,6 +96,8 @@ export interface MachineConfig {
   readonly trace?: TraceConfig;
   /** Deterministic: told at every block of instructions (vm/engine.ts). Switches the JIT off. */
   readonly watch?: BlockWatch;
+  /** Deterministic: after a triple fault the run is made again for the last branches, which stand in `detail`. */
+  readonly postMortem?: boolean;
 }
 
 /** `next`: the instruction count wanted next, Infinity for none; `reached` must move it on. */
@@ -191,6 +196,8 @@ export class DeterministicMachine implements Machine {
   #checkpoint: Checkpoint | undefined;
   #inputArrived: () => void = () => {};
   #silent = false;
+  /** The present state was not reached from power on alone. */
+  #restored = false;
   #images: readonly { readonly name: string; readonly crc: number }[] | undefined;
   readonly #createEngine: EngineFactory;
   #hostStartMs = performance.now();
@@ -304,7 +311,7 @@ export class DeterministicMachine implements Machine {
       const milestone = config.milestones?.next ?? Infinity;
       if (milestone <= this.instructions) { config.milestones?.reached(this); continue; }
       const { pause } = this.runFor(Math.min(CHUNK, lastInstruction - this.instructions, milestone - this.instructions));
-      if (pause === 'stopped') return this.result();
+      if (pause === 'stopped') return this.stopReason === 'shutdown' ? { ...this.result(), detail: this.#describeShutdown() } : this.result();
       if (this.instructions >= lastInstruction) return this.result('timeout', `${lastInstruction} instructions done`);
       if (performance.now() >= deadline) return this.result('timeout', `${config.timeoutMs} ms passed`);
       if (pause === 'limit' || pause === 'waiting') await new Promise((resolve) => setImmediate(resolve));
@@ -324,6 +331,43 @@ export class DeterministicMachine implements Machine {
       this.#inputArrived = () => { clearTimeout(timer); resolve(); };
     });
     this.#inputArrived = () => {};
+  }
+
+  #describeShutdown(): string {
+    const cpu = this.board.header.stopStatus;
+    return describeShutdown(this.board, cpu, this.config.postMortem ? this.lastBranches() : 'not asked for');
+  }
+  /** After a triple fault: the last branches of the vCPU that had it, by making the run again (vm/post-mortem.ts); a sentence when that cannot be done. */
+  lastBranches(): readonly Branch[] | string {
+    const { config, instructions } = this, cpu = this.board.header.stopStatus, replay = this.#inputs.delivered;
+    if (this.stopReason !== 'shutdown') return 'the machine was not stopped by a triple fault';
+    if (instructions > LONGEST_RERUN) return `the run is longer than ${LONGEST_RERUN / 1e6} million instructions and is not made again`;
+    if (config.disks?.some(({ overlay, readOnly }) => overlay === false && !readOnly)) return 'a raw disk has changed: the run cannot be made again';
+    if (config.net && config.net.backend.kind !== 'scripted') return 'the run had a network: it is not made again';
+    if (replay === undefined || this.#restored) return 'the machine was restored: where it began is not known';
+    const ring = new BranchRing();
+    let tracing = false;
+    const quiet = { com1: undefined, com2: undefined, debug: undefined, record: undefined, milestones: undefined, trace: undefined, note: undefined, interactive: false };
+    const again: DeterministicMachine = new DeterministicMachine({ ...config, ...quiet, replay, watch: (of, _retired, eip) => {
+      if (tracing && of === cpu) ring.begins(eip, again.codeAt(cpu, eip), again.cpus.words(cpu)[S.mode >> 2]!);
+      return false;
+    } }, this.#createEngine);
+    try {
+      again.runFor(Math.max(0, instructions - STEPS));
+      tracing = true;
+      while (again.runFor(1).pause === 'limit' && again.instructions <= instructions);
+      return again.stopReason === 'shutdown' && again.instructions === instructions ? ring.branches : 'the run could not be made again';
+    } finally { again.close(); }
+  }
+  /** The bytes of the instruction at `eip`, as far as they are mapped. */
+  codeAt(cpu: number, eip: number): Uint8Array {
+    const words = this.cpus.words(cpu), port = new FaultPort(this), linear = eip + words[segBase(SEG.CS) >> 2]! >>> 0, bytes = new Uint8Array(15);
+    for (let n = 0; n < 15; n++) {
+      const physical = words[S.cr0 >> 2]! < 0 ? port.translate(words[S.cr3 >> 2]! >>> 0, linear + n >>> 0) : linear + n;
+      if (physical < 0 || physical >= this.board.ramBytes) break;
+      bytes[n] = this.board.ram[physical]!;
+    }
+    return bytes;
   }
 
   result(reason?: Reason, detail?: string): MachineResult {
@@ -383,6 +427,7 @@ export class DeterministicMachine implements Machine {
 
   /** `again`: the run that followed is made again, with the inputs it got; else what follows is another run (a fork). Returns the pages put back. */
   restore(snapshot: Snapshot, again = false): number {
+    this.#restored = true;
     const pages = this.#snapshots.restore(snapshot);
     this.board.header.stopReason = 0;
     for (let cpu = 0; cpu < this.board.cpus; cpu++) {
@@ -410,6 +455,7 @@ export class DeterministicMachine implements Machine {
   }
   /** Goes back to the checkpoint; returns the number of RAM pages that had to be copied. */
   rollBack(): number {
+    this.#restored = true;
     if (!this.#checkpoint) throw new SnapshotError('no checkpoint has been taken');
     const pages = this.#checkpoint.restore();
     this.board.header.stopReason = 0;

@@ -27,6 +27,7 @@ import { loadMultiboot, type BootState } from './loader.ts';
 import type { Machine, MachineConfig, MachineResult, Reason } from './machine.ts';
 import { checkNet, describeNet } from './net/config.ts';
 import { IoHost } from './net/io-host.ts';
+import { describeShutdown } from './post-mortem.ts';
 import { IO_WORKER } from './net/port.ts';
 import { prepareRings, TraceReader, type TracePlan } from './trace.ts';
 import { VCpus, WORKER } from './vcpu.ts';
@@ -223,7 +224,7 @@ export class ParallelMachine implements Machine {
   #result(): MachineResult {
     const stopped = this.cpus.stopped;
     const reason: Reason = stopped === undefined || stopped === 'running' || stopped === 'error' ? 'stopped' : stopped;
-    const detail = this.#deaths.length > 0 ? [...this.#deaths, ...(stopped === 'stopped' && this.cpus.asleepForGood() ? [HALTED_FOR_GOOD] : [])].join('\n') : this.#timedOut ? `${this.config.timeoutMs} ms passed`
+    const detail = stopped === 'shutdown' ? [...this.#deaths, describeShutdown(this.board, this.board.header.stopStatus, 'recorded in deterministic mode only')].join('\n') : this.#deaths.length > 0 ? [...this.#deaths, ...(stopped === 'stopped' && this.cpus.asleepForGood() ? [HALTED_FOR_GOOD] : [])].join('\n') : this.#timedOut ? `${this.config.timeoutMs} ms passed`
       : this.cpus.asleepForGood() && reason === 'stopped' ? HALTED_FOR_GOOD : undefined;
     return {
       reason, status: this.board.header.stopStatus, instructions: this.instructions, virtualNs: this.virtualNs, stateHash: '',

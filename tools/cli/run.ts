@@ -85,6 +85,7 @@ export async function runCommand(options: SystemOptions, argv: readonly string[]
   }, (message) => { problem = `the guest sent ${message}`; });
   const trace = await traced(options.trace);
   const machine = await createMachine({
+    postMortem: true,
     ...systemConfig(options, argv, {
       com1: (bytes) => { log.push(bytes.slice()); sinks.log?.(bytes); rewind?.said(0, bytes); },
       com2: (bytes) => { rewind?.said(1, bytes); decoder.push(bytes); },

@@ -19,6 +19,7 @@ export async function start(options: SystemOptions, rewind?: Rewind): Promise<nu
   let noShell = 0;
   const decoder = new ChannelDecoder((frame) => { if (frame.kind === 'exit' && neverStarted(frame.status)) noShell = frame.status & 255; }, () => undefined);
   const machine = await createMachine({
+    postMortem: true,
     ...systemConfig(options, undefined, { com1: (bytes) => { rewind?.said(0, bytes); process.stdout.write(bytes); }, com2: (bytes) => decoder.push(bytes) }),
     interactive: !rewind?.replays,
     ...trace.config, ...rewind?.config(),

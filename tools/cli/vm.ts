@@ -30,6 +30,7 @@ export interface VmOptions {
 export async function vm(options: VmOptions): Promise<number> {
   const out = options.json ? process.stderr : process.stdout;
   const machine = await createMachine({
+    postMortem: true,
     kernel: options.kernel,
     modules: options.module.map((text) => {
       const [file, ...words] = text.split(' ');
