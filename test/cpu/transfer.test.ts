@@ -240,6 +240,19 @@ describe('I/O permission (SDM vol. 1 19.5.2)', () => {
   });
 });
 
+test('an instruction with a byte beyond the limit of CS is #GP(0), whatever the budget', () => {
+  for (const [limit, faults] of [[TARGET + 6, false], [TARGET + 5, true], [TARGET + 2, true], [TARGET + 1, true]] as const) for (const budget of [1, 2, 3, 50]) {
+    const b = bench(jmpf(FREE, TARGET));
+    b.load(TARGET, [0x40, 0x40, 0xb8, 1, 0, 0, 0, 0xeb, 0xfe]); // inc eax twice; mov eax, 1; jmp $
+    descriptor(b, 0, ...segment(0x9a, 4, limit));
+    for (let i = 0; i < 4 && !b.fault; i++) b.run(budget > 4 - i ? 4 - i : 1);
+    // Behind the MOV that fits comes the jump that does not: its fault may be there already.
+    if (!faults) { expect([b.read().eax, b.fault?.eip ?? TARGET + 7], `${limit} ${budget}`).toEqual([1, TARGET + 7]); continue; }
+    b.run(1);
+    expect([b.fault, b.read().eax], `${limit} ${budget}`).toMatchObject([{ vector: VEC.GP, error: 0, eip: TARGET + 2 }, 2]);
+  }
+});
+
 describe('CR0.WP and global pages', () => {
   const paged = (code: number[], entry: number): Bench => {
     const b = bench(code);

@@ -571,7 +571,11 @@ export class Engine implements EngineInterface {
       if (single) mode |= MODE.SINGLE;
       const block = this.blocks.block(linear, physical, mode, cpu.user, limit);
       if (single) this.issue(block);
-      if (!(mode & MODE.CS_FLAT) && eip + block.bytes - 1 > cpu.segmentLimit(SEG.CS) && block.insns.length > 1 && !limit) return this.lookup(1);
+      if (!(mode & MODE.CS_FLAT) && (eip >>> 0) + block.bytes - 1 > cpu.segmentLimit(SEG.CS)) {
+        // One at a time up to the limit; the instruction that has a byte beyond it is #GP(0) (SDM vol. 3 5.3).
+        if (block.insns.length > 1) return this.lookup(1);
+        throw new GuestFault(VEC.GP, 0);
+      }
       if (!limit && !single && mode & MODE.CS_FLAT) {
         this.mmu.jumpCacheSet(eip, mode, block.record);
         this.mmu.noteCodePage(linear);
