@@ -24,7 +24,9 @@ export async function start(options: SystemOptions, rewind?: Rewind): Promise<nu
     interactive: !rewind?.replays,
     ...trace.config, ...rewind?.config(),
   });
-  const terminal = attachTerminal((bytes) => machine.serialInput(0, bytes), () => machine.stop(), () => machine.serialInput(0, Uint8Array.of(4)));
+  // A replay gets what was typed then, and nothing that is typed now.
+  const type = (bytes: Uint8Array): void => { if (!rewind?.replays) machine.serialInput(0, bytes); };
+  const terminal = attachTerminal(type, () => machine.stop(), () => type(Uint8Array.of(4)));
   onReaderGone(() => machine.stop());
   try {
     let result, replay;
