@@ -25,7 +25,7 @@ const SEGMENTS = [['cs', SEG.CS], ['ss', SEG.SS], ['ds', SEG.DS], ['es', SEG.ES]
 export function registerDump(board: Board, cpu: number): string {
   const words = new Int32Array(board.buffer, board.vcpuBase(cpu), 0x400), at = (offset: number): string => hex(words[offset >> 2]!);
   return [
-    `  eip ${at(S.eip)}  eflags ${hex(readEflags(words, 0))}  cpl ${words[S.cpl >> 2]}  last fault ${words[S.faultVector >> 2]} (error ${words[S.faultError >> 2]})`,
+    `  eip ${at(S.eip)}  eflags ${hex(readEflags(words, 0))}  cpl ${words[S.cpl >> 2]}`,
     `  eax ${at(S.eax)}  ebx ${at(S.ebx)}  ecx ${at(S.ecx)}  edx ${at(S.edx)}`,
     `  esi ${at(S.esi)}  edi ${at(S.edi)}  ebp ${at(S.ebp)}  esp ${at(S.esp)}`,
     `  cr0 ${at(S.cr0)}  cr2 ${at(S.cr2)}  cr3 ${at(S.cr3)}  cr4 ${at(S.cr4)}`,
@@ -37,7 +37,7 @@ export function registerDump(board: Board, cpu: number): string {
 /** One paragraph each: what happened, registers, branches or why there are none. */
 export const describeShutdown = (board: Board, cpu: number, branches: readonly Branch[] | string): string => [
   `CPU ${cpu}: triple fault`, registerDump(board, cpu),
-  ...(typeof branches === 'string' ? [`  last branches: ${branches}`] : ['  last branches, oldest first:', ...branches.map(({ from, to }) => `    ${hex(from)} -> ${hex(to)}`)]),
+  ...(typeof branches === 'string' ? [`  last branches: ${branches}`] : [`  last branches, oldest first:${branches.length === 0 ? ' none' : ''}`, ...branches.map(({ from, to }) => `    ${hex(from)} -> ${hex(to)}`)]),
 ].join('\n');
 
 /** Collects branches from the starts of single instructions. */

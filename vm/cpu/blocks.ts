@@ -25,6 +25,8 @@ import { Templates, type Helper, type Link, type Template } from './templates.ts
 import { VIEW_CACHE_BYTES } from './views.ts';
 
 const MAX_BLOCK = 48;
+/** Instructions remembered as having touched devices. */
+const MAX_MMIO_INSNS = 1 << 16;
 /** Private area: the jump caches of 32 views, then the records of truncated blocks, then the pool. */
 const TRUNCATED_AT = VIEW_CACHE_BYTES * 32;
 const POOL_AT = TRUNCATED_AT + (1 << 20);
@@ -488,11 +490,17 @@ export class BlockCache {
   /** Stops the running block after the instruction at `record`, and makes that instruction end its block from now on. */
   endBlockAt(physical: number): void {
     if (this.mmioInsns.has(physical)) return; // the block was decoded so, and no region has it
+    // Found again when they touch a device again: forgetting costs time only.
+    if (this.mmioInsns.size >= MAX_MMIO_INSNS) { this.mmioInsns.clear(); this.mmioPages.clear(); }
     this.mmioInsns.add(physical);
     this.mmioPages.add(physical >>> 12);
     this.dropPage(physical >>> 12);
   }
 
+  /** What the caches hold, for tests of their bounds. */
+  get sizes(): { readonly poolBytes: number; readonly pages: number; readonly insns: number; readonly mmioInsns: number; readonly templateRecords: number; readonly forms: number } {
+    return { poolBytes: this.next - POOL_AT, pages: this.pages.size, insns: this.insns.length, mmioInsns: this.mmioInsns.size, templateRecords: this.templates.records, forms: this.resolved.size };
+  }
   /** For tests: the next blocks are decoded, whatever was decoded before. */
   forgetContent(): void { this.templates.clear(); }
   /** Forgets all blocks. The running block's records stay intact until the pool wraps, and read LEAVE. */

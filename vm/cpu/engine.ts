@@ -427,6 +427,8 @@ export class Engine implements EngineInterface {
     this.words[S.retiredEnd >> 2] = this.retiredEnd % 2 ** 32 | 0;
     this.words[(S.retiredEnd >> 2) + 1] = Math.floor(this.retiredEnd / 2 ** 32);
   }
+  /** What the code caches hold, for tests of their bounds. */
+  get cacheSizes(): BlockCache['sizes'] & { readonly jit?: RegionManager['sizes'] } { return { ...this.blocks.sizes, ...(this.regions ? { jit: this.regions.sizes } : {}) }; }
   /** For tests and tools: compiles the code at state.eip now, if this engine has a JIT and has executed that page. */
   compileRegion(): boolean { return this.regions?.compile(this.words[S.eip >> 2] >>> 0, this.words[S.mode >> 2]) ?? false; }
   /** A region met a device at state.eip: from now on tier 0 runs that instruction, at the end of a block of its own. */

@@ -54,6 +54,9 @@ export interface AccessWatch {
   accessed(va: number, bytes: number, write: boolean): void;
 }
 
+/** Pages of one view with code in its jump caches: 64 MiB of text. */
+const MAX_CODE_PAGES = 1 << 14;
+
 export class Mmu {
   readonly board: Board;
   readonly bus: Bus;
@@ -427,7 +430,11 @@ export class Mmu {
     this.walkedUserPage = false;
     this.fill(page << 12, physicalPage * 4096, false);
   }
-  noteCodePage(va: number): void { this.view.codePages.add(va >>> 12); }
+  noteCodePage(va: number): void {
+    const { view } = this, page = va >>> 12;
+    if (view.codePages.size >= MAX_CODE_PAGES && !view.codePages.has(page)) view.clearJumpCaches();
+    view.codePages.add(page);
+  }
   private jumpCacheIndex(eip: number): number {
     return ((this.words[S.jumpCache >> 2] - this.view.jumpCacheAddress) >> 2) + ((eip ^ eip >>> 12) & 4095) * 4;
   }

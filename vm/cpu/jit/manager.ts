@@ -28,6 +28,8 @@ export const HEAT_TO_COMPILE = 200_000;
 /** Part of a slice in regions beyond which tier 0 is only on its way to one of their entries. */
 const WELL_COVERED = 0.75;
 const MAX_REGIONS = 1500;
+/** Addresses about which something is known: heat, deaths, accesses that are not grouped. Beyond, it is learned again. */
+const MAX_KNOWN = 1 << 15;
 /** Modules kept for regions to come; the least recently used one goes. V8 holds a few thousand at most. */
 const MAX_MODULES = 1000;
 /** By everything that a module depends on: RegionManager.module. */
@@ -102,7 +104,11 @@ export class RegionManager {
     if (covered === 'entry' || (covered === 'inside' && inRegions > instructions * WELL_COVERED)) return false;
     if (this.isRefused(key)) return false;
     const seen = (this.heat.get(key) ?? 0) + instructions;
-    if (seen < this.policy.heat || (this.policy.mixed && staysInTier0(eip))) { this.heat.set(key, seen); return false; }
+    if (seen < this.policy.heat || (this.policy.mixed && staysInTier0(eip))) {
+      if (this.heat.size >= MAX_KNOWN) this.heat.clear();
+      this.heat.set(key, seen);
+      return false;
+    }
     this.heat.delete(key);
     if (this.compile(eip, mode)) return true;
     this.refuse(key);
@@ -114,7 +120,14 @@ export class RegionManager {
   }
   private refuse(key: number): void {
     const known = this.refused.get(key), now = this.instructions();
-    if (known && now - known.since < DEATHS_WINDOW) known.deaths++; else this.refused.set(key, { deaths: 1, since: now });
+    if (known && now - known.since < DEATHS_WINDOW) { known.deaths++; return; }
+    if (this.refused.size >= MAX_KNOWN) this.refused.clear();
+    this.refused.set(key, { deaths: 1, since: now });
+  }
+
+  /** What is kept, for tests of its bounds. */
+  get sizes(): { readonly regions: number; readonly heat: number; readonly refused: number; readonly apart: number; readonly dead: number; readonly seen: number; readonly pages: number; readonly modules: number } {
+    return { regions: this.bySlot.size, heat: this.heat.size, refused: this.refused.size, apart: this.apart.size, dead: this.dead.size, seen: this.seen.size, pages: this.byPage.size, modules: modules.size };
   }
 
   /** Some regions wait for their pages. */
@@ -271,6 +284,7 @@ export class RegionManager {
     if (!installed) return false;
     if (now - installed.splitsSince > SPLIT_WINDOW) { installed.splitsSince = now; installed.splits = 0; }
     if (++installed.splits < MAX_SPLITS) return false;
+    if (this.apart.size >= MAX_KNOWN) this.apart.clear();
     this.apart.add(this.words[S.eip >> 2] >>> 0);
     this.remove(installed);
     return true;
@@ -278,7 +292,10 @@ export class RegionManager {
 
   private remove(installed: Installed): void {
     for (const record of installed.records) this.blocks.removeRegion(record, installed.slot);
-    for (const [, physical] of installed.pages) this.byPage.get(physical)?.delete(installed);
+    for (const [, physical] of installed.pages) {
+      const set = this.byPage.get(physical);
+      if (set?.delete(installed) && set.size === 0) this.byPage.delete(physical);
+    }
     this.bySlot.delete(installed.slot);
     this.place(installed.slot, null);
     this.freeSlots.push(installed.slot);
