@@ -242,6 +242,7 @@ export class Engine implements EngineInterface {
   }
   restored(pages: readonly number[]): void {
     const words = this.words;
+    this.blocks.setModel(this.cpu.model);
     // Forked again and again, the views would gather entries of a thousand runs, and every clean-up looks at all of them.
     if (this.mmu.entries > MOST_RETAINED) this.mmu.flush(); else this.mmu.dropAllWriteEntries();
     for (const page of pages) this.memoryWritten(page * 4096, 4096);

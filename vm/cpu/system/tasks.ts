@@ -3,7 +3,7 @@
  * IRET with NT. 16-bit TSSs raise #TS and are counted as unimplemented.
  */
 import { GuestFault } from '../mmu.ts';
-import { CR0, FLAG, S, SEG, VEC } from '../state.ts';
+import { CR0, DR7_ENABLES, FLAG, S, SEG, VEC } from '../state.ts';
 import { ATTR, descriptorAttr, descriptorBase, descriptorLimit, dpl, type Cpu } from './cpu.ts';
 
 export function taskSwitch(cpu: Cpu, selector: number, how: 'call' | 'iret' | 'jmp', returnEip: number, error: number): void {
@@ -41,7 +41,9 @@ export function taskSwitch(cpu: Cpu, selector: number, how: 'call' | 'iret' | 'j
   cpu.set(S.dr7, cpu.get(S.dr7) & ~0x155);
   if (cpu.get(S.cr0) < 0 && image.cr3 !== cpu.get(S.cr3)) { cpu.set(S.cr3, image.cr3); mmu.loadPdptes(image.cr3); mmu.switchSpace(); }
   registers.forEach((value, i) => cpu.setReg(i, value));
-  cpu.eflags = how === 'call' ? image.flags | FLAG.NT : image.flags;
+  // As with IRET, RF is kept only where there are breakpoints.
+  const loaded = cpu.get(S.dr7) & DR7_ENABLES ? image.flags : image.flags & ~FLAG.RF;
+  cpu.eflags = how === 'call' ? loaded | FLAG.NT : loaded;
   cpu.set(S.eip, image.eip);
   // From here on faults belong to the new task.
   const csAttr = descriptorAttr(cpu.descriptor(selectors[1], VEC.TS));
