@@ -15,7 +15,7 @@ const A = 0x9e3779b1 | 0, B = 0x85ebca77 | 0;
 const SEED = 0x2545f491;
 
 function moduleBytes(): Uint8Array {
-  const builder = new ModuleBuilder();
+  const builder = new ModuleBuilder('hash');
   const define = (name: string, vector: (x: N, w: N) => readonly [N, (y: N) => N], scalar: (x: N, w: N) => N, finish: (x: N) => N): void => {
     builder.define(builder.declare(name, [I], [I], true), (fn) => {
       const at = 0, end = fn.newLocal(I), folded = fn.newLocal(I), step = fn.newLocal(V);

@@ -154,15 +154,23 @@ async function main(argv: readonly string[]): Promise<number> {
     .option('--every <n>', 'instructions of a vCPU between two samples of its stack; 0: no stacks', whole(0, 2 ** 31 - 1), 1000)
     .option('--speedscope <file>', 'write the samples for speedscope (www.speedscope.app)')
     .option('--collapsed <file>', 'write the samples as collapsed stacks, for flame graphs')
+    .option('--vm', 'the other side: where the host\'s CPU time goes (tier 0, JIT code, decoding, compiling, soft MMU, devices, ...), of the ordinary run', false)
+    .option('--cpuprofile <file>', 'with --vm: write V8\'s own profile (DevTools, speedscope)')
     .option('--quiet', 'only the report, not what the command prints', false)
     .option('--json', 'one object: {exit, stdout, stderr, instructions, virtualNs, stateHash, profile: {by, from, start, instructions, every, samples, rows}}', false)
     .option('--log', 'also show the system log (COM1) on stderr', false)
     .passThroughOptions()
     .argument('<command...>', 'program and arguments')
-    .addHelpText('after', '\nInstructions and calls are exact; "incl. %" (with everything called) is sampled.\n\nExamples:\n  $ ./kintsugi profile -- sha256sum /bin/sh\n  $ ./kintsugi profile --by server --boot --quiet -- true\n  $ ./kintsugi profile --lines --top 50 --smp 1 -- ls -l /bin\n  $ ./kintsugi profile --speedscope ls.speedscope.json --collapsed ls.folded --every 100 -- ls /bin\n')
-    .action(async (command: string[], raw: RawSystemOptions & RawNetOptions & { by: 'server' | 'function' | 'line'; lines: boolean; top: number; boot: boolean; every: number; speedscope?: string; collapsed?: string; quiet: boolean; json: boolean; log: boolean }) => {
+    .addHelpText('after', '\nInstructions and calls are exact; "incl. %" (with everything called) is sampled.\n\nExamples:\n  $ ./kintsugi profile -- sha256sum /bin/sh\n  $ ./kintsugi profile --by server --boot --quiet -- true\n  $ ./kintsugi profile --lines --top 50 --smp 1 -- ls -l /bin\n  $ ./kintsugi profile --speedscope ls.speedscope.json --collapsed ls.folded --every 100 -- ls /bin\n  $ ./kintsugi profile --vm -- sha256sum /bin/sh\n')
+    .action(async (command: string[], raw: RawSystemOptions & RawNetOptions & { by: 'server' | 'function' | 'line'; lines: boolean; top: number; boot: boolean; every: number; speedscope?: string; collapsed?: string; quiet: boolean; json: boolean; log: boolean; vm: boolean; cpuprofile?: string }) => {
       const options = { ...systemOptions(raw), deterministic: true, ...await netOptions(raw, true) };
-      const { top, every, quiet, json, log } = raw;
+      const { top, every, quiet, json, log, cpuprofile } = raw;
+      if (raw.vm) {
+        if (raw.lines || raw.boot || raw.speedscope !== undefined || raw.collapsed !== undefined) throw new UserError('--vm looks at the host: not with --lines, --boot, --speedscope or --collapsed (--cpuprofile writes what it sampled)', EXIT.usage);
+        status = await (await import('./profile.ts')).profileVm(options, command, { json, quiet, log, ...(cpuprofile === undefined ? {} : { cpuprofile }) });
+        return;
+      }
+      if (cpuprofile !== undefined) throw new UserError('--cpuprofile goes with --vm', EXIT.usage);
       status = await (await import('./profile.ts')).profile(options, command, {
         by: raw.lines ? 'line' : raw.by, from: raw.boot ? 'boot' : 'command', top, every, quiet, json, log,
         ...(raw.speedscope === undefined ? {} : { speedscope: raw.speedscope }), ...(raw.collapsed === undefined ? {} : { collapsed: raw.collapsed }),

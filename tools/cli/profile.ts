@@ -7,6 +7,7 @@ import type { DeterministicMachine, Machine } from '../../vm/machine.ts';
 import { Collector, type Collected, type From } from '../profile/collect.ts';
 import { rowsOf, table, type Grouping } from '../profile/report.ts';
 import { collapsed, speedscope } from '../profile/stacks.ts';
+import { VmProfiler, vmTable } from '../profile/vm.ts';
 import { EXIT, UserError } from './errors.ts';
 import { run, type Observer, type RunOutcome } from './run.ts';
 import type { SystemOptions } from './system.ts';
@@ -54,4 +55,20 @@ function heading(argv: readonly string[], outcome: RunOutcome, { counted, startI
   const count = (n: number): string => n.toLocaleString('en-US');
   const what = from === 'boot' ? 'from the reset to the end' : `from the command's first instruction (after ${count(startInstructions)} of the boot) to the end`;
   return `${argv.join(' ')}: ${count(counted)} instructions, ${((outcome.virtualNs - startNs) / 1e6).toFixed(3)} ms of virtual time, ${what}\n`;
+}
+
+export interface VmProfileOptions { readonly json: boolean; readonly quiet: boolean; readonly log: boolean; /** V8's own profile, for DevTools or speedscope. */ readonly cpuprofile?: string }
+/** `--vm`: the command runs as it always does, JIT and all, and V8 samples the thread it runs on. */
+export async function profileVm(options: SystemOptions, argv: readonly string[], show: VmProfileOptions): Promise<number> {
+  writable(show.cpuprofile, 'profile');
+  const profiler = new VmProfiler();
+  let result: ReturnType<VmProfiler['stop']> | undefined;
+  profiler.start();
+  return run(options, argv, { json: show.json, log: show.log, quiet: show.quiet, observer: { config: {}, created: () => undefined, finished: (machine: Machine) => { result = profiler.stop(machine as DeterministicMachine); } }, report: (outcome) => {
+    const { report, profile: sampled } = result!;
+    if (show.cpuprofile !== undefined) writeFileSync(show.cpuprofile, JSON.stringify(sampled));
+    if (show.json) return { vm: report };
+    process.stdout.write(`${show.quiet ? '' : '\n'}${argv.join(' ')}: ${outcome.instructions.toLocaleString('en-US')} instructions from the reset to the end, the VM's CPU time:\n${vmTable(report)}`);
+    return {};
+  } });
 }

@@ -263,6 +263,9 @@ export class ModuleBuilder {
   readonly elements: number[] = [];
   importTable = false;
   ownTable = 0;
+  /** For profilers: V8 shows the functions of a named module under wasm://wasm/NAME-... */
+  readonly name: string;
+  constructor(name: string) { this.name = name; }
   typeIndex(type: FuncType): number {
     const key = `${type.params.join()}>${type.results.join()}`;
     let index = this.types.indexOf(key);
@@ -343,6 +346,7 @@ export class ModuleBuilder {
       }
     });
     section(10, body => { body.u(bodies.length); for (const { body: one } of bodies) { body.u(one.length); body.bytes(one.done()); } });
+    section(0, body => { body.name('name'); body.byte(0); const { length } = new TextEncoder().encode(this.name); body.u(length + 1); body.name(this.name); });
     return out.done().slice();
   }
 }

@@ -532,7 +532,7 @@ let compiled: WebAssembly.Module | undefined;
 export function x87Module(): WebAssembly.Module { return compiled ??= new WebAssembly.Module(buildX87()); }
 
 function buildX87(): Uint8Array {
-  const module = new ModuleBuilder();
+  const module = new ModuleBuilder('x87');
   const transcendental = module.import('transcendental', [I, I], []);
   const f = defineExtended(module);
   const underflow = module.declare('underflow', [I, I], [I]);

@@ -46,7 +46,7 @@ export interface RegionOptions {
  * gets the entries of its pages as the globals guard0, guard1...
  */
 export function regionModule(region: Region, options: RegionOptions): Uint8Array {
-  const module = new ModuleBuilder();
+  const module = new ModuleBuilder('region');
   const slow = importSlowCalls(module, usesX87(region));
   options.guards.forEach((_, i) => module.importGlobal(`guard${i}`));
   const settle = module.declare('settle', [I, I, I, I, I], []);

@@ -63,7 +63,7 @@ export function lowerForm(c: Tier0Cx, form: Form): void {
 
 /** One module with a function per form, exported as f0, f1...: (cpu, pc, blockEip) -> RARE.*. */
 export function rareModule(forms: readonly Form[], options: Tier0Options): Uint8Array {
-  const module = new ModuleBuilder();
+  const module = new ModuleBuilder('rare');
   const slow = importSlowCalls(module, forms.some(({ name }) => name in X87));
   forms.forEach((form, i) => {
     const index = module.declare(`f${i}`, [I, I, I], [I], true);
@@ -172,7 +172,7 @@ function defineSlowCalls(module: ModuleBuilder, js: { read: number; write: numbe
 }
 
 export function tier0Module(options: Tier0Options): Uint8Array {
-  const module = new ModuleBuilder();
+  const module = new ModuleBuilder('tier0');
   const memory = {
     read: module.import('slowRead', [I, I, I, I], [I]), write: module.import('slowWrite', [I, I, I, I], []),
     atomic: module.import('slowAtomic', [I, I, I, I, I], [I]), exchange64: module.import('slowExchange64', [I, I, L, L], [L]),
