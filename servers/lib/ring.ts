@@ -188,7 +188,6 @@ const MOST_REPAIRS: u32 = 3;
    */
   reap(): u32 {
     if (load<u32>(this.statusHalf, RING_STATUS_HEADER_FAILED) != 0) return this.refuseAll();
-    this.failed = false; // a worker that lives takes it back
     if (load<u32>(this.statusHalf, RING_STATUS_HEADER_MAGIC) != RING_MAGIC) return 0; // no worker yet
     const epoch = load<u32>(this.statusHalf, RING_STATUS_HEADER_EPOCH);
     const fresh = epoch != this.workerEpoch;
@@ -343,7 +342,6 @@ const MOST_REPAIRS: u32 = 3;
     const st = this.statusEntry(n);
     s.status = load<i32>(st, RING_STATUS_ENTRY_STATUS);
     s.r0 = load<u32>(st, RING_STATUS_ENTRY_R0); s.r1 = load<u32>(st, RING_STATUS_ENTRY_R1); s.r2 = load<u32>(st, RING_STATUS_ENTRY_R2); s.r3 = load<u32>(st, RING_STATUS_ENTRY_R3);
-    if (load<u32>(st, RING_STATUS_ENTRY_GUARD) != statusGuard(n, load<u32>(this.own(n), RING_REQUEST_ENTRY_SEQ), s.status, s.r0, s.r1, s.r2, s.r3)) { this.refused++; s.status = DAMAGED; s.r0 = 0; s.r1 = 0; s.r2 = 0; s.r3 = 0; }
     s.state = SLOT_DONE; s.waiter = changetype<Fiber>(0);
     this.free--;
     return true;
@@ -542,22 +540,14 @@ const PHASE_ANSWERED: u32 = 2;
   private take(n: u32, out: Request): bool {
     const e = this.entry(n), st = this.statusEntry(n), own = this.own(n);
     barrier();
-    let tries = 0;
-    for (; tries < 8; tries++) { // an owner that posts again while it is copied changes seq and guard one after the other
+    for (let tries = 0; tries < 3; tries++) { // an owner that posts again while it is copied changes seq and guard one after the other
       memory.copy(changetype<usize>(out), e, RING_REQUEST_ENTRY_SIZE);
       if (out.guard == requestGuard(changetype<usize>(out), n)) break;
-      if (tries > 1 && requestGuard(e, n) != load<u32>(e, RING_REQUEST_ENTRY_GUARD)) break; // else it was made right meanwhile
     }
     const seq = out.seq;
     out.slot = n;
     if (seq == own.seq) return false; // it changed back
-    if (out.guard != requestGuard(changetype<usize>(out), n)) {
-      // It is right, and what it says is not what was copied, or was judged wrong: the fault is here. An owner that changes entries under way has not brought this about eight times.
-      if (tries == 8) unreachable();
-      own.seq = seq;
-      this.refuse(n, seq);
-      return false;
-    }
+    if (out.guard != requestGuard(changetype<usize>(out), n)) { own.seq = seq; this.refuse(n, seq); return false; }
     if (own.phase != PHASE_NONE && own.id == out.id) { own.seq = seq; this.repeated(n); return false; }
     const ahead = <i32>(out.order - this.turn);
     if (ahead > 0 && !this.tolerant) { this.miss(); return false; }
@@ -589,6 +579,7 @@ const PHASE_ANSWERED: u32 = 2;
   /** Entry n is not what its owner posted. What is in work in that slot goes on; its owner finds out by itself. */
   private refuse(n: u32, seq: u32): void {
     proveGuard();
+    if (requestGuard(this.entry(n), n) == load<u32>(this.entry(n), RING_REQUEST_ENTRY_GUARD)) unreachable(); // it is right: what copied or judged it is not
     this.damaged++;
     store<u32>(this.statusHalf, this.damaged, RING_STATUS_HEADER_DAMAGED);
     const own = this.own(n);
@@ -716,7 +707,6 @@ export function ringWorkerAt(n: u32, request: usize, status: usize, data: usize,
   w.taken = head - w.inherit();
   store<u32>(status, 0, RING_STATUS_HEADER_RUNNING);
   w.done = load<u32>(status, RING_STATUS_HEADER_DONE);
-  store<u32>(status, 0, RING_STATUS_HEADER_FAILED); // it is here, whoever said that it never comes: a predecessor, perhaps
   store<u32>(status, 1, RING_STATUS_HEADER_VERSION);
   store<u32>(status, w.taken, RING_STATUS_HEADER_TAKEN);
   store<u32>(status, epoch, RING_STATUS_HEADER_EPOCH);

@@ -19,25 +19,31 @@ import type { Type } from '../../tools/build/wasm/opcodes.ts';
 export interface Call { readonly name: string; readonly args: readonly (number | bigint)[] }
 export type Result = number | bigint | undefined | 'trap';
 
-const RECORD = 128, RESULT = 24;
+export const RECORD = 128, RESULT = 24;
 const BUFFER = 8 << 20;
 
 /** record: function index, eax, edx, ecx, 12 stack words, xmm0-3; result: status (1 = trap), eax, edx, unused, xmm0. */
-function driver(names: readonly string[]): (asm: Assembler) => void {
+export function driver(names: readonly string[]): (asm: Assembler) => void {
   return (asm) => {
     asm.section('bss');
     asm.align(16);
-    for (const [l, n] of [['input', BUFFER], ['output', BUFFER], ['saved', 16]] as const) {
+    for (const [l, n] of [['input', BUFFER], ['output', BUFFER], ['saved', 16], ['signals', 65536]] as const) {
       asm.label(l);
       asm.space(n);
     }
     asm.section('rodata');
     asm.label('functions');
     for (const n of names) asm.dword(addr(n));
-    asm.label('action'); // struct old_sigaction: handler, mask, flags (SA_NODEFER), restorer
-    asm.dword(addr('onSignal'), 0, 0x40000000, 0);
+    asm.label('action'); // struct old_sigaction: handler, mask, flags (SA_NODEFER, SA_ONSTACK), restorer
+    asm.dword(addr('onSignal'), 0, 0x48000000, 0);
+    asm.label('alternate'); // a stack that is used up is a trap as well
+    asm.dword(addr('signals'), 0, 65536);
     asm.section('text');
     asm.label('_start');
+    asm.mov(eax, 186); // sigaltstack
+    asm.mov(ebx, addr('alternate'));
+    asm.xor(ecx, ecx);
+    asm.int(0x80);
     for (const signal of [4, 8, 11]) {
       asm.mov(eax, 67);
       asm.mov(ebx, signal);

@@ -5,6 +5,8 @@
  *     node test/vectors/fuzz.ts --seed=1 --count=300 --loop=5000 --jit=on
  *
  *     node test/vectors/fuzz.ts --seed=1 --count=300 --loop=200 --x87 --jit=on      with x87
+ *     node test/vectors/fuzz.ts --seed=1 --count=300 --loop=40 --sse --jit=on       with SSE to SSE3
+ *     node test/vectors/fuzz.ts --seed=1 --seconds=600                              all kinds in turn, for a time; prints shrunk programs that disagree
  *     node test/vectors/fuzz.ts --seed=1 --count=300 --walk --jit=on         loops that run into an unmapped page and must stop exactly there
  *
  * A program is a list of whole instructions, run `loop` times. Flags that the SDM leaves undefined are tracked while generating:
@@ -21,7 +23,7 @@ import { vectorEngine, type Tier, type VectorEngineFactory } from './engine.ts';
 
 interface Piece { bytes: number[]; /** Undefined flags after it, given those before. */ flags: (before: number) => number; /** Flags it reads. */ reads?: number }
 export interface Program { seed: number; scene: Scene; pieces: Piece[]; loop: number }
-export interface Shape { loop: number; /** Half of the pieces compute on the x87 stack. */ x87?: boolean; /** ESI walks towards the hole, one dword a round; some operands go through it. */ walk?: boolean }
+export interface Shape { loop: number; /** Half of the pieces compute on the x87 stack. */ x87?: boolean; /** Half of the pieces are SSE, SSE2 and SSE3. */ sse?: boolean; /** ESI walks towards the hole, one dword a round; some operands go through it. */ walk?: boolean }
 
 /** EDI counts the loop, EBX and EBP point into the window, ESP is the stack: the rest is free. */
 const ALL_FREE = [EAX, ECX, EDX, ESI], WALK_FREE = [EAX, ECX, EDX];
@@ -49,7 +51,11 @@ function piece(r: Random, undef: number, walk: boolean): Piece {
   const immediate = (s: Size): number[] => littleEndian(operand(r, s), s);
   const need = (mask: number): boolean => (undef & mask) === 0;
   for (;;) {
-    switch (r.below(27)) {
+    switch (r.below(28)) {
+      case 27: { // a call, and a return that leaves room for a register
+        if (walk) continue;
+        return r.chance(50) ? { bytes: [0xe8, 2, 0, 0, 0, 0xeb, 3, 0x89, 0xc0 | reg << 3 | other, 0xc3], flags: keep } : { bytes: [0x50 | reg, 0xe8, 2, 0, 0, 0, 0xeb, 5, 0x0f, 0xc8 | other, 0xc2, 4, 0], flags: keep };
+      }
       case 0: case 1: case 2: case 3: {
         const op = r.below(8);
         if ((op === 2 || op === 3) && !need(FLAG.CF)) continue;
@@ -113,9 +119,10 @@ function conditionFlags(cc: number): number {
   return [FLAG.OF, FLAG.CF, FLAG.ZF, FLAG.CF | FLAG.ZF, FLAG.SF, FLAG.PF, FLAG.SF | FLAG.OF, FLAG.SF | FLAG.OF | FLAG.ZF][cc >> 1]!;
 }
 
-export function randomProgram(seed: number, { loop, walk = false, x87 = false }: Shape): Program {
+export function randomProgram(seed: number, { loop, walk = false, x87 = false, sse = false }: Shape): Program {
   const r = new Random(seed), scene = new Scene(r), pieces: Piece[] = [];
   if (x87) scene.fpu = x87Image(r);
+  if (sse) scene.xmm = sseImage(r);
   for (const n of ALL_FREE) scene.regs[n] = operand(r, 32);
   scene.regs[EBX] = DATA + 0x500 + r.below(64);
   scene.regs[EBP] = DATA + (r.chance(20) ? 0x1000 - r.below(64) : 0x900);
@@ -124,7 +131,7 @@ export function randomProgram(seed: number, { loop, walk = false, x87 = false }:
   const length = 3 + r.below(22);
   // Around the back edge the flags are those of DEC EDI, CF apart: start from what the first round and the others share.
   let undef = loop > 1 ? FLAG.CF : 0;
-  for (let i = 0; i < length; i++) { const p = x87 && r.chance(60) ? x87Piece(r) : piece(r, undef, walk); pieces.push(p); undef = p.flags(undef); }
+  for (let i = 0; i < length; i++) { const p = x87 && r.chance(60) ? x87Piece(r) : sse && r.chance(60) ? ssePiece(r) : piece(r, undef, walk); pieces.push(p); undef = p.flags(undef); }
   if (walk) {
     scene.regs[ESI] = HOLE - 4 * r.below(loop) - r.below(8);
     // LEA leaves the flags alone: it may stand anywhere.
@@ -178,6 +185,33 @@ function x87Piece(r: Random): Piece {
   const flags = bytes[0] === 0xdb && (bytes[1]! & 0xf8) === 0xf0 ? defined : bytes.includes(0x80) && bytes[0] === 0xd9 && bytes[1] === 0x3d ? makes(FLAG.AF) : keep;
   return { bytes, flags };
 }
+/** Numbers of ordinary size, and a few that are not; exceptions are masked. */
+function sseImage(r: Random): Uint8Array {
+  const image = new Uint8Array(128), view = new DataView(image.buffer);
+  for (let i = 0; i < 16; i++) {
+    if (r.chance(20)) { view.setUint32(i * 8, r.u32(), true); view.setUint32(i * 8 + 4, r.u32(), true); } else if (r.chance(50)) view.setFloat64(i * 8, (r.u32() - 2 ** 31) / 65536, true);
+    else { view.setFloat32(i * 8, (r.u32() - 2 ** 31) / 1000, true); view.setFloat32(i * 8 + 4, (r.u32() - 2 ** 31) / 7, true); }
+  }
+  return image;
+}
+const INTEGER_SSE = [0x60, 0x61, 0x62, 0x63, 0x64, 0x65, 0x66, 0x67, 0x68, 0x69, 0x6a, 0x6b, 0x6c, 0x6d, 0x74, 0x75, 0x76, 0xd1, 0xd2, 0xd3, 0xd4, 0xd5, 0xd8, 0xd9, 0xda, 0xdb, 0xdc, 0xdd, 0xde, 0xdf, 0xe0, 0xe1, 0xe2, 0xe3, 0xe4, 0xe5,
+  0xe8, 0xe9, 0xea, 0xeb, 0xec, 0xed, 0xee, 0xef, 0xf1, 0xf2, 0xf3, 0xf4, 0xf5, 0xf6, 0xf8, 0xf9, 0xfa, 0xfb, 0xfc, 0xfd, 0xfe] as const;
+/** Aligned memory operands where the instruction asks for them; unaligned moves cross lines and pages. */
+function ssePiece(r: Random): Piece {
+  const a = r.below(8), b = r.below(8), register = 0xc0 | a << 3 | b, at = DATA + 0x700 + 16 * r.below(24);
+  const memory = (address: number): number[] => [a << 3 | 5, ...bytes32(address)], operandBytes = (): number[] => r.chance(40) ? memory(at) : [register];
+  const arithmetic = [[], [0x66], [0xf3], [0xf2]] as const;
+  switch (r.below(10)) {
+    case 0: case 1: return { bytes: [...r.pick(arithmetic), 0x0f, r.pick([0x51, 0x58, 0x59, 0x5c, 0x5d, 0x5e, 0x5f]), ...operandBytes()], flags: keep };
+    case 2: case 3: return { bytes: [0x66, 0x0f, r.pick(INTEGER_SSE), ...operandBytes()], flags: keep };
+    case 4: return { bytes: [0xf3, 0x0f, r.pick([0x6f, 0x7f]), ...memory(DATA + 0x700 + r.below(0x180) + (r.chance(20) ? 0x8f0 - 0x80 : 0))], flags: keep };
+    case 5: return { bytes: [...r.pick([[], [0x66]]), 0x0f, r.pick([0x14, 0x15, 0x28, 0x54, 0x55, 0x56, 0x57]), ...operandBytes()], flags: keep };
+    case 6: return { bytes: [...r.pick([[0x66], [0xf2], [0xf3]]), 0x0f, 0x70, ...operandBytes(), r.below(256)], flags: keep };
+    case 7: return { bytes: [...r.pick([[], [0x66]]), 0x0f, r.pick([0x2e, 0x2f]), ...operandBytes()], flags: defined };
+    case 8: return { bytes: r.pick([[0xf2, 0x0f, 0x5a, register], [0xf3, 0x0f, 0x5a, register], [0x0f, 0x5b, register], [0x66, 0x0f, 0x5b, register], [0xf3, 0x0f, 0x5b, register], [0xf3, 0x0f, 0xe6, register], [0xf2, 0x0f, 0xe6, register], [0xf2, 0x0f, 0x2a, 0xc0 | a << 3 | r.pick(ALL_FREE)], [0xf2, 0x0f, 0x2c, 0xc0 | r.pick(ALL_FREE) << 3 | b], [0xf3, 0x0f, 0x2d, 0xc0 | r.pick(ALL_FREE) << 3 | b]]), flags: keep };
+    default: return { bytes: r.pick([[0x66, 0x0f, r.pick([0x71, 0x72, 0x73]), 0xc0 | r.pick([2, 6]) << 3 | b, r.below(70)], [0x66, 0x0f, 0x7e, 0xc0 | a << 3 | r.pick(ALL_FREE)], [0x66, 0x0f, 0xd7, 0xc0 | r.pick(ALL_FREE) << 3 | b], [0xf2, 0x0f, 0xd0, register], [0x66, 0x0f, r.pick([0x7c, 0x7d]), register], [...r.pick(arithmetic), 0x0f, 0xc2, register, r.below(8)]]), flags: keep };
+  }
+}
 /** Three numbers on the stack, masked exceptions. */
 function x87Image(r: Random): Uint8Array {
   const image = new Uint8Array(108), view = new DataView(image.buffer);
@@ -189,7 +223,7 @@ function x87Image(r: Random): Uint8Array {
   return image;
 }
 
-const inputOf = (p: Program): NativeInput => ({ code: assemble(p).code, codeAddr: SNIPPET, regs: p.scene.regs, eflags: p.scene.eflags, mxcsr: p.scene.mxcsr, patches: [], xmm: null, fpu: p.scene.fpu });
+const inputOf = (p: Program): NativeInput => ({ code: assemble(p).code, codeAddr: SNIPPET, regs: p.scene.regs, eflags: p.scene.eflags, mxcsr: p.scene.mxcsr, patches: [], xmm: p.scene.xmm, fpu: p.scene.fpu });
 
 /** A program and what the CPU made of it. At a fault the flags in question are those before the faulting piece. */
 function vectorOf(p: Program, expected: Captured): Vector {
@@ -212,7 +246,7 @@ export function fuzz(createEngine: VectorEngineFactory, options: FuzzOptions): F
   let machine = new VectorMachine(createEngine, options.jit);
   const problemsOf = (v: Vector): string[] => differences(v, machine.run(v, budget, options.piece));
   const onCpu = (p: Program): Vector => vectorOf(p, native.run([inputOf(p)], 10_000)[0]!);
-  const again = `node test/vectors/fuzz.ts --count=1 --loop=${options.loop} --jit=${options.jit}${options.walk ? ' --walk' : ''}${options.x87 ? ' --x87' : ''}${options.piece ? ` --piece=${options.piece}` : ''} --seed=`;
+  const again = `node test/vectors/fuzz.ts --count=1 --loop=${options.loop} --jit=${options.jit}${options.walk ? ' --walk' : ''}${options.x87 ? ' --x87' : ''}${options.sse ? ' --sse' : ''}${options.piece ? ` --piece=${options.piece}` : ''} --seed=`;
   const programs = Array.from({ length: options.count }, (_, i) => randomProgram(options.seed + i, options));
   try {
     const results = native.run(programs.map(inputOf), 60_000);
@@ -239,7 +273,20 @@ export function fuzz(createEngine: VectorEngineFactory, options: FuzzOptions): F
 
 if (process.argv[1] === import.meta.filename) {
   const option = (name: string, otherwise: string): string => process.argv.find(a => a.startsWith(`--${name}=`))?.slice(name.length + 3) ?? otherwise;
-  const result = fuzz(vectorEngine, { seed: Number(option('seed', '1')), count: Number(option('count', '1000')), loop: Number(option('loop', process.argv.includes('--walk') ? '100' : '1')), walk: process.argv.includes('--walk'), x87: process.argv.includes('--x87'), jit: option('jit', 'off') as Tier, ...(option('piece', '') ? { piece: Number(option('piece', '')) } : {}) });
+  const has = (name: string): boolean => process.argv.includes(`--${name}`), seed = Number(option('seed', '1')), seconds = Number(option('seconds', '0'));
+  let result: FuzzResult = { programs: 0, failures: [] };
+  if (seconds > 0) {
+    const kinds: Omit<FuzzOptions, 'seed' | 'count'>[] = [{ loop: 1, jit: 'off' }, { loop: 40, jit: 'on' }, { loop: 40, jit: 'on', x87: true }, { loop: 40, jit: 'on', sse: true }, { loop: 40, jit: 'off', sse: true }, { loop: 40, jit: 'on', x87: true, piece: 97 }, { loop: 30, jit: 'on', walk: true }, { loop: 300, jit: 'mixed', sse: true }];
+    const end = performance.now() + seconds * 1000;
+    for (let round = 0; performance.now() < end && result.failures.length < 5; round++) {
+      const r = fuzz(vectorEngine, { ...kinds[round % kinds.length]!, seed: seed + Math.floor(round / kinds.length) * 50, count: 50 });
+      for (const f of r.failures) console.log(f);
+      result = { programs: result.programs + r.programs, failures: [...result.failures, ...r.failures] };
+    }
+    console.log(`${result.programs} programs, ${result.failures.length} disagreements`);
+    process.exit(result.failures.length > 0 ? 1 : 0);
+  }
+  result = fuzz(vectorEngine, { seed, count: Number(option('count', '1000')), loop: Number(option('loop', has('walk') ? '100' : '1')), walk: has('walk'), x87: has('x87'), sse: has('sse'), jit: option('jit', 'off') as Tier, ...(option('piece', '') ? { piece: Number(option('piece', '')) } : {}) });
   for (const f of result.failures) console.log(f);
   console.log(`${result.programs} programs, ${result.failures.length} disagreements${result.failures.length >= 5 ? ' (stopped)' : ''}`);
   process.exitCode = result.failures.length > 0 ? 1 : 0;

@@ -10,6 +10,9 @@ import { ACCESSES, OP, SHAPES, type Type } from './opcodes.ts';
 
 interface Label { readonly kind: 'block' | 'loop' | 'if' | 'else' | 'function'; readonly target: Block; readonly after: Block; readonly resultVar: number; readonly resultType: Type | undefined; readonly height: number; elseBlock: Block | undefined }
 
+/** Divisions and conversions to integers that trap: their result may be dropped, the trap may not. */
+const TRAPPING: ReadonlySet<number> = new Set([...['div_s', 'div_u', 'rem_s', 'rem_u', 'trunc_f32_s', 'trunc_f32_u', 'trunc_f64_s', 'trunc_f64_u'].flatMap((n) => ['i32', 'i64'].map((t) => OP[`${t}.${n}`]))].filter((n) => n !== undefined));
+const mayTrap = (n: Node): boolean => (n.k === 'op' && TRAPPING.has(n.op)) || [n.a, n.b, n.c].some((x) => x !== undefined && mayTrap(x));
 const BLOCK_TYPES: Readonly<Record<number, Type>> = { 0x7f: 'i32', 0x7e: 'i64', 0x7d: 'f32', 0x7c: 'f64' };
 
 export function buildGraph(m: Module, f: FunctionBody): Graph {
@@ -278,8 +281,16 @@ class TreeBuilder {
       case 0x0e: {
         const depths: number[] = [];
         for (let n = r.u32() + 1; n > 0; n--) depths.push(r.u32());
-        const e = this.pop();
-        for (const d of depths) if (this.labelAt(d).kind !== 'loop' && this.labelAt(d).resultType !== undefined) this.fail('br_table with a value is not supported');
+        let e = this.pop();
+        const carrying = [...new Set(depths.map((d) => this.labelAt(d)))].filter((l) => l.kind !== 'loop' && l.resultType !== undefined);
+        if (carrying.length > 0) {
+          // Every target gets the value: what is read behind a label was written on the way that leads there.
+          const value = this.pop(), v = this.newVar(value.t), index = this.newVar('i32');
+          this.assign(v, value);
+          this.assign(index, e);
+          for (const l of carrying) this.assign(l.resultVar, getVar(value.t, v, this.pos));
+          e = getVar('i32', index, this.pos);
+        }
         return this.end({ k: 'switch', e, to: depths.map((d) => this.labelAt(d).target), pos: this.pos }, undefined);
       }
       case 0x0f:
@@ -296,7 +307,7 @@ class TreeBuilder {
       }
       case 0x1a: {
         const e = this.pop();
-        if (e.mem) this.emit({ k: 'drop', e, pos: this.pos });
+        if (e.mem || mayTrap(e)) this.emit({ k: 'drop', e, pos: this.pos });
         return;
       }
       case 0x1c:

@@ -1,2 +1,0 @@
-/** Exports for test/fs/checksum.test.ts. */
-export { changed, checksum, wordChange } from '../../../servers/lib/checksum';
