@@ -37,7 +37,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 describe('bad input', () => {
   it.each([
-    [['frob'], /unknown command 'frob'; there are: start, run, vm/],
+    [['frob'], /unknown command 'frob'; there are: start, run, profile, vm/],
     [['--frob'], /unknown option '--frob'/],
     [['run'], /missing required argument 'command'/],
     [['run', '--memory', '8', '--', 'ls'], /--memory <MiB>' argument '8' is invalid.*48 to 512/],
