@@ -125,8 +125,9 @@ class Linux {
   }
   protect(from: number, bytes: number, flags: number): void {
     for (let va = from & ~0xfff; (va >>> 0) < from + bytes; va = va + PAGE >>> 0) {
-      const at = this.physical(va >>> 0);
-      if (at >= 0) this.put32(this.#entry(va >>> 0), flags === 0 ? 0 : (at & ~0xfff) | flags);
+      if ((this.view.getUint32(DIRECTORY + (va >>> 22) * 4, true) & 1) === 0) continue;
+      const e = this.view.getUint32(this.#entry(va >>> 0), true);
+      if ((e & ~0xfff) !== 0) this.put32(this.#entry(va >>> 0), flags === -4096 ? 0 : (e & ~0xfff) | flags); // without access the frame stays
     }
     this.engine.invalidateAll();
   }
@@ -275,13 +276,13 @@ class Linux {
       case 192: {
         if ((d & 0x20) === 0) return ENOSYS; // only MAP_ANONYMOUS
         let at = a;
-        if ((d & 0x10) === 0) { at = this.mmapTop; this.mmapTop = this.mmapTop + b + PAGE - 1 & ~0xfff; this.mmapTop >>>= 0; }
+        if ((d & 0x10) === 0 && (a === 0 || this.physical(a) >= 0)) { at = this.mmapTop; this.mmapTop = this.mmapTop + b + PAGE - 1 & ~0xfff; this.mmapTop >>>= 0; }
         if (this.free + b > this.ram.length) return ENOMEM;
         this.provide(at, b, (c & 2) !== 0);
         return at | 0;
       }
-      case 91: this.protect(a, b, 0); return 0;
-      case 125: this.protect(a, b, (c & 2) !== 0 ? 7 : 5); return 0;
+      case 91: this.protect(a, b, -4096); return 0;
+      case 125: this.protect(a, b, c === 0 ? 0 : (c & 2) !== 0 ? 7 : 5); return 0;
       case 67: case 174: {
         if (c !== 0) this.write(c, new Uint8Array(16));
         if (b !== 0) {
@@ -307,7 +308,7 @@ class Linux {
         const contents = f >> 1 & 3, access = (contents << 2 | ((f >> 3 & 1) ^ 1) << 1 | 0xf1) & ((f >> 5 & 1) !== 0 ? 0x7f : 0xff);
         if (entry >= 512) return EINVAL;
         this.put32(LDT + entry * 8, (base & 0xffff) << 16 | (limit & 0xffff));
-        this.put32(LDT + entry * 8 + 4, (base & 0xff000000) | (f & 1) << 22 | (f >> 4 & 1) << 23 | (f >> 6 & 1) << 20 | (limit & 0xf0000) | access << 8 | (base >>> 16 & 0xff));
+        this.put32(LDT + entry * 8 + 4, (base & 0xff000000) | (f & 1) << 22 | (f >> 4 & 1) << 23 | (a === 0x11 ? f >> 6 & 1 : 0) << 20 | (limit & 0xf0000) | access << 8 | (base >>> 16 & 0xff));
         return 0;
       }
       case 122: {
