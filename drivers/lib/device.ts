@@ -25,6 +25,8 @@ export const config: Structure = changetype<Structure>(memory.data(12, 4));
 export let features: u32 = 0;
 const LEAST_LIFE_NS: u64 = 2_500_000_000; // less than the bounds of the rings
 let opened: u64 = 0;
+/** Interrupts that said that the configuration changed. */
+export let configurations: u32 = 0;
 let irq: u32 = 0;
 let fault: u32 = 0;
 /** Interrupts in a row that brought nothing: a device that screams must not keep the processor. */
@@ -76,7 +78,10 @@ export function deviceServe(number: u32, pump: () => void): void {
 }
 function onBits(bits: u32): void {
   const interrupted = (bits & IRQ_BIT) != 0;
-  if (interrupted && (mmioRead8(isr.va) & ISR_CONFIG) != 0 && !virtioServes()) distrust('it wants to be reset'); // reading lowers the line
+  if (interrupted && (mmioRead8(isr.va) & ISR_CONFIG) != 0) { // reading lowers the line
+    configurations++;
+    if (!virtioServes()) distrust('it wants to be reset');
+  }
   work();
   if (!interrupted) return;
   if (chainsTaken != takenBefore) { takenBefore = chainsTaken; forNothing = 0; }

@@ -9,13 +9,14 @@
  * holds any frame of the largest MTU. Work is done in batches: one notification of the device for each queue, one doorbell for each ring, device
  * interrupts off meanwhile. The interrupt of the transmit queue is asked for only while half of it is under way;
  * what the device sends later than at once is found at the next wakeup.
+ * A change of the configuration (link, MTU) is an interrupt of its own; it answers the entry that waits for one (NETDEV.watch).
  * That a frame was sent is nothing to wake net for: it is rung when SENT_BATCH answers have come together, when it asked (a doorbell without new entries), and else
  * finds them when it looks at the ring for its own reasons.
  */
 import { mmioRead16, mmioRead32 } from 'kintsugi/x86';
 import {
   NETDEV_BUFFER_BYTES, NETDEV_COUNTERS, NETDEV_FLAGS_CHECKSUMS, NETDEV_FLAGS_CHECKSUM_VERIFIED, NETDEV_FLAGS_FILL_CHECKSUM, NETDEV_FLAGS_LINK, NETDEV_HEADROOM, NETDEV_INFO, NETDEV_RECEIVE,
-  NETDEV_STATUS_IO_ERROR, NETDEV_STATUS_OK, NETDEV_STATUS_RANGE, NETDEV_STATUS_UNSUPPORTED, NETDEV_TRANSMIT, REGION_DMA, RING_SLOTS, SERVERS_VIRTIO_NET,
+  NETDEV_STATUS_IO_ERROR, NETDEV_STATUS_OK, NETDEV_STATUS_RANGE, NETDEV_STATUS_UNSUPPORTED, NETDEV_TRANSMIT, NETDEV_WATCH, REGION_DMA, RING_SLOTS, SERVERS_VIRTIO_NET,
 } from 'kintsugi/protocols';
 import { mustAlloc } from '../../servers/lib/alloc';
 import { line } from '../../servers/lib/fmt';
@@ -25,7 +26,7 @@ import { Request, RingWorker, ringWorker } from '../../servers/lib/ring';
 import { HEIR_BYTES, Heir, heirBegins, heirOf } from './heir';
 import { serverInit } from '../../servers/lib/server';
 import { needRegion } from '../../servers/lib/startup';
-import { bindInterrupt, config, deviceOpen, deviceServe, distrust, enableInterrupt, features, notify, refuse } from '../lib/device';
+import { bindInterrupt, config, configurations, deviceOpen, deviceServe, distrust, enableInterrupt, features, notify, refuse } from '../lib/device';
 import { DESC_NEXT, DESC_WRITE, QUEUE_PAGES, Virtqueue, configGeneration, queueOpen, virtioGiveUp, virtioGo } from '../lib/virtio';
 
 const FEATURE_CSUM: u32 = 1 << 0; // the device fills checksums
@@ -135,6 +136,21 @@ function readConfig(): void {
     if (configGeneration() == generation) return;
   }
 }
+// NETDEV.watch: one at most is parked; a second one takes its place.
+let watching: bool = false, watchSlot: u32 = 0, watchLow: u32 = 0, watchHigh: u32 = 0, watchRest: u32 = 0;
+let configurationsSeen: u32 = 0;
+function watch(r: Request): void {
+  if (watching) receive.complete(watchSlot, NETDEV_STATUS_OK, macLow, macHigh, mtuAndFlags, transmit.chains);
+  watching = true; watchSlot = r.slot; watchLow = r.a0; watchHigh = r.a1; watchRest = r.a2;
+  readConfig();
+  lookAtWatch();
+}
+/** Whoever watches hears what is there, if that is not what it knows. */
+function lookAtWatch(): void {
+  if (!watching || (watchLow == macLow && watchHigh == macHigh && watchRest == mtuAndFlags)) return;
+  watching = false;
+  receive.complete(watchSlot, NETDEV_STATUS_OK, macLow, macHigh, mtuAndFlags, transmit.chains);
+}
 /** One entry of the transmit ring: to the device, or answered at once. False: no free chain now. */
 function send(r: Request): bool {
   switch (r.op) {
@@ -159,6 +175,7 @@ function send(r: Request): bool {
 }
 /** One entry of the receive ring: an empty buffer for the device. */
 function offer(r: Request): bool {
+  if (r.op == NETDEV_WATCH) { watch(r); return true; }
   if (r.op != NETDEV_RECEIVE) { receive.complete(r.slot, NETDEV_STATUS_UNSUPPORTED, 0, 0, 0, 0); return true; }
   if (r.a1 < NETDEV_HEADROOM || !inside(r.a0, r.a1 - NETDEV_HEADROOM)) { receive.complete(r.slot, NETDEV_STATUS_RANGE, 0, 0, 0, 0); return true; }
   if (receive.heir.did(r.slot, r.id)) {
@@ -200,6 +217,7 @@ function collectReceived(): void {
 function pump(): void {
   transmit.queue.interrupts(false);
   receive.queue.interrupts(false);
+  if (configurationsSeen != configurations) { configurationsSeen = configurations; readConfig(); lookAtWatch(); }
   while (true) {
     collectReceived();
     collectSent();

@@ -9,7 +9,7 @@
  * block is outstanding; META slots carry the checksum of their content, verified once in each request that uses them.
  * A pointer from slotAddress is good until the next `pause`, unless the slot is pinned. Every function marked (pauses) may pause.
  */
-import { checksum, matches } from './checksum';
+import { checksum, matches } from '../lib/checksum';
 import { DEVICE_FLUSH, DEVICE_READ, DEVICE_WRITE, pause, reserve, submit, windowClose, windowOpen } from './host';
 import { SLOT_BYTES, slotTable } from './state';
 import { EIO } from '../lib/errno';

@@ -2,7 +2,7 @@
  * Open files: {id, inode}, ids chosen by the client, kept in the state so that an unlinked file stays alive across a restart of fs, and
  * dies when its last id is closed. An id that is opened again moves to the new inode.
  */
-import { checksum } from './checksum';
+import { checksum } from '../lib/checksum';
 import { EIO, ENFILE } from '../lib/errno';
 import { FILES, FILE_BYTES, files, state } from './state';
 import { firstOrphan, inodeFree, inodeView, linksOf, nextOrphan, orphanRemove } from './inode';

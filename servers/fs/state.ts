@@ -11,7 +11,7 @@
  * Commit: everything of a transaction is written to the redo record, then `lsn`: that one store is the commit. Then it is applied and
  * `applied = lsn`. `attach` replays when lsn != applied. All checks cover the record they stand in.
  */
-import { checksum } from './checksum';
+import { checksum } from '../lib/checksum';
 
 export const STATE_MAGIC: u32 = 0x46533035; // "FS05": raise with the layout
 export const FILES: u32 = 1024;

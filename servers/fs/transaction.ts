@@ -17,7 +17,7 @@
  * Freed blocks are in the record because their cache slots must lose what they were (metadata, dirty) with the commit: a successor that took over a slot
  * still called metadata would refuse to let its block become data.
  */
-import { changed, checksum, wordChange, matches, proveSound } from './checksum';
+import { changed, checksum, wordChange, matches, proveSound } from '../lib/checksum';
 import { EIO } from '../lib/errno';
 import { current, pause, reserve, windowClose, windowOpen } from './host';
 import { VALID, adoptSlot, forget, forgetBlock, markDirty, pin, prepare, readMeta, settle, slotAddress, slotBlock, slotFlags, slotSum, take, unpin } from './cache';

@@ -8,7 +8,7 @@
  */
 import { differ } from 'kintsugi/x86';
 import { EXT2_DIRECT, EXT2_GROUP_DESCRIPTOR_BYTES, EXT2_GROUP_FREE_BLOCKS, EXT2_GROUP_FREE_INODES, EXT2_INODE_BLOCK } from 'kintsugi/protocols';
-import { changed, wordChange } from './checksum';
+import { changed, wordChange } from '../lib/checksum';
 import { slotAddress, slotBlock, slotSum } from './cache';
 import { hasBlocks } from './inode';
 import { blockBitmap, blockShift, blockSize, descriptorBlock, groupOf, groups, inodeBitmap, inodeBytes, inodeTable, isSystemBlock, superblockBlock, tableBlocks } from './volume';

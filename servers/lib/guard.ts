@@ -1,5 +1,5 @@
 /**
- * Check words of ring entries: sum over the words of word[i] * key[i] mod 2^32, keys odd and different ("multilinear" hashing, as in servers/fs/checksum.ts).
+ * Check words of ring entries: sum over the words of word[i] * key[i] mod 2^32, keys odd and different ("multilinear" hashing, as in checksum.ts, without its first step).
  * Sees every change of one word, and tells an entry that stands in another slot or has another seq; others escape with 2^-31 or so. Linear in the seq:
  * an entry that is posted again keeps the guard of what it was when it was made.
  */

@@ -188,6 +188,7 @@ const MOST_REPAIRS: u32 = 3;
    */
   reap(): u32 {
     if (load<u32>(this.statusHalf, RING_STATUS_HEADER_FAILED) != 0) return this.refuseAll();
+    this.failed = false; // a worker that lives takes it back
     if (load<u32>(this.statusHalf, RING_STATUS_HEADER_MAGIC) != RING_MAGIC) return 0; // no worker yet
     const epoch = load<u32>(this.statusHalf, RING_STATUS_HEADER_EPOCH);
     const fresh = epoch != this.workerEpoch;
@@ -342,6 +343,7 @@ const MOST_REPAIRS: u32 = 3;
     const st = this.statusEntry(n);
     s.status = load<i32>(st, RING_STATUS_ENTRY_STATUS);
     s.r0 = load<u32>(st, RING_STATUS_ENTRY_R0); s.r1 = load<u32>(st, RING_STATUS_ENTRY_R1); s.r2 = load<u32>(st, RING_STATUS_ENTRY_R2); s.r3 = load<u32>(st, RING_STATUS_ENTRY_R3);
+    if (load<u32>(st, RING_STATUS_ENTRY_GUARD) != statusGuard(n, load<u32>(this.own(n), RING_REQUEST_ENTRY_SEQ), s.status, s.r0, s.r1, s.r2, s.r3)) { this.refused++; s.status = DAMAGED; s.r0 = 0; s.r1 = 0; s.r2 = 0; s.r3 = 0; }
     s.state = SLOT_DONE; s.waiter = changetype<Fiber>(0);
     this.free--;
     return true;
@@ -707,6 +709,7 @@ export function ringWorkerAt(n: u32, request: usize, status: usize, data: usize,
   w.taken = head - w.inherit();
   store<u32>(status, 0, RING_STATUS_HEADER_RUNNING);
   w.done = load<u32>(status, RING_STATUS_HEADER_DONE);
+  store<u32>(status, 0, RING_STATUS_HEADER_FAILED); // it is here, whoever said that it never comes: a predecessor, perhaps
   store<u32>(status, 1, RING_STATUS_HEADER_VERSION);
   store<u32>(status, w.taken, RING_STATUS_HEADER_TAKEN);
   store<u32>(status, epoch, RING_STATUS_HEADER_EPOCH);

@@ -11,7 +11,7 @@
  *
  * Known entries lie in the state, with a check each (a torn entry is an unknown neighbour); packets that wait do not.
  */
-import { checksum } from '../fs/checksum';
+import { checksum } from '../lib/checksum';
 import { copyAddress, get16, isV4, put16, setV4, v4, v4Invalid, v4Multicast } from './address';
 import { broadcastV4, eth, isGateway, isUp, macOf, onLink, ownV4 } from './config';
 import { C_ARP_CONFLICT, C_ARP_EVICTED, C_ARP_FORMAT, C_ARP_FULL, C_ARP_IN, C_ARP_NOT_ASKED, C_ARP_PENDING_DROPPED, C_ARP_SHORT, C_ARP_SOURCE, C_ARP_SPOOF, C_ARP_TIMEOUT, count } from './counters';

@@ -126,6 +126,8 @@ function setDevice(macLow: u32, macHigh: u32, mtu: u32, flags: u32): void {
   eth.present = true; eth.link = (flags & NETDEV_FLAGS_LINK) != 0; eth.checksums = (flags & NETDEV_FLAGS_CHECKSUMS) != 0;
   eth.mtu = mtu < 576 ? 576 : mtu > 1500 ? 1500 : mtu;
 }
+/** A MAC that a card can have: of one station (802-2014, 8.2), not all zeros. */
+export function macUsable(macLow: u32, macHigh: u32): bool { return (macLow & 1) == 0 && (macLow | (macHigh & 0xffff)) != 0; }
 /** The driver says what it has. */
 export function deviceSays(macLow: u32, macHigh: u32, mtu: u32, flags: u32): void {
   setDevice(macLow, macHigh, mtu, flags);

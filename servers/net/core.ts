@@ -5,7 +5,8 @@
  *   1 `setHost(...)` (host.ts): window open and close, transmit, answer, clock, random
  *   2 `coreStart(...)`: memory and shape -> FRESH, ATTACHED, or a negative reason. After ATTACHED the sockets of the predecessor live; operations that it had
  *     taken come again through the ring. `recordsTaken`, `recordsBad` (record.ts) say what was found
- *   3 `device(...)` when the driver answered NETDEV.info (again after each attach of a driver, and when the link changes); `deviceGone()` when it is gone for good.
+ *   3 `device(...)` when the driver answered NETDEV.info or NETDEV.watch (after each attach of a driver, and when the link changes); `deviceGone()` when it is gone for good.
+ *     Without a link frames are dropped and counted (`frame_no_link`), as Linux does: connections send again later, datagrams are lost, and names and neighbours time out
  *     A successor knows what the driver said last and need not wait: its first `finish` sends already
  *   4 the first time (FRESH): `submit` of a NET.configure with `dhcp`, or an address
  *
@@ -23,11 +24,11 @@
  * answers everything parked on it.
  */
 import { NETDEV_FLAGS_CHECKSUM_VERIFIED, NET_SENDTO, NET_TCP_STATE_CLOSED, NET_TCP_STATE_FIN_WAIT2, NET_TCP_STATE_LISTEN, NET_TCP_STATE_SYN_RECEIVED, NET_TCP_STATE_SYN_SENT, NET_TCP_STATE_TIME_WAIT } from 'kintsugi/protocols';
-import { arpAttach, arpCommit, arpInit, arpPending, arpPrivateBytes, arpTimer } from './arp';
-import { LO, attachConfig, commitConfig, configInit, configPending, deviceSays, eth, lo } from './config';
-import { COUNTER_BYTES, C_FRAME_TRANSMITTED_WRONG, C_TCP_REVIVED, C_TCP_VICTIMS, count, countersAtPrivate, countersInit } from './counters';
+import { arpAttach, arpCommit, arpFlush, arpInit, arpPending, arpPrivateBytes, arpTimer } from './arp';
+import { LO, attachConfig, commitConfig, configInit, configPending, deviceSays, eth, lo, macUsable } from './config';
+import { COUNTER_BYTES, C_FRAME_NO_LINK, C_FRAME_TRANSMITTED_WRONG, C_TCP_REVIVED, C_TCP_VICTIMS, count, countersAtPrivate, countersInit } from './counters';
 import { datagramsInit, datagramsPrivateBytes } from './datagram';
-import { dhcpBegin, dhcpInit, dhcpTimer } from './dhcp';
+import { dhcpBegin, dhcpInit, dhcpLinkCame, dhcpTimer } from './dhcp';
 import { dnsInit, dnsPrivateBytes, dnsStreams, dnsTimer } from './dns';
 import { frameInput } from './ethernet';
 import { hostAnswer, hostTransmit, now, privateMemory, readClock, reserve, windowClose, writable } from './host';
@@ -141,11 +142,17 @@ function revive(): void {
   }
 }
 
-/** What the driver says (NETDEV.info): MAC as two words, MTU, flags. */
-export function device(macLow: u32, macHigh: u32, mtu: u32, flags: u32): void {
+/** What the driver says (NETDEV.info, NETDEV.watch): MAC as two words, MTU, flags. False: no card can be like that; nothing was changed. */
+export function device(macLow: u32, macHigh: u32, mtu: u32, flags: u32): bool {
+  if (!macUsable(macLow, macHigh)) return false;
   readClock();
+  const was = eth.present && !eth.link;
   deviceSays(macLow, macHigh, mtu, flags & 255);
-  dhcpBegin();
+  if (was && eth.link) {
+    arpFlush(); // another network, perhaps
+    dhcpLinkCame();
+  } else dhcpBegin();
+  return true;
 }
 export function deviceGone(): void { eth.present = false; eth.link = false; }
 
@@ -220,6 +227,7 @@ export function finish(): void {
     }
     outputsDone(n);
     for (let p = nextQueued(); changetype<usize>(p) != 0; p = nextQueued()) {
+      if (!eth.link) { count(C_FRAME_NO_LINK); drop(p); if (packetsWanted) packetsAreFree(); continue; }
       eth.txFrames++; eth.txBytes += p.bytes;
       hostTransmit(p.frame, p.bytes, p.flags, p.sumStart, p.sumOffset);
     }

@@ -1,7 +1,7 @@
 /**
  * Counters: every drop has its own, and what else is worth counting. Each frame received, and each datagram put together from fragments, ends in exactly one of: the
  * refusals of Ethernet, ARP, IP, ICMP and the first checks of UDP and TCP; `arp_in`, `fragments`, `udp_in`, `icmp_*_in`, `tcp_segments_in`
- * (test/net/hostile.test.ts holds them to it; `frame_refused` is what the driver could not make sense of). Names are those of the constants in lower case, in the same order (a test compares them); new ones come last. They lie in private memory and are saved to the
+ * (test/net/hostile.test.ts holds them to it; `frame_refused` is what the driver could not make sense of, or this server of the driver). Names are those of the constants in lower case, in the same order (a test compares them); new ones come last. They lie in private memory and are saved to the
  * state now and then, so they go on after a restart, less the last tenth of a second.
  */
 export const C_FRAME_DOWN: u32 = 0;
@@ -141,13 +141,19 @@ export const C_TCP_LISTEN_ODD: u32 = 133;
 export const C_ARP_FULL: u32 = 134;
 export const C_TCP_HALF_OPEN_DISPLACED: u32 = 135;
 export const C_FRAME_REFUSED: u32 = 136;
-export const COUNTERS: u32 = 137;
-const NAMES: string = 'frame_down frame_long frame_not_ours frame_short frame_source frame_transmitted_wrong frame_type arp_conflict arp_evicted arp_format arp_not_asked arp_pending_dropped arp_short arp_source arp_spoof arp_timeout ip_checksum ip_forward ip_header ip_length ip_martian ip_no_route ip_protocol ip_short ip_source_route ip_spoofed_own ip_version fragment_evicted fragment_limit fragment_long fragment_overlap fragment_size fragment_timeout fragments reassembled icmp_checksum icmp_echo_in icmp_echo_long icmp_echo_many icmp_errors_in icmp_errors_out icmp_limited icmp_quote icmp_short icmp_type icmp_unwanted pmtu_evicted pmtu_tiny udp_checksum udp_length udp_no_port udp_port_zero udp_short datagram_arena datagram_queue tcp_aborted tcp_accepted tcp_acks_out tcp_ack_future tcp_ack_old tcp_after_close tcp_backlog tcp_challenges tcp_challenges_held tcp_checksum tcp_dsacks tcp_duplicate tcp_fast_retransmit tcp_flight_full tcp_given_up tcp_header tcp_icmp_sequence tcp_keepalives tcp_keepalive_dead tcp_lost_again tcp_many tcp_no_ack tcp_no_page tcp_no_port tcp_opened tcp_option tcp_out_of_order tcp_out_of_window tcp_paws tcp_port_zero tcp_probe_repaired tcp_probes tcp_ranges_full tcp_reordered tcp_reset_deaf tcp_retransmitted tcp_revived tcp_rst_in tcp_rst_out tcp_rst_window tcp_rst_wrong tcp_sack_bad tcp_segments_in tcp_segments_out tcp_short tcp_syns tcp_tail_probes tcp_syn_in_window tcp_timeouts tcp_time_wait_reused tcp_trimmed tcp_urgent tcp_victims cookies_bad cookies_good cookies_sent time_wait_recycled sockets_full record_bad record_pages commits dhcp_bad dhcp_expired dhcp_leases dhcp_nak dhcp_sent dhcp_unwanted dns_bad dns_cached dns_queries dns_spoof dns_streams dns_timeout packets_exhausted ops_bad arp_in udp_in icmp_replies_in tcp_listen_odd arp_full tcp_half_open_displaced frame_refused ';
+export const C_FRAME_NO_LINK: u32 = 137;
+export const C_FRAME_UNSENT: u32 = 138;
+export const C_DRIVER_ANSWER_BAD: u32 = 139;
+export const C_RING_REFUSED: u32 = 140;
+export const C_RING_REPAIRED: u32 = 141;
+export const COUNTERS: u32 = 142;
+const NAMES: string = 'frame_down frame_long frame_not_ours frame_short frame_source frame_transmitted_wrong frame_type arp_conflict arp_evicted arp_format arp_not_asked arp_pending_dropped arp_short arp_source arp_spoof arp_timeout ip_checksum ip_forward ip_header ip_length ip_martian ip_no_route ip_protocol ip_short ip_source_route ip_spoofed_own ip_version fragment_evicted fragment_limit fragment_long fragment_overlap fragment_size fragment_timeout fragments reassembled icmp_checksum icmp_echo_in icmp_echo_long icmp_echo_many icmp_errors_in icmp_errors_out icmp_limited icmp_quote icmp_short icmp_type icmp_unwanted pmtu_evicted pmtu_tiny udp_checksum udp_length udp_no_port udp_port_zero udp_short datagram_arena datagram_queue tcp_aborted tcp_accepted tcp_acks_out tcp_ack_future tcp_ack_old tcp_after_close tcp_backlog tcp_challenges tcp_challenges_held tcp_checksum tcp_dsacks tcp_duplicate tcp_fast_retransmit tcp_flight_full tcp_given_up tcp_header tcp_icmp_sequence tcp_keepalives tcp_keepalive_dead tcp_lost_again tcp_many tcp_no_ack tcp_no_page tcp_no_port tcp_opened tcp_option tcp_out_of_order tcp_out_of_window tcp_paws tcp_port_zero tcp_probe_repaired tcp_probes tcp_ranges_full tcp_reordered tcp_reset_deaf tcp_retransmitted tcp_revived tcp_rst_in tcp_rst_out tcp_rst_window tcp_rst_wrong tcp_sack_bad tcp_segments_in tcp_segments_out tcp_short tcp_syns tcp_tail_probes tcp_syn_in_window tcp_timeouts tcp_time_wait_reused tcp_trimmed tcp_urgent tcp_victims cookies_bad cookies_good cookies_sent time_wait_recycled sockets_full record_bad record_pages commits dhcp_bad dhcp_expired dhcp_leases dhcp_nak dhcp_sent dhcp_unwanted dns_bad dns_cached dns_queries dns_spoof dns_streams dns_timeout packets_exhausted ops_bad arp_in udp_in icmp_replies_in tcp_listen_odd arp_full tcp_half_open_displaced frame_refused frame_no_link frame_unsent driver_answer_bad ring_refused ring_repaired ';
 export const COUNTER_BYTES: u32 = COUNTERS << 2;
 const VALUES: usize = memory.data(4 * 512, 4);
 
 export function countersInit(): void { memory.fill(VALUES, 0, COUNTER_BYTES); }
 export function countersAtPrivate(): usize { return VALUES; }
+export function countMore(n: u32, more: u32): void { store<u32>(VALUES + (<usize>n << 2), load<u32>(VALUES + (<usize>n << 2)) + more); }
 export function count(n: u32): void { store<u32>(VALUES + (<usize>n << 2), load<u32>(VALUES + (<usize>n << 2)) + 1); }
 /** Counts what damage to this server would cause, among other things: wrong checksums, answers that do not come, packets nobody wants. */
 export function troubles(): u32 {

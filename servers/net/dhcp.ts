@@ -1,6 +1,8 @@
 /**
  * DHCP client (RFC 2131, RFC 2132) of eth0. The lease lies in the configuration and outlives this server; the exchange under way does not.
  *
+ * When the wire comes back with a lease that has not run out, its server is asked whether it still holds (INIT-REBOOT, 4.4.2): a refusal leads to selecting, silence leaves it as it was.
+ *
  *   off -> selecting (DISCOVER, 2 4 8 ... 64 s) -> requesting (REQUEST, 4 tries) -> bound -> T1: renewing (unicast) -> T2: rebinding (broadcast) -> lease over: selecting
  *
  * Believed is only what carries our transaction id and MAC, is well formed, and names an address a host can have.
@@ -25,6 +27,8 @@ const REQUESTING: u32 = 2;
 export const DHCP_BOUND: u32 = 3;
 const RENEWING: u32 = 4;
 const REBINDING: u32 = 5;
+const REBOOTING: u32 = 6;
+const REBOOT_TRIES: u32 = 3;
 const SECOND: u64 = 1_000_000;
 
 export let dhcpState: u32 = 0;
@@ -50,6 +54,13 @@ export function dhcpBegin(): void {
   if (config.lease != 0) { count(C_DHCP_EXPIRED); lose(); } // it ran out while nobody looked
   select();
 }
+/** The wire is back: at once, whatever the timers say. */
+export function dhcpLinkCame(): void {
+  if (dhcpState < DHCP_BOUND || isAny(addressOf()) || now - config.leaseAt >= <u64>config.lease * SECOND) { dhcpStop(); dhcpBegin(); return; }
+  dhcpState = REBOOTING;
+  xid = random(); tries = 0; begun = now;
+  send(REQUEST);
+}
 export function dhcpStop(): void { dhcpState = DHCP_OFF; disarm(timer); }
 function select(): void {
   dhcpState = SELECTING;
@@ -72,10 +83,8 @@ function send(type: u32): void {
   let at = option(m + 240, 53, 1);
   store<u8>(at++, <u8>type);
   at = option(at, 61, 7); store<u8>(at, 1); memory.copy(at + 1, macOf(), 6); at += 7;
-  if (dhcpState == REQUESTING) {
-    at = option(at, 50, 4); store<u32>(at, offered); at += 4;
-    at = option(at, 54, 4); store<u32>(at, server); at += 4;
-  }
+  if (dhcpState == REQUESTING || dhcpState == REBOOTING) { at = option(at, 50, 4); store<u32>(at, dhcpState == REBOOTING ? ownV4() : offered); at += 4; }
+  if (dhcpState == REQUESTING) { at = option(at, 54, 4); store<u32>(at, server); at += 4; }
   at = option(at, 57, 2); put16(at, 576); at += 2;
   at = option(at, 55, 4); store<u32>(at, 1 | 3 << 8 | 6 << 16 | 51 << 24); at += 4; // mask, router, DNS, lease
   store<u8>(at++, 255);
@@ -83,7 +92,7 @@ function send(type: u32): void {
   if (bytes < 300) bytes = 300;
   count(C_DHCP_SENT);
   udpSend(has ? ownV4() : 0, unicast ? server : 0xffffffff, DHCP_CLIENT_PORT, DHCP_SERVER_PORT, m, bytes, 64);
-  if (dhcpState == SELECTING || dhcpState == REQUESTING) again();
+  if (dhcpState == SELECTING || dhcpState == REQUESTING || dhcpState == REBOOTING) again();
 }
 
 export function dhcpTimer(): void {
@@ -91,6 +100,7 @@ export function dhcpTimer(): void {
   switch (dhcpState) {
     case SELECTING: send(DISCOVER); return;
     case REQUESTING: if (tries >= 4) select(); else send(REQUEST); return;
+    case REBOOTING: if (tries >= REBOOT_TRIES) { dhcpState = DHCP_OFF; dhcpBegin(); } else send(REQUEST); return; // nobody knows: the lease goes on
     case DHCP_BOUND: dhcpState = RENEWING; xid = random(); begun = now; renew(config.rebind); return;
     case RENEWING:
       if (now >= config.leaseAt + <u64>config.rebind * SECOND) { dhcpState = REBINDING; renew(config.lease); } else renew(config.rebind);
@@ -159,7 +169,7 @@ export function dhcpInput(at: usize, bytes: u32, from: u32): bool {
     send(REQUEST);
     return true;
   }
-  if (dhcpState == SELECTING || (dhcpState != REBINDING && who != server)) { count(C_DHCP_UNWANTED); return true; }
+  if (dhcpState == SELECTING || (dhcpState != REBINDING && dhcpState != REBOOTING && who != server)) { count(C_DHCP_UNWANTED); return true; }
   if (type == NAK) {
     count(C_DHCP_NAK);
     if (dhcpState >= RENEWING) lose();
@@ -168,7 +178,7 @@ export function dhcpInput(at: usize, bytes: u32, from: u32): bool {
   }
   if (type != ACKNOWLEDGE) { count(C_DHCP_UNWANTED); return true; }
   const prefix = mask == 0 ? 24 : prefixOf(mask);
-  if (!host(yours) || prefix > 32 || lease == 0 || (dhcpState == REQUESTING && yours != offered)) { count(C_DHCP_BAD); return true; }
+  if (!host(yours) || prefix > 32 || lease == 0 || (dhcpState == REQUESTING && yours != offered) || (dhcpState == REBOOTING && yours != ownV4())) { count(C_DHCP_BAD); return true; }
   const moved = ownV4() != yours;
   setV4(addressOf(), yours);
   config.prefix = prefix;

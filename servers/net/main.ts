@@ -3,19 +3,24 @@
  * each wakeup is one batch for the core (core.ts): frames and requests go in, `finish` commits, and only then frames and answers come out. One doorbell for
  * each ring at the end.
  *
+ * The driver is not believed. An answer counts once, for an entry that is under way, with the check word of just this answer (lib/ring.ts: others are refused or asked for again, counters
+ * `ring_refused`, `ring_repaired`); where a frame or a packet lies says the slot and never the answer; lengths are those of the buffer at most (`frame_refused`), a card that cannot be is none
+ * (`driver_answer_bad`). What it says too early, or claims of frames that it has read, is a faulty wire to the protocols: connections repair it.
+ *
  * Packet memory (DMA Frames, plainly writable; each buffer begins 2 bytes behind a multiple of 4): RING_SLOTS receive buffers, slot s of the receive ring
- * always owns buffer s; behind them the core's transmit packets; behind them the core's private memory, which every incarnation begins anew. Frames that find the transmit ring full wait here, in order.
+ * owns buffer s; behind them the core's transmit packets; behind them the core's private memory, which every incarnation begins anew. Frames that find the transmit ring full wait here, in order.
  *
  * Death and successor: the state Frames hold what the core committed. Requests that the dead one had taken are posted again by process. Receive buffers go on:
  * those that the driver fills meanwhile, and those that were filled and perhaps not looked at, are looked at in the order in which they were posted (a frame
  * seen twice is a duplicate, as networks make them). Transmit packets of the dead one are waited for before their memory is used again.
  * Until the first boot has an address, or PATIENCE_NS is over, requests that lead off this machine wait: a program that is started with the machine need not ask
  * for the network twice.
- * A driver that died shows in the ring's epoch: it is asked again for MAC, MTU and link; receive buffers that it had taken are posted again (`rxLost`).
+ * A driver that died shows in the ring's epoch: it is asked again for MAC, MTU and link; receive buffers that it had taken are posted again.
+ * Link and MTU change under way: NETDEV.watch waits in the receive ring (one buffer less there) for the driver to know something else than this server does.
  */
 import { rdtsc } from 'kintsugi/x86';
 import {
-  NETDEV_BUFFER_BYTES, NETDEV_HEADROOM, NETDEV_INFO, NETDEV_RECEIVE, NETDEV_TRANSMIT, NET_CONFIGURE, NET_CONFIGURE_DHCP, NET_EVENTS_ERROR, NET_EVENTS_HANGUP, NET_POLL, NET_POLL_RECORD_EVENTS, NET_POLL_RECORD_FOUND,
+  NETDEV_BUFFER_BYTES, NETDEV_HEADROOM, NETDEV_INFO, NETDEV_RECEIVE, NETDEV_TRANSMIT, NETDEV_WATCH, NET_CONFIGURE, NET_CONFIGURE_DHCP, NET_EVENTS_ERROR, NET_EVENTS_HANGUP, NET_POLL, NET_POLL_RECORD_EVENTS, NET_POLL_RECORD_FOUND,
   NET_POLL_RECORD_ID, NET_POLL_RECORD_SIZE, NET_ADDRESS_BYTES, NET_ADDRESS_SIZE, NET_CANCEL, NET_CONNECT, NET_RESOLVE, NET_SENDTO, REGION_DMA, REGION_STATE, RING_FLAGS_READONLY, RING_SLOTS, ROLE_STATE_FRAMES, SERVERS_NET,
 } from 'kintsugi/protocols';
 import { ERR_OK } from 'kintsugi/abi';
@@ -24,7 +29,7 @@ import { EBADF, EFAULT, EINTR } from '../lib/errno';
 import { line } from '../lib/fmt';
 import * as log from '../lib/log';
 import { inRange } from '../lib/mem';
-import { Request, RingOwner, RingWorker, ringDispatch, ringOwner, ringWorker } from '../lib/ring';
+import { OwnerSlot, Request, RingOwner, RingWorker, ringDispatch, ringOwner, ringWorker } from '../lib/ring';
 import { scrub } from '../lib/scrub';
 import { serverInit } from '../lib/server';
 import { argv, handle, needRegion, ownEpoch, ownNotify, ready } from '../lib/startup';
@@ -32,7 +37,7 @@ import * as sys from '../lib/sys';
 import { isAny } from './address';
 import { ETH, addressOf, configLost, configureStatic } from './config';
 import { ATTACHED, FRESH, coreStart, device, deviceGone, finish, frameIn, newOp, nextDeadline, privateBytes, submit, transmitted } from './core';
-import { C_FRAME_REFUSED, count, troubles } from './counters';
+import { C_DRIVER_ANSWER_BAD, C_FRAME_REFUSED, C_FRAME_UNSENT, C_RING_REFUSED, C_RING_REPAIRED, count, countMore, troubles } from './counters';
 import { setHost } from './host';
 import { Op } from './op';
 import { BUFFER_SKEW } from './packet';
@@ -44,6 +49,7 @@ import { events } from './sockets';
 const COOKIE: u32 = 1; // of receive entries and of INFO; a transmit entry's cookie is its frame
 const RECEIVE_BYTES: u32 = NETDEV_BUFFER_BYTES - <u32>BUFFER_SKEW;
 const PACKETS: u32 = 256; // transmit packets
+const BUFFERS: u32 = RING_SLOTS - 1; // one slot is NETDEV.watch's
 const OFFER_BATCH: u32 = RING_SLOTS / 4;
 const QUEUED: u32 = 256; // as many as there are packets
 const INTERNAL: u32 = 0xffffffff; // cookie of an operation of our own
@@ -132,7 +138,7 @@ function bufferAt(slot: u32): usize { return packetMemory + BUFFER_SKEW + <usize
 function remember(slot: u32): void { store<u32>(order + (<usize>((orderFirst + ordered) & (RING_SLOTS - 1)) << 2), slot); ordered++; }
 /** Empty buffers for every free slot. */
 function offer(): void {
-  while (ordered < RING_SLOTS && !receive.failed) {
+  while (ordered < BUFFERS && !receive.failed) {
     const n = receive.claim(NETDEV_RECEIVE, 0);
     if (n < 0) return;
     receive.arg(n, 0, <u32>(bufferAt(n) - packetMemory)); receive.arg(n, 1, RECEIVE_BYTES);
@@ -144,6 +150,10 @@ function offer(): void {
 }
 /** What a predecessor left in the receive ring, in the order of posting. */
 function adoptReceive(): void {
+  for (let n: u32 = 0; n < RING_SLOTS; n++) {
+    if (receive.op(n) != NETDEV_WATCH || receive.wasAnswered(n) || !receive.takeOver(n, COOKIE)) continue;
+    if (watching < 0) watching = n; else receive.abandon(n);
+  }
   while (ordered < RING_SLOTS) {
     let oldest: i32 = -1;
     for (let n: u32 = 0; n < RING_SLOTS; n++) {
@@ -160,7 +170,7 @@ function takeFrames(): void {
   while (ordered > 0) {
     const n = load<u32>(order + (<usize>(orderFirst & (RING_SLOTS - 1)) << 2));
     if (!receive.isDone(n)) {
-      if (ordered == receive.inFlight) return;
+      if (ordered == receive.inFlight - (watching >= 0 && !receive.isDone(watching) ? 1 : 0)) return;
       if (missed != orderFirst + 1) { missed = orderFirst + 1; receive.lookAfter(); continue; }
       if (!passOver()) return;
       continue;
@@ -197,9 +207,11 @@ function takeSent(): void {
     underway &= ~(<u64>1 << n);
     if (<i32>n == asked) {
       asked = -1;
-      if (s.status == 0) device(s.r0, s.r1, s.r2 & 0xffff, s.r2 >> 16);
-      else count(C_FRAME_REFUSED);
-    } else transmitted(<usize>s.cookie);
+      if (believe(s)) rewatchAt = 1;
+    } else {
+      if (s.status != 0 && !transmit.failed) count(C_FRAME_UNSENT);
+      transmitted(<usize>s.cookie);
+    }
     transmit.release(n);
   }
   for (let n: u32 = 0; n < lost; n++) transmitted(<usize>load<u32>(LOST + (<usize>n << 2)));
@@ -214,9 +226,10 @@ function takeSent(): void {
 /** A new driver is asked who it is; one that will never come is told to the core. */
 function watchDriver(): void {
   if (transmit.failed) {
-    if (!driverGone) { driverGone = true; deviceGone(); }
+    if (!driverGone) { driverGone = true; driverEpoch = 0; deviceGone(); }
     return;
   }
+  driverGone = false;
   if (transmit.workerEpoch == driverEpoch || asked >= 0) return;
   const n = transmit.claim(NETDEV_INFO, RING_FLAGS_READONLY);
   if (n < 0) return; // as soon as there is room
@@ -226,6 +239,47 @@ function watchDriver(): void {
   underway |= <u64>1 << n;
   asked = n;
   sent = true;
+}
+
+// ---- the link ---------------------------------------------------------------------------------------------------------------------------
+
+let watching: i32 = -1; // slot of NETDEV.watch in the receive ring
+let rewatchAt: u64 = 0; // when it is to be posted (ns), 0: not now
+let knownLow: u32 = 0, knownHigh: u32 = 0, knownRest: u32 = 0;
+/** A card whose link trembles, or a driver that always has news, is heard so often. */
+const REWATCH_NS: u64 = 5_000_000;
+/** What the driver says about its card. False: it cannot be true. */
+function believe(s: OwnerSlot): bool {
+  if (s.status != 0 || !device(s.r0, s.r1, s.r2 & 0xffff, s.r2 >> 16)) { if (!transmit.failed) count(C_DRIVER_ANSWER_BAD); return false; }
+  knownLow = s.r0; knownHigh = s.r1; knownRest = s.r2;
+  return true;
+}
+/** An answer to NETDEV.watch is news about the link; then it is asked again. One that is none is not: what is known holds until a new driver comes. */
+function watchLink(): void {
+  if (watching >= 0 && receive.isDone(watching)) {
+    const s = receive.slot(watching);
+    if (!receive.failed && believe(s)) rewatchAt = sys.clock() + REWATCH_NS;
+    receive.release(watching);
+    watching = -1;
+  }
+  if (rewatchAt == 0 || (rewatchAt != 1 && sys.clock() < rewatchAt) || receive.failed) return;
+  if (watching < 0) {
+    const n = receive.claim(NETDEV_WATCH, RING_FLAGS_READONLY);
+    if (n < 0) return; // as soon as there is room
+    receive.arg(n, 0, knownLow); receive.arg(n, 1, knownHigh); receive.arg(n, 2, knownRest);
+    receive.slot(n).cookie = COOKIE;
+    receive.post(n);
+    watching = n;
+    offered = OFFER_BATCH; // the driver is told
+  }
+  rewatchAt = 0;
+}
+let refusedSeen: u32 = 0, repairedSeen: u32 = 0;
+/** What the rings to the driver refused, and what had to be said again. */
+function countRings(): void {
+  const refused = transmit.refused + receive.refused, repaired = transmit.repaired + receive.repaired;
+  if (refused != refusedSeen) { countMore(C_RING_REFUSED, refused - refusedSeen); refusedSeen = refused; }
+  if (repaired != repairedSeen) { countMore(C_RING_REPAIRED, repaired - repairedSeen); repairedSeen = repaired; }
 }
 
 // ---- requests ---------------------------------------------------------------------------------------------------------------------------
@@ -325,6 +379,8 @@ function batch(): void {
   watchDriver();
   takeFrames();
   takeSent();
+  watchLink();
+  countRings();
   takeRequests();
   if (holding && (driverGone || !isAny(addressOf()) || sys.clock() >= holdUntil)) stopHolding();
   finish();
@@ -395,8 +451,10 @@ export function main(page: usize): void {
   ready(SERVERS_NET);
   while (true) {
     lookAtText();
-    const deadline = nextDeadline();
-    if (sys.wait(ownNotify, 0xffffffff, holding && holdUntil < deadline ? holdUntil : deadline) == ERR_OK) ringDispatch(sys.pending());
+    let deadline = nextDeadline();
+    if (holding && holdUntil < deadline) deadline = holdUntil;
+    if (rewatchAt > 1 && rewatchAt < deadline) deadline = rewatchAt;
+    if (sys.wait(ownNotify, 0xffffffff, deadline) == ERR_OK) ringDispatch(sys.pending());
     batch();
   }
 }

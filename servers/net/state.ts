@@ -11,7 +11,7 @@
  * A or B: a thing with two halves is committed by writing the half that is not valid, then its lsn, one store. The half with the higher lsn counts; the lsns of an
  * intact pair differ by 1. The check covers the lsn too.
  */
-import { checksum } from '../fs/checksum';
+import { checksum } from '../lib/checksum';
 import { random, writable } from './host';
 import { setKey } from './hash';
 

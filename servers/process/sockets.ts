@@ -76,14 +76,16 @@ export function withAddress(p: Program, op: u32): i32 {
   const nonblock: u32 = (f.flags & O_NONBLOCK) != 0 ? NONBLOCK : 0;
   const status = op == P.NET_BIND ? netCall(op, f.socket, at, 0, 0, 0) : netWait(op, f.socket, at, nonblock, 0, 0);
   netArea.give(at, ADDRESS);
-  return status < 0 ? status : op == P.NET_BIND ? <i32>eventResult().r0 : 0;
+  return status < 0 ? status : op == P.NET_BIND ? portOf(eventResult().r0) : 0;
 }
 export function listen(p: Program): i32 {
   const f = socketOf(p, p.w0);
   if (!f) return socketError;
   const status = netCall(P.NET_LISTEN, f.socket, p.w1, 0, 0, 0);
-  return status < 0 ? status : <i32>eventResult().r0;
+  return status < 0 ? status : portOf(eventResult().r0);
 }
+/** What net says is a port. */
+function portOf(answer: u32): i32 { return answer > 0xffff ? -E.ENETDOWN : <i32>answer; }
 export function accept(p: Program): i32 {
   const f = socketOf(p, p.w0);
   if (!f) return socketError;
@@ -191,7 +193,7 @@ export function recvSocket(p: Program, f: OpenFile, bytes: u32, flags: u32, with
     const how = (!wait || full ? NONBLOCK : 0) | peek;
     status = stream ? netWait(P.NET_RECV, f.socket, f.received, at, part, how) : netWait(P.NET_RECVFROM, f.socket, name, at, part, how);
     got = status < 0 ? 0 : min(eventResult().r0, part);
-    p.r1 = stream ? got : eventResult().r1;
+    p.r1 = stream ? got : min(eventResult().r1, DATAGRAM_LIMIT);
     if (got > 0) status = E.errnoOf(copyToLease(p.reply, netArea.address(at), 0, 0, got));
     if (status == 0 && name != NO_ADDRESS) status = E.errnoOf(copyToLease(p.reply, netArea.address(name), 1, 0, ADDRESS));
     if (status == 0 && stream && peek == 0) f.received += got;
@@ -209,10 +211,11 @@ export function recvSocket(p: Program, f: OpenFile, bytes: u32, flags: u32, with
 // ---- the network itself -----------------------------------------------------------------------------------------------------------------
 
 const QUERY_BYTES: u32 = 16384;
+const LEAST_RECORD: u32 = 16; // bytes
 export function netquery(p: Program): i32 {
   const room = min(p.w2, QUERY_BYTES), at = netArea.take(room);
   let status = netCall(P.NET_QUERY, p.w0, p.w1, at, room, 0);
-  const records = eventResult().r0;
+  const records = min(eventResult().r0, room / LEAST_RECORD);
   p.r1 = eventResult().r1;
   if (status == 0 && room > 0) status = E.errnoOf(copyToLease(p.reply, netArea.address(at), 0, 0, room));
   netArea.give(at, room);

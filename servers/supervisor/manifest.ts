@@ -8,7 +8,7 @@
 import {
   BLOCK_BOUND_MS, FS_BOUND_MS, FS_DATA_BYTES, TTY_BOUND_MS, TTY_DATA_BYTES, TTY_READ, TTY_WRITE, TTY_CONTROL, TTY_SIGNAL, TTY_WATCH, SERIAL_BOUND_MS, SERIAL_BUFFER_BYTES, SERIAL_RECEIVE, SERIAL_TRANSMIT, RING_SLOTS,
   SERVERS_PROCESS, SERVERS_FS, SERVERS_TTY, SERVERS_UART0, SERVERS_UART1, SERVERS_VIRTIO_BLK, SERVERS_NET, SERVERS_VIRTIO_NET,
-  NET_ACCEPT, NET_BOUND_MS, NET_CONNECT, NET_DATA_BYTES, NET_POLL, NET_RECV, NET_RECVFROM, NET_RESOLVE, NET_SEND, NET_SENDTO, NET_WATCH, NETDEV_BOUND_MS, NETDEV_RECEIVE,
+  NET_ACCEPT, NET_BOUND_MS, NET_CONNECT, NET_DATA_BYTES, NET_POLL, NET_RECV, NET_RECVFROM, NET_RESOLVE, NET_SEND, NET_SENDTO, NET_WATCH, NETDEV_BOUND_MS, NETDEV_RECEIVE, NETDEV_WATCH,
 } from 'kintsugi/protocols';
 import { Ring, Server, newServer, newRing, CALLABLE, LEGACY_UART, PCI_FUNCTION, PLAIN_DMA } from './tables';
 import { putLiteral } from '../lib/str';
@@ -69,7 +69,7 @@ export function manifest(cachePages: u32, netPages: u32): void {
   sockets.waiting = 1 << NET_CONNECT | 1 << NET_ACCEPT | 1 << NET_RECV | 1 << NET_RECVFROM | 1 << NET_WATCH | 1 << NET_POLL;
   sockets.blocking = 1 << NET_SEND | 1 << NET_SENDTO | 1 << NET_RESOLVE; // the peer may hold them up
   ring(net, 1, nic, 0, 0, NETDEV_BOUND_MS); // transmit
-  ring(net, 2, nic, 1, 0, NETDEV_BOUND_MS).waiting = 1 << NETDEV_RECEIVE;
+  ring(net, 2, nic, 1, 0, NETDEV_BOUND_MS).waiting = 1 << NETDEV_RECEIVE | 1 << NETDEV_WATCH;
   for (let n: u32 = 0; n < 2; n++) {
     const serial = ring(tty, 1 + n, n == 0 ? uart0 : uart1, 0, SERIAL_BUFFER_BYTES * RING_SLOTS, SERIAL_BOUND_MS);
     serial.waiting = 1 << SERIAL_RECEIVE;

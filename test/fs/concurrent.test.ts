@@ -93,7 +93,7 @@ class Machine {
 }
 
 let module: WebAssembly.Module;
-beforeAll(async () => { module = await WebAssembly.compile(await compileGuest('test/fs/guest/harness.ts', ['servers/fs', 'test/fs/guest']) as Uint8Array<ArrayBuffer>); });
+beforeAll(async () => { module = await WebAssembly.compile(await compileGuest('test/fs/guest/harness.ts', ['servers/fs', 'servers/lib', 'test/fs/guest']) as Uint8Array<ArrayBuffer>); });
 
 const SHARED_FILE = pattern(77, 300_000);
 async function client(m: Machine, lane: number, steps: number): Promise<void> {

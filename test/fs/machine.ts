@@ -20,7 +20,7 @@ interface Exports {
   result(n: number): number; check(): number; counter(n: number): number; _start?(): void;
 }
 let module: Promise<WebAssembly.Module> | undefined;
-const load = (): Promise<WebAssembly.Module> => (module ??= compileGuest('test/fs/guest/harness.ts', ['servers/fs', 'test/fs/guest']).then((bytes) => WebAssembly.compile(bytes as Uint8Array<ArrayBuffer>)));
+const load = (): Promise<WebAssembly.Module> => (module ??= compileGuest('test/fs/guest/harness.ts', ['servers/fs', 'servers/lib', 'test/fs/guest']).then((bytes) => WebAssembly.compile(bytes as Uint8Array<ArrayBuffer>)));
 
 export const COUNTER = { readBlocks: 0, writtenBlocks: 1, checksumFailures: 2, droppedSlots: 3, commits: 4, replayed: 5, oddFrees: 6, attached: 7, orphansFreed: 8, dirtySlots: 9, readOnly: 10, unclean: 11, unknownFeatures: 12 } as const;
 const REFUSED: Readonly<Record<number, string>> = { [-1001]: 'magic', [-1002]: 'block size', [-1003]: 'geometry', [-1004]: 'inode size', [-1005]: 'feature', [-1006]: 'descriptor', [-1007]: 'device', [-1008]: 'memory' };

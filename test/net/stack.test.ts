@@ -396,6 +396,42 @@ describe('DHCP', () => {
     expect(address()).toBe('0.0.0.0');
     expect(stack.counters()['dhcp_expired']).toBe(1);
   });
+  const wire = (up: boolean): void => { stack.nic(up); stack.settle(); };
+  const optionsOf = (p: P.Parsed): Map<number, number[]> => { const b = p.udp!.payload, all = new Map<number, number[]>(); for (let n = 240; b[n] !== 255; n += 2 + b[n + 1]!) all.set(b[n]!, [...b.subarray(n + 2, n + 2 + b[n + 1]!)]); return all; };
+  test('when the wire comes back with a lease, its holder asks at once whether it still has it: yes, no, silence', () => {
+    bind();
+    wire(false);
+    stack.advance(30n * S);
+    expect(dhcp()).toEqual([]);
+    wire(true);
+    const [first] = dhcp(), asked = optionsOf(first!);
+    expect([type(first!), first!.ip!.source, first!.ip!.destination, asked.get(50), asked.get(54), P.get32(first!.udp!.payload, 12)]).toEqual([3, 0, 0xffffffff, [10, 0, 2, 15], undefined, 0]);
+    stack.input(reply(first!.udp!.payload, 5, '10.0.2.15', LEASE));
+    expect([address(), stack.counters()['dhcp_leases']]).toEqual(['10.0.2.15', 2]);
+    wire(false); wire(true);
+    expect(dhcp().map(type)).toEqual([3]);
+    stack.advance(20n * S);
+    expect(dhcp().map(type)).toEqual([3, 3]); // nobody there: the lease goes on
+    stack.advance(600n * S);
+    expect([dhcp(), address()]).toEqual([[], '10.0.2.15']);
+    wire(false); wire(true);
+    stack.input(reply(dhcp()[0]!.udp!.payload, 6, '0.0.0.0', []));
+    expect([address(), dhcp().map(type)]).toEqual(['0.0.0.0', [1]]);
+  });
+  test('when it comes back without one, DISCOVER goes at once; nothing goes meanwhile', () => {
+    wire(false);
+    stack.ok('configure', [2, NET.configure.dhcp, 0, 0]);
+    stack.advance(100n * S);
+    expect([dhcp(), stack.counters()['frame_no_link']! > 3, stack.objects('packets')]).toEqual([[], true, stack.options.packets]);
+    wire(true);
+    expect(dhcp().map(type)).toEqual([1]);
+  });
+  test('a card that cannot be is none', () => {
+    bind();
+    expect([stack.nic(false, '00:00:00:00:00:00'), stack.nic(false, '53:54:00:12:34:56'), stack.nic(true, 'ff:ff:ff:ff:ff:ff')]).toEqual([false, false, false]);
+    stack.settle();
+    expect(dhcp()).toEqual([]);
+  });
   test('answers with another id, without sense or of another server are not believed', () => {
     stack.ok('configure', [2, NET.configure.dhcp, 0, 0]);
     const [discover] = dhcp(), asked = discover!.udp!.payload;

@@ -16,7 +16,7 @@ export class Death extends Error {}
 interface Exports {
   start(state: number, stateBytes: number, sockets: number, heap: number, heapBytes: number, packets: number, packetCount: number, shared: number, sharedBytes: number): number;
   needs(sockets: number, stateBytes: number, packets: number): number;
-  nic(macLow: number, macHigh: number, mtu: number, flags: number): void; nicGone(): void;
+  nic(macLow: number, macHigh: number, mtu: number, flags: number): number; nicGone(): void;
   receive(frame: number, bytes: number, flags: number): void; sent(frame: number): void; end(): void; deadline(): bigint;
   op(): number; request(at: number, code: number, entry: number, cookie: number, a0: number, a1: number, a2: number, a3: number, a4: number, a5: number): void;
   objects(n: number): number; counter(n: number): number; probe(at: number, bytes: number): number; _start?(): void;
@@ -134,9 +134,9 @@ export class Stack {
     for (const p of [...this.pending.values()]) this.#submit(p);
     this.settle();
   }
-  nic(): void {
-    const m = mac(this.options.mac);
-    this.#guest.nic((m[0]! | m[1]! << 8 | m[2]! << 16 | m[3]! << 24) >>> 0, m[4]! | m[5]! << 8, this.options.mtu, NETDEV.flags.link | (this.options.checksums ? NETDEV.flags.checksums : 0));
+  nic(link = true, macText = this.options.mac): boolean {
+    const m = mac(macText);
+    return this.#guest.nic((m[0]! | m[1]! << 8 | m[2]! << 16 | m[3]! << 24) >>> 0, m[4]! | m[5]! << 8, this.options.mtu, (link ? NETDEV.flags.link : 0) | (this.options.checksums ? NETDEV.flags.checksums : 0)) !== 0;
   }
   nicGone(): void { this.#guest.nicGone(); }
   /** Death between two batches. */

@@ -24,7 +24,7 @@ export function start(state: usize, stateBytes: u32, sockets: u32, heap: usize, 
   return coreStart(state, stateBytes, sockets, heap, heapBytes, packets, packetCount, shared, sharedBytes);
 }
 export function needs(sockets: u32, stateBytes: u32, packets: u32): u32 { return privateBytes(sockets, stateBytes, packets); }
-export function nic(macLow: u32, macHigh: u32, mtu: u32, flags: u32): void { device(macLow, macHigh, mtu, flags); }
+export function nic(macLow: u32, macHigh: u32, mtu: u32, flags: u32): bool { return device(macLow, macHigh, mtu, flags); }
 export function nicGone(): void { deviceGone(); }
 export function receive(frame: usize, bytes: u32, flags: u32): void { frameIn(frame, bytes, flags); }
 export function sent(frame: usize): void { transmitted(frame); }

@@ -1,0 +1,2 @@
+/** Exports for test/fs/checksum.test.ts. */
+export { changed, checksum, wordChange } from '../../../servers/lib/checksum';
