@@ -542,14 +542,22 @@ const PHASE_ANSWERED: u32 = 2;
   private take(n: u32, out: Request): bool {
     const e = this.entry(n), st = this.statusEntry(n), own = this.own(n);
     barrier();
-    for (let tries = 0; tries < 3; tries++) { // an owner that posts again while it is copied changes seq and guard one after the other
+    let tries = 0;
+    for (; tries < 8; tries++) { // an owner that posts again while it is copied changes seq and guard one after the other
       memory.copy(changetype<usize>(out), e, RING_REQUEST_ENTRY_SIZE);
       if (out.guard == requestGuard(changetype<usize>(out), n)) break;
+      if (tries > 1 && requestGuard(e, n) != load<u32>(e, RING_REQUEST_ENTRY_GUARD)) break; // else it was made right meanwhile
     }
     const seq = out.seq;
     out.slot = n;
     if (seq == own.seq) return false; // it changed back
-    if (out.guard != requestGuard(changetype<usize>(out), n)) { own.seq = seq; this.refuse(n, seq); return false; }
+    if (out.guard != requestGuard(changetype<usize>(out), n)) {
+      // It is right, and what it says is not what was copied, or was judged wrong: the fault is here. An owner that changes entries under way has not brought this about eight times.
+      if (tries == 8) unreachable();
+      own.seq = seq;
+      this.refuse(n, seq);
+      return false;
+    }
     if (own.phase != PHASE_NONE && own.id == out.id) { own.seq = seq; this.repeated(n); return false; }
     const ahead = <i32>(out.order - this.turn);
     if (ahead > 0 && !this.tolerant) { this.miss(); return false; }
@@ -581,7 +589,6 @@ const PHASE_ANSWERED: u32 = 2;
   /** Entry n is not what its owner posted. What is in work in that slot goes on; its owner finds out by itself. */
   private refuse(n: u32, seq: u32): void {
     proveGuard();
-    if (requestGuard(this.entry(n), n) == load<u32>(this.entry(n), RING_REQUEST_ENTRY_GUARD)) unreachable(); // it is right: what copied or judged it is not
     this.damaged++;
     store<u32>(this.statusHalf, this.damaged, RING_STATUS_HEADER_DAMAGED);
     const own = this.own(n);

