@@ -90,10 +90,10 @@ const OF_THE_DRIVER: Record<string, Lie> = {
     r.add(r.status + STATUS.header.done, 1);
     return true;
   },
-  'another card, link and MTU': (x, ring) => {
+  'a card that cannot be, another link and MTU': (x, ring) => {
     for (const [n, op] of [[TRANSMIT, 1], [RECEIVE, 5]] as const) {
       const r = ring(n), slot = r.inWork().find((k) => r.get(r.entry(k) + REQUEST.entry.op) === op);
-      if (slot !== undefined) { r.answerWith(slot, [x.pick([0, 0, 5]), x.pick([0x12005452, 0, 1, x.next()]), x.pick([0x5634, 0, 0xffff_ffff]), x.pick([1500 | 3 << 16, 1500, 0, 68 | 3 << 16, 0xffff_ffff]), x.next()]); return true; }
+      if (slot !== undefined) { r.answerWith(slot, [x.pick([0, 0, 5]), x.pick([0x12005452, 0x12005452, 1, 0x12005453]), 0x5634, x.pick([1500 | 3 << 16, 1500, 0, 68 | 3 << 16, 0xffff_ffff]), x.next()]); return true; }
     }
     return false;
   },
@@ -162,7 +162,7 @@ echo == end
     expect(r.section('streams')).toBe(all.repeat(FULL ? 40 : 8));
     const others = (section: string): string[] => generations(r, section).filter((g) => !g.startsWith('virtio-net'));
     expect(others('after'), r.log).toEqual(others('before'));
-    for (const name of ['frame_refused', 'driver_answer_bad', 'ring_refused', 'ring_repaired', ...(seed === 1 ? ['frame_unsent'] : [])]) expect(count(r, name), name).toBeGreaterThan(0);
+    for (const name of ['frame_refused', 'driver_answer_bad', 'ring_refused', 'ring_repaired']) expect(count(r, name), name).toBeGreaterThan(0);
     expect(r.section('again')).toContain(all);
     expect(r.section('again')).toContain('2 received');
     expect(r.section('again')).toContain('RUNNING');
