@@ -153,12 +153,13 @@ describe('the driver', () => {
     const most = FULL ? 3000 : 600;
     const r = await run(seed, OF_THE_DRIVER, most, `
 wget -q -O - http://10.0.2.2/ > /tmp/x; echo == before; ps; sleep 0.2
-echo == streams; for k in $(seq 1 ${FULL ? 40 : 8}); do ${ECHO}; done
+echo == streams; for k in $(seq 1 ${FULL ? 40 : 8}); do for t in 1 2 3; do cat /bin/sh | nc 10.0.2.2 7 > /tmp/o && break; done; sha256sum < /tmp/o; done 2> /tmp/errors
 echo == counters; netstat -s; echo == after; ps; kill virtio-net; sleep 0.1; echo == again; ${ECHO}; ping -c 2 -i 0.01 10.0.2.2 | grep transmitted; ifconfig eth0
 echo == end
 `);
     const all = `${sumOf('sh')}  -\n`;
     expect([...r.lies.keys()].sort()).toEqual(Object.keys(OF_THE_DRIVER).sort());
+    // An attempt to connect may find no neighbour (its answers were lost), but what goes through is right.
     expect(r.section('streams')).toBe(all.repeat(FULL ? 40 : 8));
     const others = (section: string): string[] => generations(r, section).filter((g) => !g.startsWith('virtio-net'));
     expect(others('after'), r.log).toEqual(others('before'));
