@@ -167,6 +167,7 @@ function adoptReceive(): void {
 }
 let missed: u32 = 0; // orderFirst + 1 when the driver was asked for an answer that others overtook
 function takeFrames(): void {
+  receive.reap(); // also without a doorbell: a driver that died must be greeted, or it takes nothing and is called late
   while (ordered > 0) {
     const n = load<u32>(order + (<usize>(orderFirst & (RING_SLOTS - 1)) << 2));
     if (!receive.isDone(n)) {
@@ -248,17 +249,18 @@ let rewatchAt: u64 = 0; // when it is to be posted (ns), 0: not now
 let knownLow: u32 = 0, knownHigh: u32 = 0, knownRest: u32 = 0;
 /** A card whose link trembles, or a driver that always has news, is heard so often. */
 const REWATCH_NS: u64 = 5_000_000;
+const MISTRUST_NS: u64 = 100_000_000; // after nonsense
 /** What the driver says about its card. False: it cannot be true. */
 function believe(s: OwnerSlot): bool {
   if (s.status != 0 || !device(s.r0, s.r1, s.r2 & 0xffff, s.r2 >> 16)) { if (!transmit.failed) count(C_DRIVER_ANSWER_BAD); return false; }
   knownLow = s.r0; knownHigh = s.r1; knownRest = s.r2;
   return true;
 }
-/** An answer to NETDEV.watch is news about the link; then it is asked again. One that is none is not: what is known holds until a new driver comes. */
+/** An answer to NETDEV.watch is news about the link; then it is asked again. After one that is none what is known holds, and it is asked again later. */
 function watchLink(): void {
   if (watching >= 0 && receive.isDone(watching)) {
     const s = receive.slot(watching);
-    if (!receive.failed && believe(s)) rewatchAt = sys.clock() + REWATCH_NS;
+    if (!receive.failed) rewatchAt = sys.clock() + (believe(s) ? REWATCH_NS : MISTRUST_NS);
     receive.release(watching);
     watching = -1;
   }
