@@ -84,7 +84,16 @@ echo == end
 `;
   const machine = new DeterministicMachine(systemConfig({ ...options, seed, net: { backend: { kind: 'user' } } }, ['sh', '-c', text], { com1: (bytes) => log.push(Buffer.from(bytes)), com2: (bytes) => decoder.push(bytes) }), createEngine);
   const liar = new Liar(machine.chipset.nic!, seed, () => machine.virtualNs, window, share, lie);
-  await machine.run();
+  // Afterwards the card behaves again: what it said last of its link and MTU is not what it stays with.
+  for (let honest = false, pause = ''; pause !== 'stopped' && pause !== 'idle';) {
+    ({ pause } = machine.runFor(200_000));
+    if (machine.virtualNs > 600e9) throw new Error('it does not end');
+    if (honest || machine.virtualNs < window[1]) continue;
+    honest = true;
+    liar.nic.state.mtu = 1500;
+    liar.nic.setLink(true);
+    liar.inside.interruptConfig();
+  }
   const parts = new Map(Buffer.concat(out).toString().split(/^== /m).slice(1).map((s) => [s.slice(0, s.indexOf('\n')), s.slice(s.indexOf('\n') + 1)]));
   const logText = Buffer.concat(log).toString();
   return { lies: liar.lies, log: logText, section: (name) => parts.get(name) ?? `(no section ${name}; log: ${logText})` };
