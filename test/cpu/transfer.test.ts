@@ -211,6 +211,17 @@ describe('RETF and IRET', () => {
   });
 });
 
+test('a task switch to a TSS with T set: #DB in front of its first instruction, BT in DR6; local breakpoints are off (vol. 3 17.2.4, 17.3.1.5)', () => {
+  const b = bench(jmpf(FREE, 0)), tss = 0x6000;
+  descriptor(b, 0, ...segment(0x89, 0, 0x67, tss));
+  for (const [offset, value] of [[32, TARGET], [36, 0x10002], [56, 0x8000], [72, DATA0], [76, CODE0], [80, DATA0], [84, DATA0], [88, 0], [92, 0], [100, 0x680001]]) b.poke32(tss + offset, value);
+  b.words[S.dr0 >> 2] = 0x7000; b.words[S.dr7 >> 2] = 0x403;
+  b.engine.stateChanged();
+  b.run(1); b.run(1);
+  expect(b.fault).toMatchObject({ vector: VEC.DB, eip: TARGET });
+  expect([b.words[S.dr6 >> 2] & 0xe00f, b.words[S.dr7 >> 2], b.words[segSelector(SEG.TR) >> 2]]).toEqual([0x8000, 0x402, FREE]);
+});
+
 describe('I/O permission (SDM vol. 1 19.5.2)', () => {
   const access = (code: number[], limit: number, map: number, bits: Record<number, number>, iopl = 0): Bench => {
     const b = bench(code, { edx: 0x3f8 });
