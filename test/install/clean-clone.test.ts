@@ -3,7 +3,7 @@
  * with them starts.
  */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, existsSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -22,6 +22,18 @@ describe('a clean clone', () => {
     expect(existsSync(node)).toBe(true);
     expect(spawnSync(node, ['--version'], { encoding: 'utf8' }).stdout).toMatch(/^v24\./);
   }, 300_000);
+  it('does not install through a symbolic link', () => {
+    const linked = mkdtempSync(path.join(tmpdir(), 'kintsugi-linked-')), elsewhere = mkdtempSync(path.join(tmpdir(), 'kintsugi-elsewhere-'));
+    try {
+      writeFileSync(path.join(elsewhere, 'kept'), '');
+      symlinkSync(elsewhere, path.join(linked, 'node_modules'));
+      for (const file of ['kintsugi', 'package.json', 'package-lock.json']) copyFileSync(path.join(REPOSITORY_ROOT, file), path.join(linked, file));
+      const { status, stderr } = spawnSync(process.execPath, [path.join(linked, 'kintsugi'), '--help'], { encoding: 'utf8' });
+      expect(stderr).toMatch(/node_modules is a symbolic link/);
+      expect(status).toBe(1);
+      expect(existsSync(path.join(elsewhere, 'kept'))).toBe(true);
+    } finally { rmSync(linked, { recursive: true, force: true }); rmSync(elsewhere, { recursive: true, force: true }); }
+  });
   it('has a lock file without download addresses and only exact versions', () => {
     expect(readFileSync(path.join(REPOSITORY_ROOT, 'package-lock.json'), 'utf8')).not.toMatch(/"resolved": "http/);
     const manifest = JSON.parse(readFileSync(path.join(REPOSITORY_ROOT, 'package.json'), 'utf8')) as Record<string, Record<string, string>>;

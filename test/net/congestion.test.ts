@@ -1,8 +1,6 @@
 /** The congestion window and what limits it: slow start and its end (RFC 5681, RFC 9406), idleness and applications that send little (RFC 7661), limited transmit (RFC 3042), CUBIC (RFC 9438), path MTU (RFC 1191). */
 import { describe, test } from 'vitest';
-import { ACTIVE, PASSIVE, PASSIVE_PATH, PASSIVE_SACK, script } from './script.ts';
-
-const segments = (from: number, count: number, size = 1000): string => Array.from({ length: count }, (_, i) => `> . ${from + size * i}:${from + size * (i + 1)}(${size}) ack 1 win 65535`).join('\n');
+import { ACTIVE, PASSIVE, PASSIVE_PATH, PASSIVE_SACK, script, segments } from './script.ts';
 
 describe('slow start', () => {
   test('grows by what is acknowledged, up to eight segments for one acknowledgement (RFC 9406, L = 8)', async () => {

@@ -1,7 +1,5 @@
 import { describe, test } from 'vitest';
-import { PASSIVE, PASSIVE_PATH, PASSIVE_SACK, script } from './script.ts';
-
-const segments = (from: number, count: number, size = 1000): string => Array.from({ length: count }, (_, i) => `> . ${from + size * i}:${from + size * (i + 1)}(${size}) ack 1 win 65535`).join('\n');
+import { PASSIVE, PASSIVE_PATH, PASSIVE_SACK, script, segments } from './script.ts';
 
 describe('the retransmission timer (RFC 6298)', () => {
   test('doubles: 200, 400, 800 ms, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2, then 60 s; given up after 15', async () => {

@@ -1,8 +1,6 @@
 /** RACK-TLP (RFC 8985), with PRR (RFC 6937) and D-SACK (RFC 2883): exact segments over a path of 20 ms. */
 import { describe, test } from 'vitest';
-import { PASSIVE_PATH, script } from './script.ts';
-
-const segments = (from: number, count: number, size = 1000): string => Array.from({ length: count }, (_, i) => `> . ${from + size * i}:${from + size * (i + 1)}(${size}) ack 1 win 65535`).join('\n');
+import { PASSIVE_PATH, script, segments } from './script.ts';
 
 describe('tail loss probe (RFC 8985, 7)', () => {
   test('the last two of four are lost: the probe goes after two round trips, its answer repairs the rest, no timeout', async () => {

@@ -272,3 +272,5 @@ export const ACTIVE = `
   < S. 0:0(0) ack 1 win 65535 <mss 1000>
   > . 1:1(0) ack 1 win 65535
   connected = 0`;
+/** `count` full segments going out in a row, from byte `from` of the stream. */
+export const segments = (from: number, count: number, size = 1000): string => Array.from({ length: count }, (_, i) => `> . ${from + size * i}:${from + size * (i + 1)}(${size}) ack 1 win 65535`).join('\n');
