@@ -1,5 +1,6 @@
-/** Other people's compiler, our machine: the gcc-built multiboot guests must pass on QEMU and here. Skipped without gcc -m32. */
+/** Other people's compiler, our machine: the gcc-built multiboot guests must pass on QEMU, on Bochs and here. Skipped without gcc -m32. */
 import { describe, expect, test } from 'vitest';
+import { bochsAvailable, runOnBochs } from './bochs.ts';
 import { buildGuest, guestsUnavailable } from './build.ts';
 import { GUESTS } from './catalog.ts';
 import { parseKtap } from './ktap.ts';
@@ -8,6 +9,8 @@ import { runHere } from './here.ts';
 
 const missing = guestsUnavailable();
 if (missing) console.warn(missing);
+const bochs = bochsAvailable();
+if (!bochs) console.warn('bochs is not installed: the test guests are not run under it');
 
 function judge(run: { output: string; status: number | null }): void {
   const report = parseKtap(run.output);
@@ -20,6 +23,8 @@ describe.skipIf(missing !== null)('test guests', () => {
   for (const guest of GUESTS) {
     // Four processors on QEMU: the same image as with two, and slow on a small host.
     test.skipIf(!qemuAvailable() || guest.name === 'smp4')(`${guest.name} passes under QEMU`, () => { judge(runOnQemu(guest, buildGuest(guest))); });
+    // Bochs has no virtio devices.
+    test.skipIf(!bochs || guest.disk === true || guest.net === true)(`${guest.name} passes under Bochs`, () => { judge(runOnBochs(guest, buildGuest(guest))); });
     test(`${guest.name} passes on our machine; regions change nothing but speed`, async () => {
       const elf = buildGuest(guest), interpreted = await runHere(guest, elf, { jit: 'off' }), compiled = await runHere(guest, elf, { jit: 'on' });
       judge(interpreted);
