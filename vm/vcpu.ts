@@ -48,14 +48,16 @@ export class VCpus implements CpuLines, StopLine {
 
   #raise(cpu: number, bits: number): void {
     const before = Atomics.or(this.#words[cpu], S.attention >> 2, bits);
-    if ((before & bits) !== bits && Atomics.load(this.#parkedWords[cpu], 0) !== 0) Atomics.notify(this.#words[cpu], S.attention >> 2);
+    if ((before & bits) !== bits && this.#parkedWords[cpu][0] !== 0) Atomics.notify(this.#words[cpu], S.attention >> 2);
   }
 
-  interrupt(cpu: number, asserted: boolean): void {
-    const now = (Atomics.load(this.#words[cpu], S.attention >> 2) & ATTN.INTR) !== 0;
-    if (asserted === now) return;
+  interrupt(cpu: number, asserted: boolean): boolean {
+    // A plain load: who changes it does so with a locked operation, in front of this or behind it.
+    const now = (this.#words[cpu][S.attention >> 2] & ATTN.INTR) !== 0;
+    if (asserted === now) return false;
     if (asserted) this.#raise(cpu, ATTN.INTR);
     else Atomics.and(this.#words[cpu], S.attention >> 2, ~ATTN.INTR);
+    return true;
   }
   nmi(cpu: number): void { this.#raise(cpu, ATTN.NMI); }
   init(cpu: number): void {

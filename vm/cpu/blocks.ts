@@ -125,6 +125,8 @@ export class BlockCache {
     return index >= TRUNCATED_INSN ? this.truncatedInsns[index - TRUNCATED_INSN] : this.insns[index];
   }
   delta(record: number): number { return this.halves[(record - this.base + R.delta) >> 1]; }
+  /** An END_CHECK record. */
+  ends(record: number): boolean { return this.halves[(record - this.base) >> 1] === KIND.END_CHECK; }
   rest(record: number): number { return this.bytes[record - this.base + R.rest]; }
   length(record: number): number { return this.bytes[record - this.base + R.len]; }
   find(physical: number, mode: number): Block | undefined { return this.pages.get(physical >>> 12)?.starts.get((physical & 0xfff) << 9 | mode); }

@@ -257,9 +257,10 @@ export class Engine implements EngineInterface {
     const insn = decode(this.board.ram, physical, (physical & ~0xfff) + 4096, this.words[S.mode >> 2] | MODE.CODE32);
     if (!insn || insn.entry.end) throw new RangeError(`no mark on the instruction at ${(eip >>> 0).toString(16)}: ${insn ? `${insn.entry.name} ends its block` : 'it crosses a page'}`);
     this.marks.set(eip + insn.length | 0, mark);
+    this.words[S.asks >> 2] = 1;
     this.blocks.endBlockAt(physical);
   }
-  clearMarks(): void { this.marks.clear(); }
+  clearMarks(): void { this.marks.clear(); this.words[S.asks >> 2] = 0; }
   setDebug(plan: DebugPlan | undefined): void {
     this.debug = plan;
     if (plan) this.blocks.stopAt([...plan.breakpoints].map(linear => linear & 0xfff)); else this.blocks.clearStops();
@@ -457,7 +458,7 @@ export class Engine implements EngineInterface {
     this.busTouched = true;
     const rec = this.words[S.rec >> 2];
     // A slow path (not a helper instruction) met a device: the instruction ends its block from now on.
-    if (this.running && !this.currentRest && rec && Atomics.load(this.words, S.attention >> 2)) {
+    if (this.running && !this.currentRest && rec && this.words[S.attention >> 2]) {
       const linear = this.words[S.blockEip >> 2] + this.blocks.delta(rec) + this.cpu.segmentBase(SEG.CS) | 0;
       const physical = this.mmu.probe(linear);
       if (physical >= 0) this.blocks.endBlockAt(physical);
@@ -483,7 +484,7 @@ export class Engine implements EngineInterface {
   /** INIT, SIPI, NMI, INTR, STOP. True: leave run() with this.exit. */
   private serviceAttention(): boolean {
     const words = this.words;
-    const attention = Atomics.load(words, S.attention >> 2);
+    const attention = words[S.attention >> 2];
     if (!attention) return false;
     if (attention & ATTN.INIT) {
       Atomics.and(words, S.attention >> 2, ~ATTN.INIT);
@@ -682,13 +683,16 @@ export class Engine implements EngineInterface {
   private after(): number {
     const words = this.words;
     if (this.stopPending) return this.leave('stop');
-    if (Atomics.load(words, S.attention >> 2) && words[S.shadow >> 2] === 0) { words[S.rec >> 2] = 0; if (this.serviceAttention()) return LEAVE; }
-    else if (Atomics.load(words, S.attention >> 2) & ATTN.STOP) return this.leave('stop');
+    const attention = words[S.attention >> 2];
+    if (attention === 0) return 0;
+    if (words[S.shadow >> 2] === 0) { words[S.rec >> 2] = 0; if (this.serviceAttention()) return LEAVE; }
+    else if (attention & ATTN.STOP) return this.leave('stop');
     return 0;
   }
   /** After LEAVE and END_CHECK records: EIP is in the state block. */
   private check(): number {
-    this.mmu.jumpCacheDrop(this.words[S.eip >> 2]);
+    // A dead block must not be found again.
+    if (!this.blocks.ends(this.words[S.rec >> 2])) this.mmu.jumpCacheDrop(this.words[S.eip >> 2]);
     const mark = this.marks.size > 0 ? this.marks.get(this.words[S.eip >> 2]) : undefined;
     if (mark?.(this.index, this.retiredEnd - this.words[S.budget >> 2])) return this.leave('stop');
     return this.after();

@@ -335,7 +335,9 @@ export class Mmu {
   private usesTable(physical: number, slot: number): void {
     const page = physical >>> 12, view = this.view;
     this.tableStores[page] = 0;
+    if (slot === DIRECTORY ? view.lastDirectory === page : view.lastTable === page && view.lastSlot === slot) return;
     const slots = view.tables.get(page);
+    if (slot === DIRECTORY) view.lastDirectory = page; else { view.lastTable = page; view.lastSlot = slot; }
     if (slots?.includes(slot)) return;
     if (slots) slots.push(slot); else view.tables.set(page, [slot]);
     if (page >= this.ramBytes >>> 12) return;
@@ -445,14 +447,16 @@ export class Mmu {
   jumpCacheDrop(eip: number): void { this.view.jumpCaches[this.jumpCacheIndex(eip) + 1] = -1; }
   clearJumpCaches(): void { for (const view of this.views) view.clearJumpCaches(); }
 
-  /** `walk` for an access by generated code: devices have no entries and would be walked for every time. */
+  /** `walk` for an access by generated code: devices, and code and page tables for stores, have no entries and would be walked for every time. */
   private reach(va: number, write: boolean, user: boolean): number {
     const view = this.view, wanted = (user ? 1 : 0) | (write ? 2 : 0);
     if (view.devicePage === va >>> 12 && view.deviceFor === wanted) return view.devicePhysical + (va & 0xfff);
     const physical = this.walk(va, write ? ACCESS.WRITE : ACCESS.READ, user);
-    if (physical >= 0 && !isMemory(this.kind(physical)) && !(this.unfilled && this.withholds(user))) { view.devicePage = va >>> 12; view.deviceFor = wanted; view.devicePhysical = physical - (va & 0xfff); }
+    if (physical >= 0 && this.isWithoutEntry(this.kind(physical), write) && !(this.unfilled && this.withholds(user))) { view.devicePage = va >>> 12; view.deviceFor = wanted; view.devicePhysical = physical - (va & 0xfff); }
     return physical;
   }
+
+  private isWithoutEntry(kind: number, write: boolean): boolean { return !isMemory(kind) || (write && (kind & (PAGE_CODE | PAGE_TABLE)) !== 0); }
 
   // ---- access by physical address
   readPhysical(physical: number, size: number): number {

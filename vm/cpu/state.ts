@@ -121,6 +121,8 @@ export const S = {
   viewDirectory: 0x600,
   /** Records of truncated blocks (budget smaller than the block). */
   truncated: 0x1000,
+  /** Not 0: blocks that end with a check ask the engine even when nobody wants attention (marks). Derived, and kept by resets. */
+  asks: 0x1800,
   /** Ring of pages other vCPUs want dropped (see mmu): head, tail, then entries. */
   flushRing: 0x4000,
 } as const;

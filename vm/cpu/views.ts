@@ -31,6 +31,10 @@ export class View {
   needs = 0;
   /** Page tables used: physical page -> 2 MiB (PAE) or 4 MiB stretches (as va >>> 21) it maps, or DIRECTORY. */
   readonly tables = new Map<number, number[]>();
+  /** What is in `tables` for certain: the last directory and the last table with its stretch; -1: none. */
+  lastDirectory = -1;
+  lastTable = -1;
+  lastSlot = 0;
   /** Virtual pages with jump-cache entries. */
   readonly codePages = new Set<number>();
   /** 4 MiB stretches translated by large pages. */
@@ -78,6 +82,7 @@ export class View {
     this.filledCount = 0;
     this.writtenCount = 0;
     this.tables.clear();
+    this.lastDirectory = this.lastTable = -1;
     this.largePages.clear();
     this.stale = false;
     this.needs = 0;
@@ -108,6 +113,7 @@ export class View {
     const slots = this.tables.get(page);
     if (!slots) return;
     this.tables.delete(page);
+    this.lastDirectory = this.lastTable = -1;
     for (const slot of slots) if (slot === DIRECTORY) this.stale = true; else this.dropStretch(slot, wide ? 512 : 1024);
   }
   /** Drops write entries that lead to a physical page; true when there was one. */

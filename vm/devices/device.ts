@@ -25,8 +25,8 @@ export interface InterruptLines { set(line: number, asserted: boolean): void }
 /** What the chipset may do to vCPUs. The implementation is vm/vcpu.ts; tests use a recorder. */
 export interface CpuLines {
   readonly cpus: number;
-  /** Level of the INTR pin: something is deliverable to this vCPU. */
-  interrupt(cpu: number, asserted: boolean): void;
+  /** Level of the INTR pin: something is deliverable to this vCPU. False: it was so before. */
+  interrupt(cpu: number, asserted: boolean): boolean | void;
   nmi(cpu: number): void;
   init(cpu: number): void;
   sipi(cpu: number, vector: number): void;

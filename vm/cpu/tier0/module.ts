@@ -266,7 +266,11 @@ export function tier0Module(options: Tier0Options): Uint8Array {
               helper(jsCheck);
             };
             bodies[KIND.END] = () => exits.follow!(pc, w.load16u(pc, R.delta), R.link);
-            bodies[KIND.END_CHECK] = () => { fn.store(cpu, w.add(blockEip, w.load16u(pc, R.delta)), S.eip); helper(jsCheck); };
+            // Behind an instruction that has touched a device: mostly it wants nothing.
+            bodies[KIND.END_CHECK] = () => {
+              fn.if(w.or(w.load(cpu, S.attention), w.load(cpu, S.asks)), () => { fn.store(cpu, w.add(blockEip, w.load16u(pc, R.delta)), S.eip); helper(jsCheck); });
+              exits.follow!(pc, w.load16u(pc, R.delta), R.link);
+            };
             bodies[KIND.RARE] = () => {
               const code = fn.let(w.callIndirect(rareType, I, cpu, pc, blockEip, w.load(pc, R.link)));
               fn.if(code, () => {
