@@ -21,10 +21,16 @@ import { EVENT, type Coherence } from './coherence.ts';
 import { KIND, R, RECORD_BYTES } from './tier0/record.ts';
 import { NO_POINT, type CpuTrace } from './trace.ts';
 import { fastSlot, goesOn, hasFastForm } from './tier0/system.ts';
+import { collectGarbage } from './garbage.ts';
 import { Templates, type Helper, type Link, type Template } from './templates.ts';
 import { VIEW_CACHE_BYTES } from './views.ts';
 
 const MAX_BLOCK = 48;
+/**
+ * Blocks after which everything is forgotten, as when the pool is full: a block of three instructions fills 96 bytes of the pool, and 500 to 700 of V8's heap.
+ * The booted system has 11,000.
+ */
+const MAX_BLOCKS = 1 << 16;
 /** Instructions remembered as having touched devices. */
 const MAX_MMIO_INSNS = 1 << 16;
 /** Private area: the jump caches of 32 views, then the records of truncated blocks, then the pool. */
@@ -56,7 +62,7 @@ interface Resolved { readonly form: Form; readonly kind: number; slot: number }
 export interface RareCompiler { slots(forms: readonly Form[]): number[] }
 
 /** Of the many blocks that have none. */
-const NO_LINKS: Link[] = [], NO_HELPERS: Helper[] = [];
+const NO_LINKS: readonly Link[] = [], NO_HELPERS: readonly Helper[] = [];
 const CONDITION_OF = new Map(CONDITION_NAMES.map((name, i) => [`j${name}`, i]));
 
 export class BlockCache {
@@ -78,6 +84,10 @@ export class BlockCache {
   /** Physical addresses of instructions that touched MMIO: they end their block. */
   readonly mmioInsns = new Set<number>();
   private readonly crossing = new Uint8Array(32);
+  /** Instructions of the block being decoded. Arrays that are kept are copies of just their length: one that grew by `push` has room for seventeen. */
+  private readonly decoded: Insn[] = [];
+  /** Blocks made since everything was forgotten. */
+  private made = 0;
   /** Tells the region manager: the code of a physical page died; everything was forgotten. */
   dropped: (physicalPage: number) => void = () => undefined;
   forgotten: () => void = () => undefined;
@@ -176,17 +186,17 @@ export class BlockCache {
       const template = this.templates.find(source, start, end, mode, template => this.fits(linear, physical, template));
       if (template) { this.repeated(linear, mode); return this.copy(physical, template); }
     }
-    const insns: Insn[] = [];
-    let at = start, secondPage = -1, point = NO_POINT, traced = false, stop = false;
+    const insns = this.decoded;
+    let count = 0, at = start, secondPage = -1, point = NO_POINT, traced = false, stop = false;
     const most = limit ? Math.min(limit, MAX_BLOCK) : mode & MODE.SINGLE ? 1 : MAX_BLOCK;
-    while (insns.length < most) {
+    while (count < most) {
       if (this.stops.size !== 0 && this.stops.has((physical + at - start) & 0xfff)) {
-        if (insns.length) break;
+        if (count) break;
         stop = true;
       }
       let insn = decodeKnown(source, at, end, mode);
       if (!insn) {
-        if (insns.length) break;
+        if (count) break;
         // Crosses into the next page, whose fetch may fault: #PF with the address of that page.
         const head = end - at;
         const second = this.mmu.translate((linear & 0xfffff000) + 4096 | 0, ACCESS.EXECUTE, user);
@@ -198,26 +208,26 @@ export class BlockCache {
         if (!insn) throw new GuestFault(13, 0);
         if (this.restricted && this.lacks(insn)) insn = asUndefined(insn);
         if (this.trace) point = this.trace.at(linear, insn, this.crossing, 0, head + 16);
-        insns.push(insn); at += insn.length;
+        insns[count++] = insn; at += insn.length;
         break;
       }
       if (this.trace) {
         const here = this.trace.at(linear + at - start | 0, insn, source, at, end);
         if (here !== NO_POINT) {
           traced = true;
-          if (insns.length) break;
+          if (count) break;
           point = here;
         }
       }
       if (this.restricted && this.lacks(insn)) insn = asUndefined(insn);
-      insns.push(insn);
+      insns[count++] = insn;
       const insnPhysical = physical + at - start;
       at += insn.length;
       if ((insn.entry.end && !(this.fastOperations && goesOn(insn, mode))) || (insn.entry.str && insn.rep)) break;
       if (at >= end || point !== NO_POINT || this.mmioInsns.has(insnPhysical)) break;
     }
     this.mmu.words[S.countBlocks >> 2]++;
-    return this.emit(physical, mode, insns, at - start, secondPage, limit > 0, point, stop, byContent && secondPage < 0 && !traced && !stop ? source : undefined);
+    return this.emit(physical, mode, insns.slice(0, count), at - start, secondPage, limit > 0, point, stop, byContent && secondPage < 0 && !traced && !stop ? source : undefined);
   }
   /** Trace points and instructions that touch devices would cut a block decoded here as they cut the template (trace points: not at all). */
   private fits(linear: number, physical: number, { insns, checked }: Template): boolean {
@@ -248,7 +258,7 @@ export class BlockCache {
   private copy(physical: number, template: Template): Block {
     this.mmu.words[S.countCopied >> 2]++;
     const { words } = this, { mode, insns, records, bytes } = template;
-    if (this.next + records * RECORD_BYTES > POOL_AT + POOL_BYTES) this.reset();
+    if (this.isFull(records)) this.startOver();
     const first = this.next;
     const { home: { image }, imageAt } = template, to = first >> 2;
     for (let i = 0; i < records * 8; i++) words[to + i] = image[imageAt + i];
@@ -266,13 +276,13 @@ export class BlockCache {
       live = live & ~entry.kills | entry.reads;
       if (entry.fault || entry.stack || entry.str || ops.some(({ c }) => c === 'M')) live = FLAGS_ALL;
     }
-    if (!truncated && this.next + (count + 4) * RECORD_BYTES > POOL_AT + POOL_BYTES) this.reset();
+    if (!truncated && this.isFull(count + 4)) this.startOver();
     const first = truncated ? TRUNCATED_AT : this.next;
     if (truncated) this.truncatedInsns = [];
     const wanted: Resolved[] = [], wantedAt: number[] = [];
     let at = first, delta = 0;
-    let links: Link[] = NO_LINKS, helpers: Helper[] = NO_HELPERS;
-    const link = (field: number, delta: number): void => { if (links === NO_LINKS) links = []; links.push({ field, delta }); };
+    let links = NO_LINKS, helpers = NO_HELPERS;
+    const link = (field: number, delta: number): void => { const made = { field, delta }; links = links === NO_LINKS ? [made] : links.concat(made); };
     const { words, halves, bytes: bytesView } = this;
     if (stop) {
       words.fill(0, at >> 2, (at >> 2) + 8);
@@ -298,8 +308,8 @@ export class BlockCache {
         const fast = this.fastOperations && insn.operandSize === 32 && !(mode & MODE.SINGLE) && hasFastForm(insn) ? fastSlot(entry.name) : -1;
         halves[at >> 1] = fast >= 0 ? KIND.SYSTEM : KIND.JS;
         if (fast >= 0) { words[(at + R.reg0) >> 2] = fast; this.fastOperands(at, insn); }
-        if (helpers === NO_HELPERS) helpers = [];
-        helpers.push({ record: at - first, insn });
+        const helper = { record: at - first, insn };
+        helpers = helpers === NO_HELPERS ? [helper] : helpers.concat(helper);
         words[(at + R.link) >> 2] = truncated ? TRUNCATED_INSN + this.truncatedInsns.push(insn) - 1 : this.insns.push(insn) - 1;
       } else {
         this.operands(at, insn, nextDelta);
@@ -338,8 +348,10 @@ export class BlockCache {
     if (source) this.templates.add(source, physical, (physical & ~0xfff) + 4096, mode, { bytes, insns, words, from: first >> 2, records: block.records, links, helpers, checked: this.mmioInsns.has(physical + bytes - insns[count - 1].length) });
     return this.enter(block, links);
   }
+  private isFull(records: number): boolean { return this.made >= MAX_BLOCKS || this.next + records * RECORD_BYTES > POOL_AT + POOL_BYTES; }
   /** The block is one of its page's from now on. */
   private enter(block: Block, links: readonly Link[]): Block {
+    this.made++;
     const page = this.watch(block), key = (block.physical & 0xfff) << 9 | block.mode;
     page.starts.set(key, block);
     page.blocks.push(block);
@@ -512,7 +524,13 @@ export class BlockCache {
     this.pages.clear();
     this.insns.length = 0;
     this.next = POOL_AT;
+    this.made = 0;
     this.mmu.clearJumpCaches();
+  }
+  /** The bounds are reached: `reset`, and the objects go now, when hardly anything of the heap is alive, not when V8 has let it grow to four times its size. */
+  private startOver(): void {
+    this.reset();
+    collectGarbage();
   }
 }
 

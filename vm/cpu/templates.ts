@@ -16,6 +16,8 @@ import type { Insn } from './isa/decode.ts';
 const GENERATION_RECORDS = 1 << 16;
 /** Code in a generation, with the bytes behind each block. */
 const GENERATION_CODE = 1 << 20;
+/** Templates in a generation: of blocks of three instructions, which cost V8's heap several times what their records are. */
+const GENERATION_TEMPLATES = 1 << 14;
 /** The longest instruction: whether one more would have belonged to the block is decided within so many bytes. */
 const LOOK_AHEAD = 15;
 
@@ -49,7 +51,13 @@ class Generation {
   readonly image = new Int32Array(GENERATION_RECORDS * 8);
   codeUsed = 0;
   records = 0;
-  holds(records: number, codeBytes: number): boolean { return this.records + records <= GENERATION_RECORDS && this.codeUsed + codeBytes <= GENERATION_CODE; }
+  /** Its arrays once more: three megabytes a time would wait for V8's collector. */
+  empty(): Generation {
+    this.templates.clear();
+    this.codeUsed = this.records = 0;
+    return this;
+  }
+  holds(records: number, codeBytes: number): boolean { return this.templates.size < GENERATION_TEMPLATES && this.records + records <= GENERATION_RECORDS && this.codeUsed + codeBytes <= GENERATION_CODE; }
 }
 
 const hashOf = (source: Uint8Array, at: number, end: number, mode: number): number => {
@@ -83,7 +91,13 @@ export class Templates {
   private insert(hash: number, offset: number, mode: number, source: Uint8Array, at: number, codeBytes: number, made: Emitted): Template {
     const { bytes, insns, records, links, helpers, checked, words, from } = made;
     let home = this.young ??= new Generation();
-    if (!home.holds(records, codeBytes)) { this.old = home; home = this.young = new Generation(); }
+    if (!home.holds(records, codeBytes)) {
+      // What is inserted may come from the old generation, whose arrays are used again: it moves to their beginning, word by word upwards, and nothing
+      // lies in front of it any more.
+      const reused = this.old?.empty() ?? new Generation();
+      this.old = home;
+      home = this.young = reused;
+    }
     const codeAt = home.codeUsed, imageAt = home.records * 8;
     for (let i = 0; i < codeBytes; i++) home.code[codeAt + i] = source[at + i];
     for (let i = 0; i < records * 8; i++) home.image[imageAt + i] = words[from + i];

@@ -59,6 +59,8 @@ export const TOO_LONG = internal('too_long');
 /** What `insn` is on a CPU that does not have it. */
 export const asUndefined = (insn: Insn): Insn => ({ ...insn, entry: UNDEFINED, ops: [], rep: 0, lock: false });
 
+/** Of the instruction being decoded. What is kept is a copy of just its length: an array that grew by `push` has room for seventeen. */
+const OPERANDS: Operand[] = [];
 const BASES16 = [[3, 6], [3, 7], [5, 6], [5, 7], [6, -1], [7, -1], [5, -1], [3, -1]];
 
 export function decode(bytes: Uint8Array, start: number, end: number, mode: number): Insn | null {
@@ -151,59 +153,60 @@ export function decode(bytes: Uint8Array, start: number, end: number, mode: numb
     } else if (entry.mod === 'm') return bad(UNDEFINED);
   }
 
-  const ops: Operand[] = [];
+  const found = OPERANDS;
+  let count = 0;
   for (const { kind, size } of entry.operands) {
     const bits = size === 'b' ? 8 : size === 'w' ? 16 : size === 'd' ? 32 : size === 'q' ? 64 : size === 'x' ? 128 : size === 't' ? 80 : size === 'y' ? 0 : operandSize;
     const reg = modrm >> 3 & 7;
     switch (kind) {
       case 'E': case 'M': case 'W':
-        if (rmOperand) ops.push({ c: 'M', size: bits, ...rmOperand });
-        else if (kind === 'W') ops.push({ c: 'V', size: bits, reg: modrm & 7 });
-        else ops.push({ c: 'R', size: bits || 32, reg: modrm & 7 });
+        if (rmOperand) found[count++] = { c: 'M', size: bits, ...rmOperand };
+        else if (kind === 'W') found[count++] = { c: 'V', size: bits, reg: modrm & 7 };
+        else found[count++] = { c: 'R', size: bits || 32, reg: modrm & 7 };
         break;
-      case 'G': ops.push({ c: 'R', size: bits, reg }); break;
-      case 'R': ops.push({ c: 'R', size: 32, reg: modrm & 7 }); break;
-      case 'Z': ops.push({ c: 'R', size: bits, reg: opcode & 7 }); break;
-      case 'V': ops.push({ c: 'V', size: bits, reg }); break;
-      case 'N': if (modrm >> 6 !== 3) return bad(UNDEFINED); ops.push({ c: 'V', size: bits, reg: modrm & 7 }); break;
-      case 'S': case 'C': case 'D': ops.push({ c: 'S', size: 16, reg }); break;
-      case 'H': if (modrm >> 6 !== 3) return bad(UNDEFINED); ops.push({ c: 'P', size: bits, reg: modrm & 7 }); break;
-      case 'P': ops.push({ c: 'P', size: bits, reg }); break;
+      case 'G': found[count++] = { c: 'R', size: bits, reg }; break;
+      case 'R': found[count++] = { c: 'R', size: 32, reg: modrm & 7 }; break;
+      case 'Z': found[count++] = { c: 'R', size: bits, reg: opcode & 7 }; break;
+      case 'V': found[count++] = { c: 'V', size: bits, reg }; break;
+      case 'N': if (modrm >> 6 !== 3) return bad(UNDEFINED); found[count++] = { c: 'V', size: bits, reg: modrm & 7 }; break;
+      case 'S': case 'C': case 'D': found[count++] = { c: 'S', size: 16, reg }; break;
+      case 'H': if (modrm >> 6 !== 3) return bad(UNDEFINED); found[count++] = { c: 'P', size: bits, reg: modrm & 7 }; break;
+      case 'P': found[count++] = { c: 'P', size: bits, reg }; break;
       case 'Q':
-        if (rmOperand) ops.push({ c: 'M', size: bits, ...rmOperand }); else ops.push({ c: 'P', size: bits, reg: modrm & 7 });
+        if (rmOperand) found[count++] = { c: 'M', size: bits, ...rmOperand }; else found[count++] = { c: 'P', size: bits, reg: modrm & 7 };
         break;
-      case 'T': ops.push({ c: 'T', size: 80, reg: modrm & 7 }); break;
-      case 'T0': ops.push({ c: 'U', size: 80 }); break;
-      case 'AX': ops.push({ c: 'R', size: 16, reg: 0 }); break;
-      case 'AL': ops.push({ c: 'R', size: 8, reg: 0 }); break;
-      case 'eAX': ops.push({ c: 'R', size: operandSize, reg: 0 }); break;
-      case 'DX': ops.push({ c: 'R', size: 16, reg: 2 }); break;
-      case 'CL': ops.push({ c: 'C', size: 8 }); break;
-      case '1': case '3': ops.push({ c: 'I', size: 8, value: Number(kind) }); break;
+      case 'T': found[count++] = { c: 'T', size: 80, reg: modrm & 7 }; break;
+      case 'T0': found[count++] = { c: 'U', size: 80 }; break;
+      case 'AX': found[count++] = { c: 'R', size: 16, reg: 0 }; break;
+      case 'AL': found[count++] = { c: 'R', size: 8, reg: 0 }; break;
+      case 'eAX': found[count++] = { c: 'R', size: operandSize, reg: 0 }; break;
+      case 'DX': found[count++] = { c: 'R', size: 16, reg: 2 }; break;
+      case 'CL': found[count++] = { c: 'C', size: 8 }; break;
+      case '1': case '3': found[count++] = { c: 'I', size: 8, value: Number(kind) }; break;
       case 'I': case 'J': {
-        const count = size === 'b' || size === 'bs' ? 1 : bits >> 3;
-        if (at + count > limit) return tooLong();
-        let value = count === 1 ? bytes[at] << 24 >> 24 : count === 2 ? (bytes[at] | bytes[at + 1] << 8) << 16 >> 16
+        const width = size === 'b' || size === 'bs' ? 1 : bits >> 3;
+        if (at + width > limit) return tooLong();
+        let value = width === 1 ? bytes[at] << 24 >> 24 : width === 2 ? (bytes[at] | bytes[at + 1] << 8) << 16 >> 16
           : bytes[at] | bytes[at + 1] << 8 | bytes[at + 2] << 16 | bytes[at + 3] << 24;
         if (kind === 'I') { if (bits === 8) value &= 0xff; else if (bits === 16) value &= 0xffff; }
-        at += count;
-        ops.push({ c: kind, size: kind === 'J' ? operandSize : bits, value });
+        at += width;
+        found[count++] = { c: kind, size: kind === 'J' ? operandSize : bits, value };
         break;
       }
       case 'O': {
-        const count = addr16 ? 2 : 4;
-        if (at + count > limit) return tooLong();
-        const disp = count === 2 ? bytes[at] | bytes[at + 1] << 8 : bytes[at] | bytes[at + 1] << 8 | bytes[at + 2] << 16 | bytes[at + 3] << 24;
-        at += count;
-        ops.push({ c: 'M', size: bits, base: -1, index: -1, scale: 0, disp, seg: seg >= 0 ? seg : 3 });
+        const width = addr16 ? 2 : 4;
+        if (at + width > limit) return tooLong();
+        const disp = width === 2 ? bytes[at] | bytes[at + 1] << 8 : bytes[at] | bytes[at + 1] << 8 | bytes[at + 2] << 16 | bytes[at + 3] << 24;
+        at += width;
+        found[count++] = { c: 'M', size: bits, base: -1, index: -1, scale: 0, disp, seg: seg >= 0 ? seg : 3 };
         break;
       }
       case 'A': {
-        const count = operand16 ? 4 : 6;
-        if (at + count > limit) return tooLong();
+        const width = operand16 ? 4 : 6;
+        if (at + width > limit) return tooLong();
         const value = operand16 ? bytes[at] | bytes[at + 1] << 8 : bytes[at] | bytes[at + 1] << 8 | bytes[at + 2] << 16 | bytes[at + 3] << 24;
-        at += count;
-        ops.push({ c: 'A', size: operandSize, value, selector: bytes[at - 2] | bytes[at - 1] << 8 });
+        at += width;
+        found[count++] = { c: 'A', size: operandSize, value, selector: bytes[at - 2] | bytes[at - 1] << 8 };
         break;
       }
       default: throw new Error(`operand kind ${kind} of ${entry.name}`);
@@ -211,9 +214,11 @@ export function decode(bytes: Uint8Array, start: number, end: number, mode: numb
   }
   if (entry.name === 'enter') {
     if (at + 3 > limit) return tooLong();
-    ops.push({ c: 'I', size: 16, value: bytes[at] | bytes[at + 1] << 8 }, { c: 'I', size: 8, value: bytes[at + 2] });
+    found[count++] = { c: 'I', size: 16, value: bytes[at] | bytes[at + 1] << 8 };
+    found[count++] = { c: 'I', size: 8, value: bytes[at + 2] };
     at += 3;
   }
+  const ops = found.slice(0, count);
   if (lock && !(entry.lock && ops[0]?.c === 'M')) return bad(UNDEFINED);
   if ((entry.name === 'mov_to_seg') && (ops[0].c === 'S') && (ops[0].reg === 1 || ops[0].reg > 5)) return bad(UNDEFINED);
   if ((entry.name === 'mov_from_seg') && (ops[1].c === 'S') && ops[1].reg > 5) return bad(UNDEFINED);
