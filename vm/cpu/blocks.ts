@@ -142,12 +142,13 @@ export class BlockCache {
   find(physical: number, mode: number): Block | undefined { return this.pages.get(physical >>> 12)?.starts.get((physical & 0xfff) << 9 | mode); }
 
   /** The block at a linear address; decodes if needed. `limit` > 0 makes an uncached block of at most that many instructions. */
-  block(linear: number, physical: number, mode: number, user: boolean, limit: number): Block {
+  block(linear: number, translated: number, mode: number, user: boolean, limit: number): Block {
+    const physical = below4GiB(translated);
     if (!limit) {
       const known = this.find(physical, mode);
       if (known) {
         if (known.secondPage < 0) return known;
-        if (this.mmu.translate((linear & 0xfffff000) + 4096 | 0, ACCESS.EXECUTE, user) >>> 12 === known.secondPage) return known;
+        if (below4GiB(this.mmu.translate((linear & 0xfffff000) + 4096 | 0, ACCESS.EXECUTE, user)) >>> 12 === known.secondPage) return known;
       }
     }
     // A truncated block is the beginning of one that has been decoded already.
@@ -199,7 +200,7 @@ export class BlockCache {
         if (count) break;
         // Crosses into the next page, whose fetch may fault: #PF with the address of that page.
         const head = end - at;
-        const second = this.mmu.translate((linear & 0xfffff000) + 4096 | 0, ACCESS.EXECUTE, user);
+        const second = below4GiB(this.mmu.translate((linear & 0xfffff000) + 4096 | 0, ACCESS.EXECUTE, user));
         secondPage = second >>> 12;
         const tail = this.codeBytes(second), tailAt = tail === HOLE ? second & 0xfff : second;
         this.crossing.set(source.subarray(at, end));
@@ -464,6 +465,12 @@ export class BlockCache {
     const truncated = this.truncated;
     if (truncated && (truncated.physical >>> 12 === pageNumber || truncated.secondPage === pageNumber)) this.kill(truncated);
   }
+  /** The block of this record ends behind its instruction, and everything else in its page dies with it. */
+  dropRunning(record: number): void {
+    const within = (block: Block | null): boolean => block !== null && record >= block.record && record < block.record + block.records * RECORD_BYTES;
+    if (within(this.truncated)) { this.kill(this.truncated!); this.dropPage(this.truncated!.physical >>> 12); return; }
+    for (const [number, page] of this.pages) if (page.blocks.some(within)) { this.dropPage(number); return; }
+  }
   private kill(block: Block): void {
     const first = block.record - this.base;
     for (let i = 0; i < block.records; i++) this.halves[(first + i * RECORD_BYTES) >> 1] = KIND.LEAVE;
@@ -534,4 +541,6 @@ export class BlockCache {
   }
 }
 
+/** Nothing is there above 4 GiB, with PAE: one hole is like another, and this page, the local APIC's, is one. */
+const below4GiB = (physical: number): number => physical < 2 ** 32 ? physical : 0xfee0_0000 + physical % 4096;
 const HOLE = new Uint8Array(8192).fill(0xff);

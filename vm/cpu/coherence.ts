@@ -34,7 +34,7 @@ export class Coherence {
   private readonly attention: Int32Array[] = [];
   private readonly cpu: number;
   private readonly cpus: number;
-  private readonly parallel: boolean;
+  readonly parallel: boolean;
   private processed = 0;
 
   constructor(board: Board, cpu: number, parallel: boolean) {

@@ -171,6 +171,7 @@ export class Engine implements EngineInterface {
     this.mmu.code = {
       written: (physical, bytes) => this.blocks.written(physical, bytes),
       hits: (physical, bytes) => this.coherence.hitsCode(physical >>> 12, physical & 0xfff, bytes),
+      unmapped: (page, pages) => this.unmapped(page, pages),
       dropped: page => { if (page < 0) this.blocks.reset(); else this.blocks.dropPage(page); },
     };
     this.mmu.wrapVector = write => this.wrapVector(write);
@@ -299,7 +300,7 @@ export class Engine implements EngineInterface {
     // No block begins any more; the running one ends behind this instruction.
     this.withdraw();
     if (this.delivering || this.currentRest || !words[S.rec >> 2]) return;
-    const physical = this.mmu.probe(this.currentEip() + this.cpu.segmentBase(SEG.CS) | 0);
+    const physical = this.mmu.inspect(this.currentEip() + this.cpu.segmentBase(SEG.CS) | 0);
     if (physical >= 0) this.blocks.endBlockAt(physical);
   }
   /** Takes back what is left of the slice, but `keep`. */
@@ -316,6 +317,13 @@ export class Engine implements EngineInterface {
   }
   /** The dirty map was cleaned: writes must be seen again. */
   dropWriteTranslations(): void { this.mmu.dropAllWriteEntries(); }
+  /** A store has unmapped code. If tier 0 is running some of it, its block ends: what comes next is looked up in the tables as they are now. */
+  private unmapped(page: number, pages: number): void {
+    const rec = this.words[S.rec >> 2];
+    if (!this.running || !rec) return;
+    const here = this.currentEip() + this.cpu.segmentBase(SEG.CS) >>> 12;
+    if (here >= page && here < page + pages) this.blocks.dropRunning(rec);
+  }
   /** Somebody else wrote guest memory. */
   memoryWritten(address: number, bytes: number): void {
     for (let at = address; at < address + bytes;) {
@@ -435,7 +443,7 @@ export class Engine implements EngineInterface {
   compileRegion(): boolean { return this.regions?.compile(this.words[S.eip >> 2] >>> 0, this.words[S.mode >> 2]) ?? false; }
   /** A region met a device at state.eip: from now on tier 0 runs that instruction, at the end of a block of its own. */
   private repeatInTier0(): number {
-    const physical = this.mmu.probe(this.words[S.eip >> 2] + this.cpu.segmentBase(SEG.CS) | 0);
+    const physical = this.mmu.inspect(this.words[S.eip >> 2] + this.cpu.segmentBase(SEG.CS) | 0);
     if (physical >= 0) this.blocks.endBlockAt(physical);
     return 0;
   }
@@ -460,7 +468,7 @@ export class Engine implements EngineInterface {
     // A slow path (not a helper instruction) met a device: the instruction ends its block from now on.
     if (this.running && !this.currentRest && rec && this.words[S.attention >> 2]) {
       const linear = this.words[S.blockEip >> 2] + this.blocks.delta(rec) + this.cpu.segmentBase(SEG.CS) | 0;
-      const physical = this.mmu.probe(linear);
+      const physical = this.mmu.inspect(linear);
       if (physical >= 0) this.blocks.endBlockAt(physical);
     }
   }
@@ -472,7 +480,7 @@ export class Engine implements EngineInterface {
   /** An access of 2 or 4 bytes at FFFFFFFFh through a flat segment is beyond the limit; which segment, the instruction tells. */
   private wrapVector(write: boolean): number {
     const bytes = new Uint8Array(15), start = this.cpu.segmentBase(SEG.CS) + this.currentEip() | 0;
-    for (let i = 0; i < 15; i++) { const at = this.mmu.probe(start + i | 0); bytes[i] = at >= 0 ? this.mmu.readPhysical(at, 1) : 0; }
+    for (let i = 0; i < 15; i++) bytes[i] = this.mmu.inspectByte(start + i | 0);
     const insn = decode(bytes, 0, 15, this.words[S.mode >> 2]);
     const memory = insn?.ops.find(op => op.c === 'M');
     if (insn?.entry.stack && (write || !memory)) return VEC.SS;

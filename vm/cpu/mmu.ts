@@ -18,7 +18,7 @@ import { ONCE_IN_TIER0, REPEAT_IN_TIER0 } from './jit/exit.ts';
 import { EVENT, type Coherence } from './coherence.ts';
 import { SplitLock, updateBytes } from './split-lock.ts';
 import { ATOMIC } from './lower/context.ts';
-import { DIRECTORY, View } from './views.ts';
+import { DIRECTORY, View, type CodeDropped } from './views.ts';
 
 /** Thrown by TypeScript helpers to raise an exception in the guest; error -1 = no error code. */
 export class GuestFault {
@@ -27,6 +27,7 @@ export class GuestFault {
   constructor(vector: number, error = -1) { this.vector = vector; this.error = error; }
 }
 
+const ignored: CodeDropped = () => undefined;
 const isMemory = (kind: number): boolean => (kind & PAGE_KIND_MASK) === PAGE_KIND_RAM || (kind & PAGE_KIND_MASK) === PAGE_KIND_ROM;
 
 /** Page-map bit: the page holds translated code; stores to it take the slow path. */
@@ -41,6 +42,8 @@ export interface CodeWatcher {
   written(physical: number, bytes: number): void;
   /** Would `written` find code? */
   hits(physical: number, bytes: number): boolean;
+  /** Linear pages with looked-up code have lost their translation in the current view. */
+  unmapped(page: number, pages: number): void;
   /** Another vCPU wrote code of this page (-1: of any page). */
   dropped(page: number): void;
 }
@@ -53,9 +56,6 @@ export interface AccessWatch {
   /** After the access. */
   accessed(va: number, bytes: number, write: boolean): void;
 }
-
-/** Pages of one view with code in its jump caches: 64 MiB of text. */
-const MAX_CODE_PAGES = 1 << 14;
 
 export class Mmu {
   readonly board: Board;
@@ -77,7 +77,7 @@ export class Mmu {
   private readonly viewLimit: number;
   private readonly patience: number;
   watch: AccessWatch | undefined;
-  code: CodeWatcher = { written: () => undefined, hits: () => false, dropped: () => undefined };
+  code: CodeWatcher = { written: () => undefined, hits: () => false, unmapped: () => undefined, dropped: () => undefined };
   /** The vector of an access by generated code that wraps at 4 GiB (#GP, or #SS through the stack), or -1 where wrapping is legal. */
   wrapVector: (write: boolean) => number = () => VEC.GP;
   /** Called before the bus is used, to make `retired` exact, and after, because the bus may want attention. */
@@ -93,6 +93,7 @@ export class Mmu {
     this.splitQuads = new BigUint64Array(board.buffer, GUEST_RAM_BASE, board.ramBytes >> 3);
     this.splitLock = new SplitLock(board, cpu);
     this.tableStores = new Uint8Array(board.ramBytes >>> 12);
+    this.guarded = new Uint8Array(board.ramBytes >>> 12);
     // Each store is an event for the other vCPUs.
     this.patience = board.cpus === 1 ? 8 : 2;
     this.pageMap = board.pageMap; this.dirtyMap = board.dirtyMap;
@@ -124,13 +125,15 @@ export class Mmu {
   private faultCode = 0;
   /** The last walk ended at a page that is the user's. */
   private walkedUserPage = false;
+  /** Code may not be fetched there. */
+  private walkedNoExecute = false;
   /** A walk took write entries away: the table it read was ordinary memory before. */
   private walkDropped = false;
   /** Physical address, or -1 with `faultCode` set. */
   private walk(va: number, access: number, user: boolean): number {
     const words = this.words;
     const cr0 = words[S.cr0 >> 2];
-    if (cr0 >= 0) return va >>> 0;
+    if (cr0 >= 0) { this.walkedUserPage = this.walkedNoExecute = false; return va >>> 0; }
     words[S.countWalks >> 2]++;
     const cr4 = words[S.cr4 >> 2];
     const write = access === ACCESS.WRITE, execute = access === ACCESS.EXECUTE;
@@ -143,7 +146,7 @@ export class Mmu {
       const pointer = words[pointerAt];
       if (!(pointer & 1)) { this.faultCode = base; return -1; }
       entryAt = (pointer & 0xfffff000) + (va >>> 21 & 511) * 8 >>> 0;
-      this.usesTable(entryAt, DIRECTORY);
+      this.usesTable(entryAt, DIRECTORY - (va >>> 30));
       entry = this.tableWord(entryAt);
       let high = this.tableWord(entryAt + 4);
       if (!(entry & 1)) { this.faultCode = base; return -1; }
@@ -188,6 +191,7 @@ export class Mmu {
     // SMAP: data of user pages is out of reach, but for explicit accesses with AC set; those of CPL 3 that come here are implicit (SDM vol. 3 4.6.1).
     if (userPage && !user && !execute && (cr4 & CR4.SMAP) !== 0 && ((words[S.eflags >> 2] & FLAG.AC) === 0 || words[S.cpl >> 2] === 3)) { this.faultCode = base | 1; return -1; }
     this.walkedUserPage = userPage;
+    this.walkedNoExecute = noExecute || (!user && userPage && (cr4 & CR4.SMEP) !== 0);
     if ((user && !userPage) || (write && !writable && (user || (cr0 & CR0.WP) !== 0))
       || (execute && (noExecute || (!user && userPage && (cr4 & CR4.SMEP) !== 0)))) { this.faultCode = base | 1; return -1; }
     const bits = 0x20 | (write ? 0x40 : 0);
@@ -218,13 +222,6 @@ export class Mmu {
     }
     return physical;
   }
-  /** For debuggers: no faults, no A/D. -1 when unmapped. */
-  probe(va: number): number {
-    const saved = this.words[S.countWalks >> 2];
-    const physical = this.walk(va, ACCESS.READ, false);
-    this.words[S.countWalks >> 2] = saved;
-    return physical;
-  }
   /** Where `va` is mapped, whatever the rights: changes nothing at all, not even accessed bits. -1 when unmapped. */
   inspect(va: number): number {
     const words = this.words;
@@ -233,10 +230,11 @@ export class Mmu {
     if (words[S.cr4 >> 2] & CR4.PAE) {
       const pointer = words[(S.pdpte0 >> 2) + (va >>> 30) * 2];
       if (!(pointer & 1)) return -1;
-      entry = this.tableWord((pointer & 0xfffff000) + (va >>> 21 & 511) * 8 >>> 0);
+      let at = (pointer & 0xfffff000) + (va >>> 21 & 511) * 8 >>> 0, offset = 0x1fffff;
+      entry = this.tableWord(at);
       if (!(entry & 1)) return -1;
-      if (entry & 0x80) return (entry & 0xffe00000 | va & 0x1fffff) >>> 0;
-      entry = this.tableWord((entry & 0xfffff000) + (va >>> 12 & 511) * 8 >>> 0);
+      if (!(entry & 0x80)) { at = (entry & 0xfffff000) + (va >>> 12 & 511) * 8 >>> 0; offset = 0xfff; entry = this.tableWord(at); }
+      return entry & 1 ? (this.tableWord(at + 4) & 0xf) * 2 ** 32 + ((entry & ~offset & 0xfffff000 | va & offset) >>> 0) : -1;
     } else {
       entry = this.tableWord((words[S.cr3 >> 2] & 0xfffff000) + (va >>> 22) * 4 >>> 0);
       if (!(entry & 1)) return -1;
@@ -244,6 +242,11 @@ export class Mmu {
       entry = this.tableWord((entry & 0xfffff000) + (va >>> 12 & 1023) * 4 >>> 0);
     }
     return entry & 1 ? (entry & 0xfffff000 | va & 0xfff) >>> 0 : -1;
+  }
+  /** The byte of memory that a fetch would find at `va`; FFh where there is none. Changes nothing. */
+  inspectByte(va: number): number {
+    const physical = this.inspect(va);
+    return physical >= 0 && physical < this.ramBytes && isMemory(this.kind(physical)) ? this.ram[physical] : 0xff;
   }
   /** PDPTEs for the CR3 value; false when one has reserved bits (#GP). */
   loadPdptes(cr3: number): boolean {
@@ -284,9 +287,18 @@ export class Mmu {
   }
   isWatched(page: number): boolean { return this.watch !== undefined && this.watch.pages.has(page); }
   private fill(va: number, physical: number, write: boolean): void {
-    if (this.isWatched(va >>> 12) || (this.unfilled && this.withholds(this.words[S.cpl >> 2] === 3))) return;
+    if (this.isWatched(va >>> 12) || (this.unfilled && this.withholds(this.words[S.cpl >> 2] === 3)) || (this.walkedNoExecute && this.guarded[physical >>> 12] !== 0)) return;
     if (write) this.dirtyMap[physical >>> 12] = DIRTY_ALL;
     this.view.fill(va >>> 12, this.words[S.cpl >> 2] === 3 ? 1 : 0, GUEST_RAM_BASE + (physical & 0xfffff000) - (va & 0xfffff000) - 3 | 0, write);
+  }
+  /**
+   * By physical page: regions take a read entry for it as the right to execute (jit/region.ts). There is none then where data may be read but
+   * code not fetched (NX, SMEP).
+   */
+  private readonly guarded: Uint8Array;
+  setGuarded(physicalPage: number, on: boolean): void {
+    if (on && this.guarded[physicalPage] === 0) for (const view of this.views) view.dropEntries(physicalPage);
+    this.guarded[physicalPage] = on ? 1 : 0;
   }
   /** Entries in all views: what it costs to look through them. */
   get entries(): number { return this.views.reduce((sum, view) => sum + view.entries, 0); }
@@ -335,9 +347,9 @@ export class Mmu {
   private usesTable(physical: number, slot: number): void {
     const page = physical >>> 12, view = this.view;
     this.tableStores[page] = 0;
-    if (slot === DIRECTORY ? view.lastDirectory === page : view.lastTable === page && view.lastSlot === slot) return;
+    if (slot <= DIRECTORY ? view.lastDirectory === page && view.lastGigabyte === slot : view.lastTable === page && view.lastSlot === slot) return;
     const slots = view.tables.get(page);
-    if (slot === DIRECTORY) view.lastDirectory = page; else { view.lastTable = page; view.lastSlot = slot; }
+    if (slot <= DIRECTORY) { view.lastDirectory = page; view.lastGigabyte = slot; } else { view.lastTable = page; view.lastSlot = slot; }
     if (slots?.includes(slot)) return;
     if (slots) slots.push(slot); else view.tables.set(page, [slot]);
     if (page >= this.ramBytes >>> 12) return;
@@ -356,25 +368,24 @@ export class Mmu {
   tableStored(physical: number, bytes: number): void {
     const page = physical >>> 12;
     if (this.tableStores[page]++ >= this.patience) { this.tableWritten(page); return; }
-    let whole = false;
-    for (const view of this.views) whole = view.entryWritten(page, physical & 0xfff, bytes, this.pae) || whole;
-    if (whole) this.forgetViews();
+    for (const view of this.views) view.entryWritten(page, physical & 0xfff, bytes, this.pae, view === this.view ? this.unmapped : ignored);
     this.coherence.post(EVENT.TABLE_WRITTEN, page);
   }
   /** A page table has been stored to, nobody knows where: what was derived from it goes, and the page is an ordinary one again. */
   tableWritten(page: number): void {
     Atomics.and(this.pageMap, page, ~PAGE_TABLE);
-    for (const view of this.views) view.tableWritten(page, this.pae);
+    for (const view of this.views) view.tableWritten(page, this.pae, view === this.view ? this.unmapped : ignored);
     this.forgetViews();
     this.coherence.post(EVENT.TABLE_WRITTEN, page);
   }
-  /** What other vCPUs have posted. */
+  private readonly unmapped: CodeDropped = (page, pages) => this.code.unmapped(page, pages);
+  /** What other vCPUs have posted. What one vCPU stores while no other runs must not depend on what the others have cached: that is no state of the machine. */
   drain(): void {
     this.forgetViews();
     this.coherence.drain((kind, page) => {
       if (kind === EVENT.CODE) { if (this.dropWriteEntries(page)) this.coherence.post(EVENT.CODE_WRITTEN, page); }
       else if (kind === EVENT.TABLE) { if (this.dropWriteEntries(page)) this.coherence.post(EVENT.TABLE_WRITTEN, page); }
-      else if (kind === EVENT.TABLE_WRITTEN) { for (const view of this.views) if (view.tables.has(page)) view.stale = true; }
+      else if (kind === EVENT.TABLE_WRITTEN) { for (const view of this.views) if (view.tables.has(page)) { if (this.coherence.parallel) view.stale = true; else view.flush(); } }
       else this.code.dropped(page);
     }, () => { this.flush(); this.code.dropped(-1); });
   }
@@ -395,7 +406,8 @@ export class Mmu {
     const at = (this.words[S.tlbRead >> 2] - this.view.address >> 2) + (va >>> 12), entry = this.view.table[at];
     return entry === 0 || va & 3 ? undefined : this.ramWords[(va + entry + 3 - GUEST_RAM_BASE) >>> 2];
   }
-  isCodePage(va: number): boolean { return this.view.codePages.has(va >>> 12); }
+  /** Executed in this view at the current privilege. */
+  isCodePage(va: number): boolean { return this.view.isCodePage(va >>> 12, this.words[S.cpl >> 2] === 3); }
   /**
    * Whether code of the page may be run as if it had been looked up: executed in this view before, or mapped, executable at the current
    * privilege level and marked as accessed at every level of the tables, so that a look-up would leave no trace in them.
@@ -429,14 +441,10 @@ export class Mmu {
   fillRead(page: number, physicalPage: number): void {
     // With SMAP it would have to be known whose page it is.
     if (this.unfilled && (this.words[S.cpl >> 2] === 3 ? this.aligned(true) : (this.words[S.cr4 >> 2] & CR4.SMAP) !== 0)) return;
-    this.walkedUserPage = false;
+    this.walkedUserPage = this.walkedNoExecute = false;
     this.fill(page << 12, physicalPage * 4096, false);
   }
-  noteCodePage(va: number): void {
-    const { view } = this, page = va >>> 12;
-    if (view.codePages.size >= MAX_CODE_PAGES && !view.codePages.has(page)) view.clearJumpCaches();
-    view.codePages.add(page);
-  }
+  noteCodePage(va: number): void { this.view.noteCodePage(va >>> 12, this.words[S.cpl >> 2] === 3); }
   private jumpCacheIndex(eip: number): number {
     return ((this.words[S.jumpCache >> 2] - this.view.jumpCacheAddress) >> 2) + ((eip ^ eip >>> 12) & 4095) * 4;
   }
@@ -450,9 +458,9 @@ export class Mmu {
   /** `walk` for an access by generated code: devices, and code and page tables for stores, have no entries and would be walked for every time. */
   private reach(va: number, write: boolean, user: boolean): number {
     const view = this.view, wanted = (user ? 1 : 0) | (write ? 2 : 0);
-    if (view.devicePage === va >>> 12 && view.deviceFor === wanted) return view.devicePhysical + (va & 0xfff);
+    if (view.devicePage === va >>> 12 && view.deviceFor === wanted) { this.walkedNoExecute = view.deviceNoExecute; return view.devicePhysical + (va & 0xfff); }
     const physical = this.walk(va, write ? ACCESS.WRITE : ACCESS.READ, user);
-    if (physical >= 0 && this.isWithoutEntry(this.kind(physical), write) && !(this.unfilled && this.withholds(user))) { view.devicePage = va >>> 12; view.deviceFor = wanted; view.devicePhysical = physical - (va & 0xfff); }
+    if (physical >= 0 && this.isWithoutEntry(this.kind(physical), write) && !(this.unfilled && this.withholds(user))) { view.devicePage = va >>> 12; view.deviceFor = wanted; view.devicePhysical = physical - (va & 0xfff); view.deviceNoExecute = this.walkedNoExecute; }
     return physical;
   }
 
@@ -533,7 +541,7 @@ export class Mmu {
   /** Leaves an entry for the fast system operations, which refuse what is not mapped. */
   private warm(va: number, physical: number, user: boolean, write: boolean): void {
     const kind = this.kind(physical);
-    if ((kind & PAGE_KIND_MASK) !== PAGE_KIND_RAM || this.isWatched(va >>> 12) || (this.unfilled && this.withholds(user))) return;
+    if ((kind & PAGE_KIND_MASK) !== PAGE_KIND_RAM || this.isWatched(va >>> 12) || (this.unfilled && this.withholds(user)) || (this.walkedNoExecute && this.guarded[physical >>> 12] !== 0)) return;
     if (write && !(kind & (PAGE_CODE | PAGE_TABLE))) this.dirtyMap[physical >>> 12] = DIRTY_ALL;
     this.view.fill(va >>> 12, user ? 1 : 0, GUEST_RAM_BASE + (physical & 0xfffff000) - (va & 0xfffff000) - 3 | 0, write && !(kind & (PAGE_CODE | PAGE_TABLE)));
   }

@@ -5,17 +5,21 @@
  * filled entries that makes flushing cheap, and two jump caches. A switch of address spaces is a pointer swap.
  *
  * A retained view must never hold what a CR3 load would have thrown away. So pages read in walks are page tables (PAGE_TABLE in the
- * page map, no write entries anywhere); the first store to one drops everything derived from it and makes it an ordinary page
- * again, until the next walk. `stale` views and views that depend on pages some running vCPU may still write unseen are flushed when
+ * page map, no write entries anywhere); a store to one drops what was derived from the bytes it hit, a DMA or too many stores everything derived
+ * from the page, at once: what is cached here never shows (but for what other vCPUs store in parallel mode). `stale` views and views that depend on pages some running vCPU may still write unseen are flushed when
  * they are selected: the guarantee is that of a real TLB or better.
  */
 import { GUEST_RAM_BASE, type Board } from '../board.ts';
 import { JUMP_CACHE_BYTES } from './tier0/record.ts';
 
 const MAX_FILLED = 8192;
+/** Pages of one view with code in its jump caches: 64 MiB of text. */
+const MAX_CODE_PAGES = 1 << 14;
 export const VIEW_CACHE_BYTES = JUMP_CACHE_BYTES * 2;
-/** `tables` slot of a page directory. */
+/** `tables` slot of a page directory; with PAE minus the number of the gigabyte it maps. */
 export const DIRECTORY = -1;
+/** Told when pages with looked-up code have lost their translation. */
+export type CodeDropped = (page: number, pages: number) => void;
 
 export class View {
   readonly index: number;
@@ -31,12 +35,13 @@ export class View {
   needs = 0;
   /** Page tables used: physical page -> 2 MiB (PAE) or 4 MiB stretches (as va >>> 21) it maps, or DIRECTORY. */
   readonly tables = new Map<number, number[]>();
-  /** What is in `tables` for certain: the last directory and the last table with its stretch; -1: none. */
+  /** What is in `tables` for certain: the last directory with its slot and the last table with its stretch; -1: none. */
   lastDirectory = -1;
+  lastGigabyte = 0;
   lastTable = -1;
   lastSlot = 0;
-  /** Virtual pages with jump-cache entries. */
-  readonly codePages = new Set<number>();
+  /** Virtual pages with jump-cache entries: page number * 2 + user. */
+  private readonly codePages = new Set<number>();
   /** 4 MiB stretches translated by large pages. */
   readonly largePages = new Set<number>();
   /**
@@ -46,6 +51,8 @@ export class View {
   devicePage = -1;
   deviceFor = 0;
   devicePhysical = 0;
+  /** Mmu.walkedNoExecute of that walk. */
+  deviceNoExecute = false;
   /** Filled entries: page number * 2 + user. */
   private readonly filled = new Int32Array(MAX_FILLED);
   private filledCount = 0;
@@ -89,32 +96,58 @@ export class View {
     this.clearJumpCaches();
   }
   clearJumpCaches(): void { if (this.codePages.size) { this.jumpCaches.fill(-1); this.codePages.clear(); } }
-  dropPage(page: number): void {
+  isCodePage(page: number, user: boolean): boolean { return this.codePages.has(page * 2 + (user ? 1 : 0)); }
+  noteCodePage(page: number, user: boolean): void {
+    const code = page * 2 + (user ? 1 : 0);
+    if (this.codePages.size >= MAX_CODE_PAGES && !this.codePages.has(code)) this.clearJumpCaches();
+    this.codePages.add(code);
+  }
+  dropPage(page: number, codeDropped?: CodeDropped): void {
     if (page === this.devicePage) this.devicePage = -1;
     for (const at of [page, page + 0x200000]) { this.table[at] = 0; this.table[at + 0x100000] = 0; }
-    if (this.codePages.has(page)) this.clearJumpCaches();
+    if (this.isCodePage(page, false) || this.isCodePage(page, true)) { this.clearJumpCaches(); codeDropped?.(page, 1); }
   }
-  private dropStretch(stretch: number, pages: number): void {
+  private dropStretch(stretch: number, pages: number, codeDropped: CodeDropped): void {
     const page = stretch * 512;
     this.devicePage = -1;
     for (let part = 0; part < 4; part++) this.table.fill(0, part * 0x100000 + page, part * 0x100000 + page + pages);
-    for (const code of this.codePages) if (code >= page && code < page + pages) { this.clearJumpCaches(); break; }
+    for (const code of this.codePages) if (code >>> 1 >= page && code >>> 1 < page + pages) { this.clearJumpCaches(); codeDropped(page, pages); break; }
   }
-  /** Bytes of a page this view walked through have changed; true when the view is stale because of it. */
-  entryWritten(page: number, offset: number, bytes: number, wide: boolean): boolean {
-    const slots = this.tables.get(page);
-    if (!slots) return false;
-    const shift = wide ? 3 : 2, first = offset >> shift, last = offset + bytes - 1 >> shift;
-    for (const slot of slots) if (slot === DIRECTORY) this.stale = true; else for (let i = first; i <= last; i++) this.dropPage(slot * 512 + i);
-    return this.stale;
+  /** Whether anything was translated through this entry of a directory. */
+  private usesStretch(stretch: number): boolean {
+    if (this.largePages.has(stretch >>> 1)) return true;
+    for (const slots of this.tables.values()) if (slots.includes(stretch)) return true;
+    return false;
   }
-  /** A page this view walked through has changed. */
-  tableWritten(page: number, wide: boolean): void {
+  /** Bytes of a page this view walked through have changed. */
+  entryWritten(page: number, offset: number, bytes: number, wide: boolean, codeDropped: CodeDropped): void {
     const slots = this.tables.get(page);
     if (!slots) return;
+    const shift = wide ? 3 : 2, first = offset >> shift, last = offset + bytes - 1 >> shift;
+    for (const slot of slots) {
+      for (let i = first; i <= last; i++) {
+        if (slot >= 0) { this.dropPage(slot * 512 + i, codeDropped); continue; }
+        const stretch = wide ? (DIRECTORY - slot) * 512 + i : i * 2;
+        if (this.usesStretch(stretch)) this.dropStretch(stretch, wide ? 512 : 1024, codeDropped);
+      }
+    }
+  }
+  /** A page this view walked through has changed. */
+  tableWritten(page: number, wide: boolean, codeDropped: CodeDropped): void {
+    const slots = this.tables.get(page);
+    if (!slots) return;
+    if (slots.some(slot => slot < 0)) { this.flush(); codeDropped(0, 1 << 20); return; }
     this.tables.delete(page);
     this.lastDirectory = this.lastTable = -1;
-    for (const slot of slots) if (slot === DIRECTORY) this.stale = true; else this.dropStretch(slot, wide ? 512 : 1024);
+    for (const slot of slots) this.dropStretch(slot, wide ? 512 : 1024, codeDropped);
+  }
+  /** Drops all entries that lead to a physical page. */
+  dropEntries(physicalPage: number): void {
+    for (let i = 0; i < this.filledCount; i++) {
+      const page = this.filled[i] >>> 1 & 0xfffff, at = page + (this.filled[i] & 1) * 0x200000;
+      const entry = this.table[at];
+      if (entry !== 0 && ((entry + 3 + (page << 12) - GUEST_RAM_BASE) >>> 12) === physicalPage) { this.table[at] = 0; this.table[at + 0x100000] = 0; }
+    }
   }
   /** Drops write entries that lead to a physical page; true when there was one. */
   dropWriteEntries(physicalPage: number): boolean {

@@ -41,6 +41,8 @@ const MAX_DEAD = 400, MAX_WAIT = 20_000_000;
 /** So many EXIT.SPLIT within so many instructions, and the instruction is compiled on its own. */
 const MAX_SPLITS = 24, SPLIT_WINDOW = 200_000;
 const FLAT = MODE.CODE32 | MODE.STACK32 | MODE.DS_FLAT | MODE.ES_FLAT | MODE.SS_FLAT | MODE.CS_FLAT | MODE.PROTECTED;
+/** Regions assume flat segments and whole blocks (context.ts, `linear`). */
+const mayCompile = (mode: number): boolean => (mode & FLAT) === FLAT && (mode & (MODE.V86 | MODE.SINGLE)) === 0;
 
 export interface RegionPolicy {
   /** Instructions seen in a block before a region begins there. */
@@ -96,7 +98,7 @@ export class RegionManager {
   /** A slice of so many instructions, `inRegions` of them in regions, ended in the block at `eip`. True when that made a region. */
   sample(eip: number, instructions: number, inRegions: number): boolean {
     const words = this.words, mode = words[S.mode >> 2];
-    if ((mode & FLAT) !== FLAT || mode & (MODE.V86 | MODE.SINGLE)) return false;
+    if (!mayCompile(mode)) return false;
     const key = eip * 2 + (words[S.cpl >> 2] === 3 ? 1 : 0);
     // Every slice ends in tier 0, for want of budget. Code that a region has is left to it, unless tier 0 did most of the slice: then control
     // keeps coming to blocks that are not entries of the region they are in.
@@ -154,8 +156,7 @@ export class RegionManager {
     const physicalOf = (page: number): number => {
       let physical = pages.get(page);
       if (physical !== undefined) return physical;
-      const at = mmu.isCodePage(page << 12) ? mmu.probe(page << 12 | 0) : -1;
-      physical = at < 0 || at + 4096 > board.ramBytes ? -1 : at >>> 12;
+      physical = mmu.isCodePage(page << 12) ? this.physicalPage(page << 12) : -1;
       pages.set(page, physical);
       return physical;
     };
@@ -169,13 +170,18 @@ export class RegionManager {
     return pages;
   }
 
+  /** Page of RAM that a linear address is mapped to, -1: none. Leaves no trace in the tables. */
+  private physicalPage(va: number): number {
+    const physical = this.mmu.inspect(va & ~4095);
+    return physical < 0 || physical + 4096 > this.board.ramBytes ? -1 : physical >>> 12;
+  }
   /** Whether a live region has this instruction, and whether it can be entered there. */
   private covered(eip: number, mode: number): 'entry' | 'inside' | 'no' {
-    const physical = this.mmu.isCodePage(eip) ? this.mmu.probe(eip | 0) : -1;
+    const physical = this.mmu.isCodePage(eip) ? this.physicalPage(eip) : -1;
     if (physical < 0) return 'no';
     let answer: 'inside' | 'no' = 'no';
-    for (const { mode: compiled, pages, region } of this.byPage.get(physical >>> 12) ?? []) {
-      if (compiled !== mode || pages.get(eip >>> 12) !== physical >>> 12) continue;
+    for (const { mode: compiled, pages, region } of this.byPage.get(physical) ?? []) {
+      if (compiled !== mode || pages.get(eip >>> 12) !== physical) continue;
       const at = region.index.get(eip);
       if (at !== undefined && region.entries.includes(at)) return 'entry';
       if (region.blocks.some(block => eip >= block.eip && eip < block.next)) answer = 'inside';
@@ -183,19 +189,20 @@ export class RegionManager {
     return answer;
   }
 
-  /** Makes a region of the code at `head`, hot or not. */
+  /** Makes a region of the code at `head`, hot or not; false where there can be none. */
   compile(head: number, mode: number): boolean {
     const { mmu, board } = this;
+    if (!mayCompile(mode)) return false;
     if (this.bySlot.size >= MAX_REGIONS) this.reset();
     const pages = new Map<number, number>();
     const region = discover(head, mode, { page: page => {
       const known = pages.get(page >>> 12);
       if (known !== undefined) return board.ram.subarray(known << 12, (known << 12) + 4096);
       if (!mmu.isCodePage(page)) return null;
-      const physical = mmu.probe(page | 0);
-      if (physical < 0 || physical + 4096 > board.ramBytes) return null;
-      pages.set(page >>> 12, physical >>> 12);
-      return board.ram.subarray(physical, physical + 4096);
+      const physical = this.physicalPage(page);
+      if (physical < 0) return null;
+      pages.set(page >>> 12, physical);
+      return board.ram.subarray(physical << 12, (physical << 12) + 4096);
     }, avoid: (eip, insn) => {
       const page = pages.get(eip >>> 12);
       return page !== undefined && this.blocks.leavesOut(eip, page, insn);
@@ -237,6 +244,7 @@ export class RegionManager {
     for (const [, physical] of used) {
       const set = this.byPage.get(physical);
       if (set) set.add(installed); else this.byPage.set(physical, new Set([installed]));
+      if (guarded.length > 0) this.mmu.setGuarded(physical, true);
       this.blocks.watchWholePage(physical);
     }
     this.words[S.countRegions >> 2]++;
@@ -263,8 +271,8 @@ export class RegionManager {
   }
 
   private blockAt(eip: number, mode: number): ReturnType<BlockCache['find']> {
-    const physical = this.mmu.probe(eip | 0);
-    return physical < 0 ? undefined : this.blocks.find(physical, mode) ?? this.blocks.block(eip | 0, physical, mode, this.words[S.cpl >> 2] === 3, 0);
+    const page = this.physicalPage(eip), physical = (page << 12 | eip & 4095) >>> 0;
+    return page < 0 ? undefined : this.blocks.find(physical, mode) ?? this.blocks.block(eip | 0, physical, mode, this.words[S.cpl >> 2] === 3, 0);
   }
 
   /** The region of a record found a guard wrong. True when the view maps it as compiled after all: the entries are filled again. */
@@ -272,7 +280,7 @@ export class RegionManager {
     const installed = this.bySlot.get(slot);
     if (!installed) return false;
     for (const [page, physical] of installed.pages) {
-      if (this.mmu.isWatched(page) || !this.mmu.mayExecute(page << 12) || this.mmu.probe((page << 12) | 0) >>> 12 !== physical) return false;
+      if (this.mmu.isWatched(page) || !this.mmu.mayExecute(page << 12) || this.physicalPage(page << 12) !== physical) return false;
     }
     for (const [page, physical] of installed.pages) this.mmu.fillRead(page, physical);
     return true;
@@ -294,7 +302,7 @@ export class RegionManager {
     for (const record of installed.records) this.blocks.removeRegion(record, installed.slot);
     for (const [, physical] of installed.pages) {
       const set = this.byPage.get(physical);
-      if (set?.delete(installed) && set.size === 0) this.byPage.delete(physical);
+      if (set?.delete(installed) && set.size === 0) { this.byPage.delete(physical); this.mmu.setGuarded(physical, false); }
     }
     this.bySlot.delete(installed.slot);
     this.place(installed.slot, null);
