@@ -9,7 +9,7 @@ import type { Target } from '../build/targets.ts';
 
 const GUEST = 'tools/bench/guest';
 const TARGETS: readonly Target[] = [
-  { name: 'bench-freestanding', entry: `${GUEST}/freestanding.ts`, kind: 'freestanding', runtime: 'stub', stubs: [`${GUEST}/boot.asm.ts`, `${GUEST}/rep.asm.ts`, `${GUEST}/x87.asm.ts`, `${GUEST}/kernel.asm.ts`], assertions: false },
+  { name: 'bench-freestanding', entry: `${GUEST}/freestanding.ts`, kind: 'freestanding', runtime: 'stub', stubs: [`${GUEST}/boot.asm.ts`, `${GUEST}/rep.asm.ts`, `${GUEST}/x87.asm.ts`, `${GUEST}/kernel.asm.ts`, `${GUEST}/smp.asm.ts`], assertions: false },
   { name: 'bench-linux', entry: `${GUEST}/linux.ts`, kind: 'linux', runtime: 'stub', stubs: [`${GUEST}/rep.asm.ts`, `${GUEST}/x87.asm.ts`], assertions: false },
 ];
 

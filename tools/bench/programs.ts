@@ -1,14 +1,15 @@
 /**
- * The rows of `bench vm`: host side of guest/programs.ts (user rows, numbers below 64) and guest/kernel.ts (kernel rows), and how many
- * iterations make a repetition of about 60 ms.
+ * The rows of `bench vm`: host side of guest/programs.ts (user rows, numbers below 64), guest/kernel.ts (kernel rows) and guest/smp.ts (SMP
+ * rows, from 96 on), and how many iterations make a repetition of about 60 ms.
  */
-export type BenchKind = 'integer' | 'memory' | 'float' | 'kernel';
+export const KINDS = ['integer', 'memory', 'float', 'kernel', 'smp'] as const;
+export type BenchKind = (typeof KINDS)[number];
 export interface BenchProgram {
   readonly name: string;
   /** Number in a plan. */
   readonly number: number;
   readonly kind: BenchKind;
-  /** Iterations per repetition: of user rows on a native CPU, of kernel rows on this VM. */
+  /** Iterations per repetition: of user rows on a native CPU, of the others on this VM. */
   readonly nativeIterations: number;
   /** Kernel rows: iterations relative to `nativeIterations` for peers that take longer, or whose clock is the host's. */
   readonly share?: number;
@@ -62,4 +63,16 @@ export const BENCH_PROGRAMS: readonly BenchProgram[] = [
     ['timer', 2000, 20, 'timer interrupt while halted', 0.005],
     ['selfipi', 60, 1000, 'interrupt sent to itself through the local APIC'],
   ] as const).map(([name, nativeIterations, operations, what, share], i): BenchProgram => ({ name, number: 64 + i, kind: 'kernel', nativeIterations, operations, what, ...(share ? { share } : {}) })),
+  ...([
+    ['fib1', 16, 100, 'Fibonacci of 22 on one CPU while the other halts'],
+    ['fib2', 16, 100, 'the same on both at a time: each does as much'],
+    ['lockinc', 50, 200_000, 'LOCK INC by one CPU'],
+    ['lockinc2', 10, 200_000, 'LOCK INC of one word by both'],
+    ['spinlock', 8, 100_000, 'a test-and-set lock (XCHG, PAUSE) around an increment, taken by both'],
+    ['bounce', 5, 20_000, 'a cache line there and back'],
+    ['ipispin', 3, 2000, 'interrupt to a CPU that spins, until it has answered'],
+    ['ipihalt', 3, 500, 'interrupt to a CPU that halts, until it has answered'],
+  ] as const).map(([name, nativeIterations, operations, what], i): BenchProgram => ({ name, number: 96 + i, kind: 'smp', nativeIterations, operations, what })),
 ];
+/** Rows in which a peer may be faster: how long a parked host thread sleeps is the host's. */
+export const EXEMPT: readonly string[] = ['ipihalt'];

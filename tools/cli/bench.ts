@@ -1,5 +1,6 @@
 /** `./kintsugi bench vm|ipc|fs|net|rewind`: each benchmark is a room in tools/bench; this finds it and shows its table or JSON. */
 import { appendFileSync, writeFileSync } from 'node:fs';
+import type { Peer } from '../bench/vm.ts';
 import { EXIT, UserError } from './errors.ts';
 
 export interface BenchOptions {
@@ -12,18 +13,23 @@ export interface BenchOptions {
   readonly launches?: number;
   readonly quick?: boolean;
   readonly force?: boolean;
+  /** Of `vm` and `net`. */
+  readonly rows?: string;
+  /** Of `vm` only. */
+  readonly peers?: string;
   /** Of `net` only. */
   readonly place: 'pin' | 'follow';
   readonly smp?: number;
-  readonly rows?: string;
   readonly only?: 'instructions' | 'times';
 }
 
 export async function bench(what: string, options: BenchOptions): Promise<number> {
   const progress = (text: string): void => { process.stderr.write(`${text}\n`); };
   if (what === 'vm') {
-    const { HISTORY, benchVm, formatBenchVm, historyLine } = await import('../bench/vm.ts');
-    const result = await benchVm({ runs: options.runs, progress });
+    const { HISTORY, benchVm, formatBenchVm, historyLine } = await import('../bench/vm.ts'), { BenchError } = await import('../bench/lines.ts');
+    const result = await benchVm({ runs: options.runs, progress, ...(options.rows === undefined ? {} : { rows: options.rows.split(',') }), ...(options.peers === undefined ? {} : { peers: options.peers.split(',') as Peer[] }) }).catch((error: unknown) => {
+      throw error instanceof BenchError ? new UserError(error.message, EXIT.usage) : error;
+    });
     if (options.svg !== undefined) writeFileSync(options.svg, (await import('../bench/vm-figure.ts')).vmFigure(result));
     if (options.record) appendFileSync(HISTORY, historyLine(result));
     process.stdout.write(options.json ? `${JSON.stringify(result)}\n` : `${formatBenchVm(result)}\n`);

@@ -215,12 +215,13 @@ async function main(argv: readonly string[]): Promise<number> {
     .option('--quick', 'ipc: two launches, few samples; net: a tenth of the work: a look, not a measurement', false)
     .addOption(new Option('--place <policy>', 'net: where servers run').choices(['pin', 'follow']).default('follow'))
     .option('--smp <n>', 'net: virtual CPUs (default: follow 1, pin 4)', whole(1, 16))
-    .option('--rows <names>', 'net: some of ping,incoming,outgoing,receive,send')
+    .option('--rows <names>', 'net: some of ping,incoming,outgoing,receive,send; vm: rows by name, or kinds of them: integer,memory,float,kernel,smp,start')
+    .option('--peers <names>', 'vm: some of native,here,v86,qemu')
     .addOption(new Option('--only <part>', 'net: leave the other part out').choices(['instructions', 'times']))
     .option('--force', 'ipc: measure although the machine is not steady', false)
     .option('--svg <file>', 'write the figure: vm: multiples of native time; ipc: distributions and size sweep')
     .option('--record', 'vm, ipc: append a line to docs/history', false)
-    .addHelpText('after', '\nExamples:\n  $ ./kintsugi bench vm --svg vm.svg\n  $ ./kintsugi bench ipc --quick\n  $ ./kintsugi bench ipc --svg ipc.svg --record   about a minute on a quiet machine\n  $ ./kintsugi bench net --rows ping,incoming --json\n')
+    .addHelpText('after', '\nExamples:\n  $ ./kintsugi bench vm --svg vm.svg --record\n  $ ./kintsugi bench vm --rows smp,start --peers here,qemu\n  $ ./kintsugi bench vm --rows ipc,fault --runs 9\n  $ ./kintsugi bench ipc --quick\n  $ ./kintsugi bench ipc --svg ipc.svg --record   about a minute on a quiet machine\n  $ ./kintsugi bench net --rows ping,incoming --json\n')
     .action(async (what: string, raw: import('./bench.ts').BenchOptions) => { status = await (await import('./bench.ts')).bench(what, raw); });
 
   withSystemOptions(program.command('demo <what>').description('restart: kill servers under running programs, again and again, and check every byte afterwards; tcp: kill net, its driver and fs under one TCP connection'))

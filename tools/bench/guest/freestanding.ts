@@ -6,8 +6,10 @@ import { inb, outb, outl, readCr0, readCr4, writeCr0, writeCr3, writeCr4 } from 
 import { kernelRow } from './kernel';
 import { iterate } from './programs';
 import { runPlan } from './protocol';
+import { smpRow } from './smp';
 
 export { benchServe } from './kernel';
+export { otherMain, otherWork } from './smp';
 
 const directory = memory.data(8192, 16), tables = memory.data(20480, 16);
 const empty = memory.data<u8>([0]);
@@ -19,8 +21,8 @@ function emit(at: usize, n: u32): void {
   }
 }
 function stamp(): void {}
-/** Numbers from 64 on are kernel rows. */
-function row(program: u32): u32 { return program < 64 ? iterate(program) : kernelRow(program - 64); }
+/** Numbers from 64 on are kernel rows, from 96 on SMP rows. */
+function row(program: u32): u32 { return program < 64 ? iterate(program) : program < 96 ? kernelRow(program - 64) : smpRow(program - 96); }
 
 function page(at: usize): u32 { return <u32>((at + 4095) & ~4095); }
 
