@@ -51,6 +51,8 @@ class Writer {
 
 const xorBytes = (a: Uint8Array, b: Uint8Array): Uint8Array => a.map((v, i) => v ^ b[i]!);
 
+const IMAGES = [['xmm', 128], ['fpu', FPU_BYTES]] as const;
+
 export function packGroup(sheet: Sheet, results: readonly Captured[]): Uint8Array {
   const w = new Writer(), scenes = sheet.cases.map(c => c.scene);
   w.numbers('form', 2, sheet.cases.map(c => c.form));
@@ -73,15 +75,14 @@ export function packGroup(sheet: Sheet, results: readonly Captured[]): Uint8Arra
   w.numbers('out.error', 2, results.map(o => o.error));
   w.numbers('out.cr2', 4, results.map(o => o.cr2));
   w.patches('change', results.map((o, i) => scenes[i]!.undefinedMemory ? [] : o.changes));
-  if (scenes.some(s => s.xmm)) {
-    const none = new Uint8Array(128);
-    w.bytes('xmm', scenes.map(s => s.xmm ?? none));
-    w.bytes('out.xmm', results.map((o, i) => xorBytes(o.xmm ?? none, scenes[i]!.xmm ?? none)));
-  }
-  if (scenes.some(s => s.fpu)) {
-    const none = new Uint8Array(FPU_BYTES);
-    w.bytes('fpu', scenes.map(s => s.fpu ?? none));
-    w.bytes('out.fpu', results.map((o, i) => xorBytes(o.fpu ?? none, scenes[i]!.fpu ?? none).map((b, n) => FPU_COMPARED[n] ? b : 0)));
+  // A group in which only some cases have such state says which, and stores no other.
+  for (const [name, bytes] of IMAGES) {
+    const has = scenes.map(s => s[name] !== null);
+    if (!has.includes(true)) continue;
+    if (has.includes(false)) w.numbers(`${name}.has`, 1, has.map(Number));
+    const chosen = scenes.flatMap((s, i) => has[i] ? [{ before: s[name]!, after: results[i]![name] ?? new Uint8Array(bytes) }] : []);
+    w.bytes(name, chosen.map(c => c.before));
+    w.bytes(`out.${name}`, chosen.map(c => name === 'fpu' ? xorBytes(c.after, c.before).map((b, n) => FPU_COMPARED[n] ? b : 0) : xorBytes(c.after, c.before)));
   }
   const header = Buffer.from(JSON.stringify({ group: sheet.group, forms: sheet.forms, count: scenes.length, columns: w.columns.map(([n, b]) => [n, b.length]) }));
   const length = Buffer.alloc(4);
@@ -111,21 +112,28 @@ export function unpackGroup(file: Uint8Array): VectorGroup {
   const eflags = numbers('eflags', 3), mxcsr = numbers('mxcsr', 2), undefinedFlags = numbers('undefined.flags', 2), undefinedRegs = numbers('undefined.regs', 1), undefinedMemory = numbers('undefined.memory', 1);
   const outEip = numbers('out.eip', 4), outEflags = numbers('out.eflags', 3), outMxcsr = numbers('out.mxcsr', 2), trap = numbers('out.trap', 1), error = numbers('out.error', 2), cr2 = numbers('out.cr2', 4);
   const patch = patches('patch'), change = patches('change');
-  const slice = (name: string, width: number, i: number): Uint8Array | null => columns.has(name) ? column(name).subarray(i * width, (i + 1) * width) : null;
-  const xored = (name: string, width: number, i: number, input: Uint8Array | null): Uint8Array | null => { const o = slice(name, width, i); return o && input ? xorBytes(o, input) : null; };
+  const images = IMAGES.map(([name, width]) => {
+    let next = 0;
+    const has = columns.get(`${name}.has`);
+    return (i: number): { before: Uint8Array; after: Uint8Array } | null => {
+      if (!columns.has(name) || has?.[i] === 0) return null;
+      const from = next++ * width, before = column(name).subarray(from, from + width);
+      return { before, after: xorBytes(column(`out.${name}`).subarray(from, from + width), before) };
+    };
+  });
   let codeAt = 0;
   const vectors = Array.from({ length: header.count }, (_, i): Vector => {
     const length = codeLength[i]!, codeAddr = CODE + offset[i]!;
     codeAt += length;
-    const xmm = slice('xmm', 128, i), fpu = slice('fpu', FPU_BYTES, i);
+    const [xmm, fpu] = images.map(image => image(i));
     const input = Uint32Array.from({ length: 8 }, (_, r) => regs[r]![i]!);
     return {
       index: i, form: header.forms[form[i]!]!, code: code.subarray(codeAt - length, codeAt), codeAddr,
-      regs: input, eflags: eflags[i]!, mxcsr: mxcsr[i]!, xmm, fpu, patches: patch(), undefinedFlags: undefinedFlags[i]!, undefinedRegs: undefinedRegs[i]!, undefinedMemory: undefinedMemory[i] === 1,
+      regs: input, eflags: eflags[i]!, mxcsr: mxcsr[i]!, xmm: xmm?.before ?? null, fpu: fpu?.before ?? null, patches: patch(), undefinedFlags: undefinedFlags[i]!, undefinedRegs: undefinedRegs[i]!, undefinedMemory: undefinedMemory[i] === 1,
       expected: {
         regs: input.map((v, r) => v ^ outRegs[r]![i]!), eip: (codeAddr + outEip[i]!) >>> 0, eflags: eflags[i]! ^ outEflags[i]!, mxcsr: mxcsr[i]! ^ outMxcsr[i]!,
         trap: trap[i]!, error: error[i]!, cr2: cr2[i]!, changes: change(),
-        xmm: xored('out.xmm', 128, i, xmm), fpu: xored('out.fpu', FPU_BYTES, i, fpu),
+        xmm: xmm?.after ?? null, fpu: fpu?.after ?? null,
       },
     };
   });

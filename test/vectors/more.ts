@@ -45,6 +45,7 @@ export function more({ seed, rounds, groups, jit, progress }: MoreOptions): More
           cases.forEach(({ form, scene }, i) => {
             const expected = results[i];
             if (!expected) { report.skipped++; return; }
+            if (scene.onlyTrap !== null && expected.trap !== scene.onlyTrap) return;
             const v: Vector = {
               index: from + i, form: sheet.forms[form]!, code: Uint8Array.from(scene.code), codeAddr: scene.codeAddr, regs: scene.regs, eflags: scene.eflags, mxcsr: scene.mxcsr, xmm: scene.xmm, fpu: scene.fpu,
               patches: scene.patches, undefinedFlags: scene.undefinedFlags, undefinedRegs: scene.undefinedRegs, undefinedMemory: scene.undefinedMemory, expected,

@@ -6,18 +6,21 @@ import { fuzz, type FuzzOptions } from './fuzz.ts';
 import { more } from './more.ts';
 import { loadGroup, replay, vectorGroups, type ReplayReport } from './run.ts';
 
+/** Under `--full` every vector runs, else three of four. */
+const full = process.env['KINTSUGI_FULL'] !== undefined;
 const told = (report: ReplayReport): string => report.failures.slice(0, 5).map(f => f.text).join('\n');
 
 describe('vectors from a real CPU', () => {
   for (const name of vectorGroups()) {
     test(`${name}: the interpreter agrees`, () => {
-      const report = replay(vectorEngine, loadGroup(name), { jit: 'off' });
-      expect(report.total).toBeGreaterThan(1000);
+      const report = replay(vectorEngine, loadGroup(name), { jit: 'off', select: v => full || v.index % 4 !== 3 });
+      expect(report.total).toBeGreaterThan(900);
       expect(told(report), `${report.failed} of ${report.total} vectors of ${name} disagree`).toBe('');
     });
     test(`${name}: compiled regions agree`, () => {
-      const report = replay(vectorEngine, loadGroup(name), { jit: 'on', select: v => v.index % 16 === 0 });
-      expect(report.compiled).toBeGreaterThan(0);
+      const report = replay(vectorEngine, loadGroup(name), { jit: 'on', select: v => v.index % (full ? 4 : 24) === 0 });
+      // What is no instruction is not compiled either.
+      if (name !== 'undefined') expect(report.compiled).toBeGreaterThan(0);
       expect(told(report), `${report.failed} of ${report.total} vectors of ${name} disagree`).toBe('');
     });
   }
@@ -45,8 +48,8 @@ describe('vectors from a real CPU', () => {
     });
     expect(replay(vectorEngine, group, { jit: 'off' }).failed).toBe(50);
   });
-  test('there are at least 100,000 vectors', () => {
-    expect(vectorGroups().reduce((n, g) => n + loadGroup(g).vectors.length, 0)).toBeGreaterThanOrEqual(100_000);
+  test('there are at least 200,000 vectors', () => {
+    expect(vectorGroups().reduce((n, g) => n + loadGroup(g).vectors.length, 0)).toBeGreaterThanOrEqual(200_000);
   });
 });
 

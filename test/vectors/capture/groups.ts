@@ -4,6 +4,8 @@ import { decimal, muldiv } from './forms/arithmetic.ts';
 import { branch, stack } from './forms/control.ts';
 import { address, bits, move } from './forms/data.ts';
 import { fault } from './forms/fault.ts';
+import { alignment, edges, modes } from './forms/reach.ts';
+import { undefinedOpcodes } from './forms/undefined.ts';
 import { mmx, sse3 } from './forms/mmx.ts';
 import { pair } from './forms/pair.ts';
 import { sse, sseInteger } from './forms/sse.ts';
@@ -23,4 +25,5 @@ export const GROUPS: Readonly<Record<string, Group>> = {
   sse: { plan: sse, repeat: 1 }, sseint: { plan: sseInteger, repeat: 1 },
   x87: { plan: x87, repeat: 1 }, x87stack: { plan: x87Stack, repeat: 1 }, x87functions: { plan: x87Functions, repeat: 1 },
   mmx: { plan: mmx, repeat: 1 }, sse3: { plan: sse3, repeat: 1 },
+  modes: { plan: modes, repeat: 1 }, edges: { plan: edges, repeat: 1 }, alignment: { plan: alignment, repeat: 1 }, undefined: { plan: undefinedOpcodes, repeat: 1 },
 };

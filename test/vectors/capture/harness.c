@@ -103,8 +103,8 @@ static void load(struct context *c) {
 }
 
 static void handler(int sig, void *info, struct context *c) {
-  /* sigreturn does not load the ID flag: clear it here or a POPF that set it would leak into the next case. */
-  asm volatile("cld; pushf; andl $0xffdfffff, (%%esp); popf" ::: "cc");
+  /* sigreturn does not load the ID flag: clear it here or a POPF that set it would leak into the next case. AC would check this code as well. */
+  asm volatile("cld; pushf; andl $0xffdbffff, (%%esp); popf" ::: "cc");
   if (current) capture(c);
   load(c);
 }

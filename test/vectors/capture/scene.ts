@@ -66,6 +66,8 @@ export class Scene {
   undefinedRegs = 0;
   /** A faulting multi-store instruction (ENTER, PUSHA, far CALL) may have stored part of it, and may meet its bytes in any order (CR2), by processor model. */
   undefinedMemory = false;
+  /** The case is kept only if the CPU ends it with this vector: the generator asks what is undefined, and only the CPU knows what it has. */
+  onlyTrap: number | null = null;
   /** Set when the chosen operand faults by design; a generator may then drop its expectations about memory. */
   faulting = false;
   constructor(r: Random) {

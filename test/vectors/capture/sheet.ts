@@ -27,4 +27,11 @@ export class Sheet {
       this.cases.push({ form, scene });
     }
   }
+
+  /** Drops the cases that the CPU did not end as asked (Scene.onlyTrap), here and in the results. */
+  keep<T extends { trap: number }>(results: readonly T[]): T[] {
+    const kept = this.cases.map(({ scene }, i) => scene.onlyTrap === null || results[i]!.trap === scene.onlyTrap);
+    this.cases.splice(0, this.cases.length, ...this.cases.filter((_, i) => kept[i]));
+    return results.filter((_, i) => kept[i]);
+  }
 }

@@ -50,7 +50,7 @@ export interface Insn {
 let POP_BY_STACK_POINTER: Entry | undefined;
 const internal = (name: string): Entry => {
   const entry: Entry = { index: ENTRIES.length, name, opcode: '', feature: 'base', operands: [], kills: 0, writes: 0, reads: 0, lock: false, end: true, js: true, stack: false,
-    rare: false, fault: true, str: false, sse: false, fpu: false, mmx: false, fixedSize: 0, hasModrm: false, mod: '' };
+    rare: false, fault: true, str: false, sse: false, fpu: false, mmx: false, norep: false, no66: false, fixedSize: 0, hasModrm: false, mod: '' };
   ENTRIES.push(entry);
   return entry;
 };
@@ -122,6 +122,7 @@ export function decode(bytes: Uint8Array, start: number, end: number, mode: numb
   }
   if (slot === undefined) return bad(UNDEFINED);
   let entry: Entry = slot as Entry;
+  if ((rep && (entry.norep || (entry.mmx && Array.isArray(MAPS.two.none[opcode])))) || (has66 && entry.no66)) return bad(UNDEFINED);
   const operandSize = operand16 ? 16 : 32;
   let rmOperand: { base: number; index: number; scale: number; disp: number; seg: number } | null = null;
   if (entry.hasModrm) {
@@ -223,6 +224,7 @@ export function decode(bytes: Uint8Array, start: number, end: number, mode: numb
   if ((entry.name === 'mov_to_seg') && (ops[0].c === 'S') && (ops[0].reg === 1 || ops[0].reg > 5)) return bad(UNDEFINED);
   if ((entry.name === 'mov_from_seg') && (ops[1].c === 'S') && ops[1].reg > 5) return bad(UNDEFINED);
   if (entry.name === 'mov_from_cr' && ops[1].c === 'S' && ops[1].reg !== 0 && (ops[1].reg === 1 || ops[1].reg > 4)) return bad(UNDEFINED);
+  if (entry.name === 'mov_to_cr' && ops[0].c === 'S' && (ops[0].reg === 1 || ops[0].reg > 4)) return bad(UNDEFINED);
   const first = ops[0];
   // POP to an address formed with ESP uses the ESP behind the pop, which must not show when the store faults.
   if (entry.name === 'pop_e' && first.c === 'M' && first.base === 4) entry = POP_BY_STACK_POINTER ??= { ...entry, js: true, end: true, fault: true };

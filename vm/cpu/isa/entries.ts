@@ -37,6 +37,9 @@ export interface Entry {
   readonly sse: boolean;
   readonly fpu: boolean;
   readonly mmx: boolean;
+  /** Prefixes that make it undefined: F2 and F3, and 66. */
+  readonly norep: boolean;
+  readonly no66: boolean;
   /** Operand size fixed to 8, 16 or 32; 0 = by prefix. */
   readonly fixedSize: 0 | 8 | 16 | 32;
   readonly hasModrm: boolean;
@@ -82,7 +85,7 @@ for (const row of ROWS) {
   const entry: Entry = {
     index: ENTRIES.length, name, opcode: opcodeText, feature: featureOf({ name, opcode: opcodeText, sse: has('sse'), mmx: has('mmx') }), operands, writes, kills: writtenText.endsWith('?') ? 0 : writes, reads: readText === '-' ? 0 : flagMask(readText),
     lock: has('lock'), end: has('end') || has('js'), js: has('js'), stack: has('stack'), rare: has('rare'), fault: has('fault') || has('js'),
-    str: has('str'), sse: has('sse'), fpu: has('fpu'), mmx: has('mmx'), fixedSize: has('b') ? 8 : 0,
+    str: has('str'), sse: has('sse'), fpu: has('fpu'), mmx: has('mmx'), norep: has('np') || has('norep'), no66: has('np'), fixedSize: has('b') ? 8 : 0,
     hasModrm: digit !== undefined || modrm !== undefined || operands.some(({ kind }) => MODRM_KINDS.has(kind)), mod,
   };
   ENTRIES.push(entry);

@@ -18,6 +18,7 @@
  * attributes lock  LOCK allowed with a memory destination · end  ends the block · js  runs in TypeScript, ends the block
  *            stack  uses the stack (slow form unless SS is flat and 32-bit) · rare  out of line in tier 0 · fault  may fault
  *            without a memory operand · str  string operation · b / w / d fix the operand size · n64 reserved for long mode
+ *            np  66, F2 or F3 makes it undefined (the SDM's NP) · norep  F2 or F3 does, 66 is an operand size
  *            sse / fpu / mmx  checks CR0.TS/EM, CR4.OSFXSR first; fpu and mmx also pending x87 exceptions
  */
 const ALU = ['add', 'or', 'adc', 'sbb', 'and', 'sub', 'xor', 'cmp'];
@@ -102,7 +103,7 @@ FF/2 call_ind Ev - - end stack ; FF/3 callf_ind Mp:m - - js ; FF/4 jmp_ind Ev - 
 0FC0 xadd Eb,Gb OSZAPC - rare lock ; 0FC1 xadd Ev,Gv OSZAPC - rare lock ; 0FC7/1 cmpxchg8b Mq:m Z - rare lock
 0FB6 movzx Gv,Eb - - ; 0FB7 movzx Gv,Ew - - ; 0FBE movsx Gv,Eb - - ; 0FBF movsx Gv,Ew - -
 0FBC bsf Gv,Ev OSZAPC - rare ; 0FBD bsr Gv,Ev OSZAPC - rare ; F30FB8 popcnt Gv,Ev OSZAPC - rare ; 0FC8+r bswap Zd - -
-0FB2 lss Gv,Mp:m - - js ; 0FB4 lfs Gv,Mp:m - - js ; 0FB5 lgs Gv,Mp:m - - js ; 0FC3 mov Md,Gd:m - -
+0FB2 lss Gv,Mp:m - - js ; 0FB4 lfs Gv,Mp:m - - js ; 0FB5 lgs Gv,Mp:m - - js ; 0FC3 mov Md,Gd:m - - np
 F30FBC bsf Gv,Ev OSZAPC - rare ; F30FBD bsr Gv,Ev OSZAPC - rare
 `;
 
@@ -114,7 +115,7 @@ const SYSTEM = `
 0F20 mov_from_cr Rd,Cd - - rare fault ; 0F22 mov_to_cr Cd,Rd - - js ; 0F21 mov_from_dr Rd,Dd - - js ; 0F23 mov_to_dr Dd,Rd - - js
 0F30 wrmsr - - - js ; 0F31 rdtsc - - - js ; 0F32 rdmsr - - - js ; 0F33 rdpmc - - - js ; 0F34 sysenter - - - js ; 0F35 sysexit - - - js ; 0FA2 cpuid - - - js
 0FAE/0 fxsave My:m - - js ; 0FAE/1 fxrstor My:m - - js ; 0FAE/2 ldmxcsr Md:m - - js ; 0FAE/3 stmxcsr Md:m - - js
-0FAE/5 lfence -:r - - ; 0FAE/6 mfence -:r - - ; 0FAE/7 sfence -:r - - ; 0FAE/7 clflush Mb:m - - js ; 660FAE/6 clwb Mb:m - - js ; 0FC7/6 rdrand Ev:r OSZAPC - js
+0FAE/5 lfence -:r - - ; 0FAE/6 mfence -:r - - ; 0FAE/7 sfence -:r - - ; 0FAE/7 clflush Mb:m - - js ; 660FAE/6 clwb Mb:m - - js ; 0FC7/6 rdrand Ev:r OSZAPC - js norep
 `;
 
 // x87: all 80-bit exact (vm/cpu/float). What only changes control state or touches environments runs in TypeScript.
@@ -214,7 +215,7 @@ const words = (rows: string): string[][] => rows.trim().split(/\s*[;\n]\s*/).map
 const mmxRows = (): string[] => [
   ...words(MMX_INTEGER).map(([op, name, operands]) => `0F${op} ${name}_mm ${operands ?? 'Pq,Qq'} - - mmx rare fault`),
   ...words(MMX_OTHER).map(([op, name, operands]) => `${op} ${name} ${operands} - - mmx rare fault`),
-  '0FF7 maskmovq Pq,Hq - - js', '660FF7 maskmovdqu Vx,Nx - - js',
+  '0FF7 maskmovq Pq,Hq - - js np', '660FF7 maskmovdqu Vx,Nx - - js norep',
 ];
 
 /** All rows, one string each. */

@@ -96,7 +96,8 @@ export function fnsave(cpu: Cpu, insn: Insn): void {
   environment(cpu, insn).forEach((value, i) => cpu.mmu.write(at + i * step | 0, step, value, cpu.user));
   for (let i = 0; i < 8; i++) {
     const from = S.fpr + (cpu.get(S.fpuTop) + i & 7) * 16, to = at + step * 7 + i * 10 | 0;
-    cpu.mmu.write(to, 4, cpu.get(from), cpu.user); cpu.mmu.write(to + 4 | 0, 4, cpu.get(from + 4), cpu.user); cpu.mmu.write(to + 8 | 0, 2, cpu.get(from + 8), cpu.user);
+    // The image asks for the alignment of its words (SDM vol. 3 table 6-7): 16-bit pieces are aligned whenever it is.
+    for (let n = 0; n < 10; n += 2) cpu.mmu.write(to + n | 0, 2, cpu.halves[from + n >> 1], cpu.user);
   }
   fpuInit(cpu);
 }
@@ -106,7 +107,8 @@ export function frstor(cpu: Cpu, insn: Insn): void {
   const step = insn.operandSize >> 3, at = cpu.operandAddress(insn, insn.ops[0], step * 7 + 80, false);
   const registers = Array.from({ length: 8 }, (_, i) => {
     const from = at + step * 7 + i * 10 | 0;
-    return [cpu.mmu.read(from, 4, cpu.user), cpu.mmu.read(from + 4 | 0, 4, cpu.user), cpu.mmu.read(from + 8 | 0, 2, cpu.user)];
+    const [a, b, c, d, e] = [0, 2, 4, 6, 8].map(n => cpu.mmu.read(from + n | 0, 2, cpu.user));
+    return [a | b << 16, c | d << 16, e];
   });
   loadEnvironment(cpu, insn, i => cpu.mmu.read(at + i * step | 0, step, cpu.user));
   registers.forEach((words, i) => words.forEach((word, n) => cpu.set(S.fpr + (cpu.get(S.fpuTop) + i & 7) * 16 + n * 4, word)));
