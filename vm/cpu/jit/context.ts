@@ -24,6 +24,7 @@ import * as w from '../wasm.ts';
 import type { Fn, Label, N } from '../wasm.ts';
 import { EXIT } from './exit.ts';
 import type { Access, Group, Grouped } from './groups.ts';
+import type { Stream, StripAccess, Stripped } from './strip.ts';
 
 const k = w.k;
 export const FLAG_KINDS: readonly FlagKind[] = ['add', 'sub', 'logic', 'inc', 'dec'];
@@ -48,6 +49,9 @@ type Flags =
   | { readonly t: 'sym'; readonly kind: FlagKind; readonly size: number; readonly a: N; readonly b: N; readonly res: N; readonly x: N; readonly y: N }
   | { readonly t: 'from'; readonly size: number; readonly res: N; readonly cf: N; readonly of: N }
   | { readonly t: 'words' };
+
+/** The entry of a stream's page; for one that stays where it is, also entry + lowest address. */
+export interface StreamPlace { readonly entry: N; readonly host: N | null }
 
 /** What a block leaves behind, for successors with no other predecessor. */
 export type FlagsOut = { readonly kind: FlagKind; readonly size: number } | null;
@@ -87,6 +91,10 @@ export class RegionCx extends Cx {
   private readonly tags = new Map<N, Access>();
   /** Host address of each group's lowest byte, minus 3. */
   private readonly hosts = new Map<Group, N>();
+  /** In a strip: what was found of each stream in front of it. */
+  private streams: ReadonlyMap<Stream, StreamPlace> | null = null;
+  private stripped: Stripped | undefined;
+  private readonly stripTags = new Map<N, StripAccess>();
   /** Result is in the block: true once control has been transferred. */
   transferred = false;
 
@@ -98,7 +106,9 @@ export class RegionCx extends Cx {
     this.targets = targets;
   }
 
-  beginBlock(known: FlagsOut): void {
+  /** `streams`: the block is a turn of a strip. */
+  beginBlock(known: FlagsOut, streams: ReadonlyMap<Stream, StreamPlace> | null = null): void {
+    this.streams = streams;
     this.flagState = { t: 'in', known };
     this.adoptKnown();
     this.transferred = false;
@@ -107,7 +117,7 @@ export class RegionCx extends Cx {
     this.fpuUsable = false;
     this.fpuNote = null;
   }
-  begin(insn: Insn, eip: number, rest: number, needFlags: boolean, grouped: Grouped | undefined): void {
+  begin(insn: Insn, eip: number, rest: number, needFlags: boolean, grouped: Grouped | undefined, stripped?: Stripped): void {
     this.insn = insn;
     this.eip = eip;
     this.rest = rest;
@@ -119,6 +129,8 @@ export class RegionCx extends Cx {
     this.bitStringOffset = null;
     this.grouped = grouped;
     this.tags.clear();
+    this.stripped = stripped;
+    this.stripTags.clear();
     this.eager = !SYMBOLIC.has(this.name);
     if (insn.entry.str && insn.rep !== 0) this.settleFlags();
   }
@@ -175,15 +187,18 @@ export class RegionCx extends Cx {
     if (op.seg < 4 && !(write && op.seg === SEG.CS)) {
       const address = this.effective(i);
       if (this.grouped?.explicit) this.tags.set(address, this.grouped.explicit);
+      if (this.stripped?.explicit) this.stripTags.set(address, this.stripped.explicit);
       return address;
     }
     return this.segmented(k(segSelector(op.seg)), this.let(this.effective(i)), bytes, write);
   }
   override stackAddress(esp: N, _bytes: number, _write: boolean): N {
     if (this.grouped?.stack) this.tags.set(esp, this.grouped.stack);
+    if (this.stripped?.stack) this.stripTags.set(esp, this.stripped.stack);
     return esp;
   }
-  override direct(address: N): Direct | null {
+  override direct(address: N, size: number, write: boolean): Direct | null {
+    if (this.streams) return this.inStrip(this.streams, address, size, write);
     const access = this.tags.get(address);
     if (!access) return null;
     const { group, offset } = access, { fn } = this;
@@ -204,6 +219,17 @@ export class RegionCx extends Cx {
       this.hosts.set(group, this.let(w.add(low, entry)));
     }
     return { host: this.hosts.get(group)!, offset: offset - group.low + 3 };
+  }
+  /** Nothing in a strip may take the slow path: it could take the entry of a stream away. */
+  private inStrip(streams: ReadonlyMap<Stream, StreamPlace>, address: N, size: number, write: boolean): Direct {
+    const access = this.stripTags.get(address);
+    if (access) {
+      const { stream, offset } = access, { entry, host } = streams.get(stream)!;
+      return host ? { host, offset: offset - stream.low + 3 } : { host: w.add(address, entry), offset: 3 };
+    }
+    const va = this.let(address), entry = this.let(this.entry(write ? this.tlbWrite() : this.tlbRead(), va));
+    this.fn.if(w.eqz(this.fast(entry, va, size)), () => this.leaveAt(k(this.eip), this.rest, EXIT.SPLIT), undefined, 0);
+    return { host: this.let(w.add(va, entry)), offset: 3 };
   }
   implicitSegment(): N | null { return this.insn.seg >= 4 ? k(segSelector(this.insn.seg)) : null; }
   tlbRead(): N { return w.local(this.at.tlbRead); }

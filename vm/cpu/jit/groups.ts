@@ -37,8 +37,11 @@ export interface Grouped { explicit?: Access; stack?: Access }
 /** By block, by instruction. */
 export type Groups = readonly ReadonlyMap<number, Grouped>[];
 
-interface Seen { readonly block: number; readonly insn: number; readonly kind: 'explicit' | 'stack'; readonly offset: number; readonly bytes: number; readonly write: boolean; readonly eip: number }
-interface Sym { readonly root: string; readonly offset: number }
+/** A memory operand, or what PUSH, POP and their like touch. */
+export type Kind = 'explicit' | 'stack';
+interface Seen { readonly block: number; readonly insn: number; readonly kind: Kind; readonly offset: number; readonly bytes: number; readonly write: boolean; readonly eip: number }
+/** root + offset */
+export interface Sym { readonly root: string; readonly offset: number }
 
 /** Farther apart than this is not one structure. */
 const MAX_SPAN = 512;
@@ -62,66 +65,72 @@ function usage(insn: Insn): 'read' | 'write' | 'both' | null {
   return READERS.test(name) ? 'read' : null;
 }
 
-export function groupAccesses(region: Region, apart: ReadonlySet<number>): Groups {
+/**
+ * One instruction: what becomes of the registers, and the accesses that are understood. Roots are names; an indexed address is named
+ * `base+index*scale` after the roots of its registers, an absolute one after its page.
+ */
+export function follow(insn: Insn, regs: Sym[], fresh: () => Sym, note: (kind: Kind, address: Sym, bytes: number, write: boolean) => void): void {
+  const { entry: { name }, ops } = insn, wide = insn.operandSize === 32;
+  const use = usage(insn), memory = ops.find(op => op.c === 'M');
+  if (use && memory?.c === 'M' && memory.seg < 4 && !(memory.seg === SEG.CS && use !== 'read') && memory.size <= 32) {
+    const base = memory.base >= 0 ? regs[memory.base] : { root: '', offset: 0 };
+    let { root, offset } = base;
+    offset += memory.disp;
+    if (memory.index >= 0) { root += `+${regs[memory.index].root}*${memory.scale}`; offset += regs[memory.index].offset << memory.scale; }
+    else if (memory.base < 0) root = `page ${memory.disp >>> 12}`;
+    note('explicit', { root, offset: offset | 0 }, memory.size >> 3, use !== 'read');
+  }
+  const esp = regs[4];
+  if (wide && (name === 'push' || name === 'call' || name === 'call_ind')) {
+    regs[4] = { root: esp.root, offset: esp.offset - 4 };
+    note('stack', regs[4], 4, true);
+    return;
+  }
+  if (wide && (name === 'pop' || name === 'ret')) {
+    note('stack', esp, 4, false);
+    regs[4] = { root: esp.root, offset: esp.offset + 4 };
+    const to = ops[0];
+    if (name === 'pop' && to?.c === 'R') regs[to.reg] = fresh();
+    return;
+  }
+  if (wide && name === 'leave') {
+    const ebp = regs[5];
+    note('stack', ebp, 4, false);
+    regs[4] = { root: ebp.root, offset: ebp.offset + 4 };
+    regs[5] = fresh();
+    return;
+  }
+  if (WIDE.test(name)) { regs[0] = fresh(); regs[2] = fresh(); return; }
+  // Floating-point and vector instructions write one general register at most: their first operand.
+  if (insn.entry.fpu || insn.entry.mmx || insn.entry.sse) { if (ops[0]?.c === 'R') regs[ops[0].reg] = fresh(); return; }
+  if (!PLAIN.test(name)) { for (let r = 0; r < 8; r++) regs[r] = fresh(); return; }
+  const to = ops[0];
+  if (to?.c !== 'R' || name === 'cmp' || name === 'test' || name === 'bt' || name === 'bti' || name === 'push' || name.startsWith('j')) return;
+  if (to.size !== 32) { regs[to.size === 8 ? to.reg & 3 : to.reg] = fresh(); return; }
+  const from = ops[1], old = regs[to.reg];
+  const by = name === 'inc' ? 1 : name === 'dec' ? -1 : from?.c === 'I' && name === 'add' ? from.value : from?.c === 'I' && name === 'sub' ? -from.value : null;
+  if (by !== null) regs[to.reg] = { root: old.root, offset: old.offset + by | 0 };
+  else if (name === 'mov' && from?.c === 'R') regs[to.reg] = regs[from.reg];
+  else if (name === 'lea' && from?.c === 'M' && from.base >= 0 && from.index < 0 && !insn.addr16) regs[to.reg] = { root: regs[from.base].root, offset: regs[from.base].offset + from.disp | 0 };
+  else regs[to.reg] = fresh();
+}
+
+/** `strips`: numbers of blocks that are emitted twice (strip.ts); what follows them cannot know which copy ran. */
+export function groupAccesses(region: Region, apart: ReadonlySet<number>, strips: { has(block: number): boolean } = new Set<number>()): Groups {
   const { blocks, idom, predecessors, loopHeader } = region;
   const grouped: Map<number, Grouped>[] = blocks.map(() => new Map<number, Grouped>());
   /** Reached from one block only, which is emitted around it. */
-  const follows = (b: number): boolean => predecessors[b].length === 1 && idom[b] === predecessors[b][0] && !loopHeader[b];
+  const follows = (b: number): boolean => predecessors[b].length === 1 && idom[b] === predecessors[b][0] && !loopHeader[b] && !strips.has(predecessors[b][0]);
   let roots = 0;
   const fresh = (): Sym => ({ root: `r${roots++}`, offset: 0 });
 
   const block = (b: number, inherited: readonly Sym[] | null, open: Map<string, Seen[]>): void => {
     const regs: Sym[] = inherited ? [...inherited] : Array.from({ length: 8 }, fresh);
-    const note = (insn: number, eip: number, kind: Seen['kind'], address: Sym, bytes: number, write: boolean): void => {
+    blocks[b].insns.forEach(({ insn, eip }, n) => follow(insn, regs, fresh, (kind, address, bytes, write) => {
       if (apart.has(eip)) return;
-      const list = open.get(address.root), seen = { block: b, insn, kind, offset: address.offset, bytes, write, eip };
+      const list = open.get(address.root), seen = { block: b, insn: n, kind, offset: address.offset, bytes, write, eip };
       if (list) list.push(seen); else open.set(address.root, [seen]);
-    };
-    blocks[b].insns.forEach(({ insn, eip }, n) => {
-      const { entry: { name }, ops } = insn, wide = insn.operandSize === 32;
-      const use = usage(insn), memory = ops.find(op => op.c === 'M');
-      if (use && memory?.c === 'M' && memory.seg < 4 && !(memory.seg === SEG.CS && use !== 'read') && memory.size <= 32) {
-        const base = memory.base >= 0 ? regs[memory.base] : { root: '', offset: 0 };
-        let { root, offset } = base;
-        offset += memory.disp;
-        if (memory.index >= 0) { root += `+${regs[memory.index].root}*${memory.scale}`; offset += regs[memory.index].offset << memory.scale; }
-        else if (memory.base < 0) root = `page ${memory.disp >>> 12}`;
-        note(n, eip, 'explicit', { root, offset: offset | 0 }, memory.size >> 3, use !== 'read');
-      }
-      const esp = regs[4];
-      if (wide && (name === 'push' || name === 'call' || name === 'call_ind')) {
-        regs[4] = { root: esp.root, offset: esp.offset - 4 };
-        note(n, eip, 'stack', regs[4], 4, true);
-        return;
-      }
-      if (wide && (name === 'pop' || name === 'ret')) {
-        note(n, eip, 'stack', esp, 4, false);
-        regs[4] = { root: esp.root, offset: esp.offset + 4 };
-        const to = ops[0];
-        if (name === 'pop' && to?.c === 'R') regs[to.reg] = fresh();
-        return;
-      }
-      if (wide && name === 'leave') {
-        const ebp = regs[5];
-        note(n, eip, 'stack', ebp, 4, false);
-        regs[4] = { root: ebp.root, offset: ebp.offset + 4 };
-        regs[5] = fresh();
-        return;
-      }
-      if (WIDE.test(name)) { regs[0] = fresh(); regs[2] = fresh(); return; }
-      // Floating-point and vector instructions write one general register at most: their first operand.
-      if (insn.entry.fpu || insn.entry.mmx || insn.entry.sse) { if (ops[0]?.c === 'R') regs[ops[0].reg] = fresh(); return; }
-      if (!PLAIN.test(name)) { for (let r = 0; r < 8; r++) regs[r] = fresh(); return; }
-      const to = ops[0];
-      if (to?.c !== 'R' || name === 'cmp' || name === 'test' || name === 'bt' || name === 'bti' || name === 'push' || name.startsWith('j')) return;
-      if (to.size !== 32) { regs[to.size === 8 ? to.reg & 3 : to.reg] = fresh(); return; }
-      const from = ops[1], old = regs[to.reg];
-      const by = name === 'inc' ? 1 : name === 'dec' ? -1 : from?.c === 'I' && name === 'add' ? from.value : from?.c === 'I' && name === 'sub' ? -from.value : null;
-      if (by !== null) regs[to.reg] = { root: old.root, offset: old.offset + by | 0 };
-      else if (name === 'mov' && from?.c === 'R') regs[to.reg] = regs[from.reg];
-      else if (name === 'lea' && from?.c === 'M' && from.base >= 0 && from.index < 0 && !insn.addr16) regs[to.reg] = { root: regs[from.base].root, offset: regs[from.base].offset + from.disp | 0 };
-      else regs[to.reg] = fresh();
-    });
+    }));
     // The first of the blocks that only this one leads to extends the list; the others know the roots and begin lists of their own.
     let extended = false;
     for (const target of new Set(blocks[b].targets)) {

@@ -19,10 +19,11 @@
  * dead flags 1.3 before the soft MMU and 2.3 with it (geomean of seven hot loops).
  */
 import { EXIT } from './exit.ts';
-import { FLAG_KINDS, RegionCx, flagKindNumber, flagWords, type FlagsOut, type Locals } from './context.ts';
+import { FLAG_KINDS, RegionCx, flagKindNumber, flagWords, type FlagsOut, type Locals, type StreamPlace } from './context.ts';
 import { type Region } from './cfg.ts';
 import { groupAccesses, type Groups } from './groups.ts';
 import { planRegion, type Plan } from './plan.ts';
+import { MAX_TURNS, MIN_TURNS, stripOf, type Stream, type Strip } from './strip.ts';
 import { Cx, type SlowCalls } from '../lower/context.ts';
 import { SEMANTICS } from '../lower/index.ts';
 import { INLINE, inlined } from './inline.ts';
@@ -83,6 +84,12 @@ function defineSettle(fn: Fn, _slow: SlowCalls): void {
   }
 }
 
+/** A block being emitted as a turn of a strip, which goes on at `again` while the budget is not below the local `end`. */
+interface Turn { readonly strip: Strip; readonly streams: ReadonlyMap<Stream, StreamPlace>; readonly again: Label; readonly end: number }
+
+/** Rounded down for positive numbers; a negative one gives a negative or zero. */
+const quotient = (x: N, by: number): N => Number.isInteger(Math.log2(by)) ? w.sar(x, k(Math.log2(by))) : w.op2(0x6d, I, x, k(by));
+
 class RegionEmitter {
   private readonly fn: Fn;
   private readonly region: Region;
@@ -91,6 +98,8 @@ class RegionEmitter {
   private readonly settle: number;
   private readonly plan: Plan;
   private readonly groups: Groups;
+  /** By block. */
+  private readonly strips: ReadonlyMap<number, Strip>;
   private readonly cpu = w.local(0);
   private at!: Locals;
   private cx!: RegionCx;
@@ -108,12 +117,13 @@ class RegionEmitter {
     this.options = options;
     this.slow = slow;
     this.settle = settle;
-    this.groups = groupAccesses(region, options.apart);
-    this.plan = planRegion(region, this.groups);
     const { blocks, idom, predecessors } = region;
+    this.strips = new Map(blocks.flatMap((_, i) => { const strip = stripOf(region, i, options.apart); return strip ? [[i, strip] as const] : []; }));
+    this.groups = groupAccesses(region, options.apart, this.strips);
+    this.plan = planRegion(region, this.groups);
     this.children = blocks.map(() => []);
     idom.forEach((d, i) => { if (d >= 0) this.children[d].push(i); });
-    this.isMerge = blocks.map((_, i) => idom[i] < 0 || predecessors[i].filter(p => p < i).length > 1);
+    this.isMerge = blocks.map((_, i) => idom[i] < 0 || predecessors[i].filter(p => p < i).length > 1 || predecessors[i].some(p => p < i && this.strips.has(p)));
   }
 
   emit(): void {
@@ -177,24 +187,29 @@ class RegionEmitter {
 
   private tree(i: number): void {
     const { fn } = this;
-    const code = (): void => this.within(this.children[i].filter(child => this.isMerge[child]), () => fn.scope(() => this.block(i)));
+    const strip = this.strips.get(i);
+    const code = (): void => this.within(this.children[i].filter(child => this.isMerge[child]), () => {
+      if (strip) fn.scope(() => this.strip(i, strip));
+      fn.scope(() => this.block(i));
+    });
     if (this.region.loopHeader[i]) fn.loop(label => { this.loopLabels.set(i, label); code(); });
     else code();
     fn.unreachable();
   }
 
-  private block(i: number): void {
+  private block(i: number, turn?: Turn): void {
     const { fn, at, cx } = this;
     const block = this.region.blocks[i];
     const saved = this.current;
     this.current = i;
+    this.turn = turn;
     const predecessors = this.region.predecessors[i];
-    cx.beginBlock(!this.isMerge[i] && !this.region.loopHeader[i] && predecessors.length === 1 ? this.flagsOut[predecessors[0]] : null);
+    cx.beginBlock(!this.isMerge[i] && !this.region.loopHeader[i] && predecessors.length === 1 ? this.flagsOut[predecessors[0]] : null, turn?.streams);
     const count = block.insns.length;
     fn.set(at.budget, w.sub(w.local(at.budget), k(count)));
-    const needed = this.plan.flagsNeeded[i], grouped = this.groups[i];
+    const needed = turn ? turn.strip.flagsNeeded : this.plan.flagsNeeded[i], grouped = this.groups[i];
     block.insns.forEach(({ insn, eip }, n) => {
-      cx.begin(insn, eip, count - n, needed[n], grouped.get(n));
+      cx.begin(insn, eip, count - n, needed[n], turn ? undefined : grouped.get(n), turn?.strip.accesses.get(n));
       const semantics = inlined(insn) ? () => INLINE[insn.entry.name](cx) : SEMANTICS[insn.entry.name];
       if (!semantics) throw new Error(`no semantics for ${insn.entry.name}`);
       if (insn.entry.end) cx.flushFpuNote();
@@ -206,12 +221,49 @@ class RegionEmitter {
       else cx.fallThrough(block.targets[0]);
     }
     this.current = saved;
+    this.turn = undefined;
+  }
+
+  /** The turn being emitted, when it is one of a strip. */
+  private turn: Turn | undefined;
+  /** A strip of block `i`, if there can be one now; the block itself follows (strip.ts). */
+  private strip(i: number, strip: Strip): void {
+    const { fn, at, cx } = this, count = this.region.blocks[i].insns.length;
+    fn.block(none => {
+      const turns = fn.newLocal(), end = fn.newLocal(), streams = new Map<Stream, StreamPlace>();
+      fn.set(turns, k(MAX_TURNS));
+      for (const stream of strip.streams) {
+        const { terms, step, low, span, write } = stream;
+        const address = terms.reduce<N>((sum, { reg, scale }) => w.add(sum, w.shl(w.local(at.regs[reg]), k(scale))), k(0));
+        const lowest = fn.let(w.add(address, k(low)));
+        const entry = fn.let(cx.entry(write ? cx.tlbWrite() : cx.tlbRead(), lowest));
+        fn.brIf(none, w.eqz(w.and(entry, k(1))), 0);
+        /** Bytes that the stream can go forward; negative: not even one turn. */
+        const room = fn.let(w.sub(k(4096 - span), w.and(lowest, k(4095))));
+        if (step <= 0) fn.brIf(none, w.lt(room, k(0)), 0);
+        if (step !== 0) {
+          const most = fn.let(step > 0 ? quotient(room, step) : quotient(w.and(lowest, k(4095)), -step));
+          fn.set(turns, w.select(most, w.local(turns), w.lt(most, w.local(turns))));
+        }
+        streams.set(stream, { entry, host: step === 0 ? fn.let(w.add(lowest, entry)) : null });
+      }
+      fn.brIf(none, w.lt(w.local(turns), k(MIN_TURNS - 1)), 0);
+      fn.set(end, w.sub(w.local(at.budget), w.mul(w.local(turns), k(count))));
+      fn.set(end, w.select(w.local(end), k(this.plan.path[i]), w.gt(w.local(end), k(this.plan.path[i]))));
+      fn.loop(again => fn.scope(() => this.block(i, { strip, streams, again, end })));
+      fn.unreachable();
+    });
   }
 
   /** Transfers from the current block to a known EIP; flags are published. */
   private edge(eip: number): void {
     const { fn, region, current } = this;
     const target = region.index.get(eip);
+    if (this.turn && target === current) {
+      const { strip, again, end } = this.turn;
+      if (strip.flagsLive) this.cx.storeFlags();
+      fn.brIf(again, w.ge(w.local(this.at.budget), w.local(end)), 1);
+    }
     if (target === undefined) { this.cx.leaveAt(k(eip), 0, EXIT.GO); return; }
     if (this.plan.isEntry[target]) this.checkpoint(this.plan.path[target], () => this.cx.leaveAt(k(eip), 0, EXIT.GO));
     if (this.plan.flagsLive[target]) this.cx.storeFlags();

@@ -182,7 +182,7 @@ export abstract class Cx {
     if (this.operandClass(i) === 'R') return this.let(this.readRegister(i));
     const fn = this.fn, size = this.operandSizeOf(i);
     const address = this.linear(i, size >> 3, true);
-    this.rmwDirect = this.direct(address);
+    this.rmwDirect = this.direct(address, size, true);
     if (this.rmwDirect) return this.let(this.loadHost(this.rmwDirect.host, size, this.rmwDirect.offset));
     const va = this.let(address);
     const value = fn.newLocal(), host = fn.newLocal();
@@ -284,8 +284,8 @@ export abstract class Cx {
   writeFull(i: number, value: N): void { this.writeRegister(i, value); }
 
   // ---- guest memory, linear addresses
-  /** Tier 1 knows the host address of some accesses already (jit/groups.ts). `address` is the tree that `linear` or `stackAddress` gave. */
-  direct(_address: N): Direct | null { return null; }
+  /** Tier 1 knows the host address of some accesses already (jit/groups.ts, jit/strip.ts). `address` is the tree that `linear` or `stackAddress` gave. */
+  direct(_address: N, _size: number, _write: boolean): Direct | null { return null; }
   entry(table: N, va: N): N { return w.load(w.add(table, w.shl(w.shr(va, w.k(12)), w.k(2)))); }
   /** Soft-MMU hit and natural alignment in one test: entry = addend - 3, so entry + 3 is 0 mod 16, and never when invalid. */
   fast(entry: N, va: N, size: number): N {
@@ -306,7 +306,7 @@ export abstract class Cx {
   /** Reads guest memory; pinned. Sizes 8 16 32 -> i32 (zero-extended), 64 -> i64, 128 -> v128. */
   readMemory(address: N, size: number): N {
     const fn = this.fn;
-    const direct = this.direct(address);
+    const direct = this.direct(address, size, false);
     if (direct) return this.let(this.loadHost(direct.host, size, direct.offset));
     const va = this.let(address);
     const type = size === 128 ? w.V : size === 64 ? w.L : w.I;
@@ -324,7 +324,7 @@ export abstract class Cx {
   }
   writeMemory(address: N, size: number, value: N): void {
     const fn = this.fn;
-    const direct = this.direct(address);
+    const direct = this.direct(address, size, true);
     if (direct) { this.storeHost(direct.host, size, this.let(value), direct.offset); return; }
     const va = this.let(address), v = this.let(value);
     const entry = this.let(this.entry(this.tlbWrite(), va));
