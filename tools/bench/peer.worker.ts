@@ -17,8 +17,11 @@ export interface PeerEnd { readonly problem: string | undefined }
 // Before any WebAssembly is compiled, as the machine's own vCPU workers do.
 v8.setFlagsFromString('--experimental-wasm-branch-hinting');
 
-/** Instructions per call of the engine; with one vCPU the schedule has nothing to interleave. */
-const PIECE = 100_000;
+/**
+ * Instructions per call of the machine, so that a call takes about PIECE_MS: a call costs some microseconds, and a line is stamped when the one
+ * that printed it returns. With one vCPU the schedule has nothing to interleave.
+ */
+const LEAST_PIECE = 20_000, MOST_PIECE = 1_000_000, PIECE_MS = 0.5;
 
 /**
  * User and system time of this thread, ns. Linux brings a thread's count up to date only at ticks (4 ms) and switches, but for the thread that asks
@@ -37,16 +40,19 @@ async function here(job: PeerJob): Promise<string | undefined> {
   const { DeterministicMachine } = await import('../../vm/machine.ts');
   const stamper = new LineStamper(threadNs, say);
   const machine = new DeterministicMachine({
-    kernel: job.image, cmdline: job.plan, memoryMiB: 64, cpus: 1, mode: 'deterministic', quantum: PIECE, jit: job.jit,
+    kernel: job.image, cmdline: job.plan, memoryMiB: 64, cpus: 1, mode: 'deterministic', quantum: MOST_PIECE, jit: job.jit,
     com1: (bytes: Uint8Array) => { stamper.push(Buffer.from(bytes).toString('latin1')); },
   }, createEngine);
   try {
     // Output is handed over when runFor returns: a stamp is late by one piece at most, about a hundredth of a repetition.
-    for (let pieces = 0; ; pieces++) {
-      const before = machine.instructions, { pause } = machine.runFor(PIECE), ran = machine.instructions - before;
-      if (ran > PIECE) return `the engine ran ${ran} instructions of ${PIECE}: stamps are worthless`;
+    for (let pieces = 0, piece = LEAST_PIECE, at = performance.now(); ; pieces++) {
+      const before = machine.instructions, { pause } = machine.runFor(piece), ran = machine.instructions - before, now = performance.now();
+      if (ran > piece) return `the engine ran ${ran} instructions of ${piece}: stamps are worthless`;
       if (pause === 'stopped') return undefined;
       if (pause === 'idle') return 'the machine halted before the end';
+      // Slower at once, faster by and by: a piece must not outlast a repetition that begins in it.
+      piece = Math.round(Math.min(Math.max(ran / (now - at) * PIECE_MS, LEAST_PIECE), piece * 1.25, MOST_PIECE));
+      at = now;
       // The event loop must turn now and then: translations finished by other threads arrive through it.
       if (pieces % 64 === 0) await new Promise<void>(resolve => { setImmediate(resolve); });
     }
