@@ -15,7 +15,7 @@
  * Entries hold for a strip, because nothing in it can take one away: other accesses (a table indexed by data) look themselves up, and
  * where that fails the region leaves in front of the instruction (EXIT.SPLIT); where this happens often, the loop is compiled without.
  *
- * Measured (native = 1): word copy loop 6.8 -> see docs/performance.
+ * Measured (native = 1): word copy loop 6.8 without, 2.4 with; byte sum 4.1 and 1.7 (V8 unrolls S: 11 instructions a word).
  */
 import type { Insn } from '../isa/decode.ts';
 import { FLAGS_ALL } from '../isa/entries.ts';
