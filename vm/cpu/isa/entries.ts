@@ -32,6 +32,7 @@ export interface Entry {
   readonly js: boolean;
   readonly stack: boolean;
   readonly rare: boolean;
+  /** May raise an exception without a memory operand: CR0.TS and EM, pending and unmasked floating-point exceptions among the reasons. Someone then sees the flags before it. */
   readonly fault: boolean;
   readonly str: boolean;
   readonly sse: boolean;
@@ -84,7 +85,7 @@ for (const row of ROWS) {
   const writes = writtenText === '-' ? 0 : flagMask(writtenText);
   const entry: Entry = {
     index: ENTRIES.length, name, opcode: opcodeText, feature: featureOf({ name, opcode: opcodeText, sse: has('sse'), mmx: has('mmx') }), operands, writes, kills: writtenText.endsWith('?') ? 0 : writes, reads: readText === '-' ? 0 : flagMask(readText),
-    lock: has('lock'), end: has('end') || has('js'), js: has('js'), stack: has('stack'), rare: has('rare'), fault: has('fault') || has('js'),
+    lock: has('lock'), end: has('end') || has('js'), js: has('js'), stack: has('stack'), rare: has('rare'), fault: has('fault') || has('js') || has('sse') || has('mmx') || has('fpu'),
     str: has('str'), sse: has('sse'), fpu: has('fpu'), mmx: has('mmx'), norep: has('np') || has('norep'), no66: has('np'), fixedSize: has('b') ? 8 : 0,
     hasModrm: digit !== undefined || modrm !== undefined || operands.some(({ kind }) => MODRM_KINDS.has(kind)), mod,
   };

@@ -84,7 +84,7 @@ A4 movsb - - - str b ; A5 movsv - - - str ; A6 cmpsb - OSZAPC? - str b ; A7 cmps
 AA stosb - - - str b ; AB stosv - - - str ; AC lodsb - - - str b ; AD lodsv - - - str ; AE scasb - OSZAPC? - str b ; AF scasv - OSZAPC? - str
 C2 ret Iw - - end stack ; C3 ret - - - end stack ; C4 les Gv,Mp:m - - js ; C5 lds Gv,Mp:m - - js
 C8 enter - - - js ; C9 leave - - - stack ; CA retf Iw - - js ; CB retf - - - js
-CC int3 - - - js ; CD int Ib - - js ; CE into - - O js ; CF iret - OSZAPC - js ; D6 salc - - C rare ; D7 xlat - - - rare
+CC int3 - - - js ; CD int Ib - - js ; CE into - - O js ; CF iret - OSZAPC - js ; D6 salc - - C rare ; D7 xlat - - - rare fault
 E0 loopne Jb - Z end ; E1 loope Jb - Z end ; E2 loop Jb - - end ; E3 jcxz Jb - - end
 E4 in AL,Ib - - js ; E5 in eAX,Ib - - js ; E6 out Ib,AL - - js ; E7 out Ib,eAX - - js
 EC in AL,DX - - js ; ED in eAX,DX - - js ; EE out DX,AL - - js ; EF out DX,eAX - - js
