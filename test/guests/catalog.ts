@@ -7,6 +7,8 @@ export const GUESTS: readonly Guest[] = [
   { name: 'debug', source: 'debug.c' },
   { name: 'paging', source: 'paging.c' },
   { name: 'paging-pae', source: 'paging.c', defines: ['PAE'] },
+  { name: 'segments', source: 'segments.c' },
+  { name: 'gates', source: 'gates.c' },
   { name: 'ring3', source: 'ring3.c' },
   { name: 'interrupts', source: 'interrupts.c' },
   { name: 'lapic', source: 'lapic.c' },

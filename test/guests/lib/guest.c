@@ -8,7 +8,8 @@ u64 idt[256] __attribute__((aligned(16)));
 u32 tss[32] __attribute__((aligned(128)));
 extern u8 stubs[];
 
-static int failures, current_failed, number;
+static int failures, current_failed, number, told, checks, deviations;
+u32 peer, tolerated;
 static const char *skipped;
 
 void *memset(void *d, int v, u32 n) { void *r = d; asm volatile("rep stosb" : "+D"(d), "+c"(n) : "a"(v) : "memory"); return r; }
@@ -21,9 +22,18 @@ void print_hex(u32 v) { print("0x"); for (int i = 28; i >= 0; i -= 4) put("01234
 static void print_dec(u32 v) { if (v >= 10) print_dec(v / 10); put('0' + v % 10); }
 
 /* QEMU and our machine leave by the debug-exit port, Bochs by its shutdown port. */
-void exit_guest(int failed) { outl(0xf4, failed ? 0x11 : 0x10); while (!(inb(0x3fd) & 0x40)); for (const char *s = "Shutdown"; *s; s++) outb(0x8900, *s); for (;;) asm volatile("cli; hlt"); }
+void exit_guest(int failed) {
+  print("# "); print_dec(checks); print(" checks"); if (deviations) { print(", this machine deviates from the manual in "); print_dec(deviations); } print("\n");
+  outl(0xf4, failed ? 0x11 : 0x10); while (!(inb(0x3fd) & 0x40)); for (const char *s = "Shutdown"; *s; s++) outb(0x8900, *s); for (;;) asm volatile("cli; hlt"); }
 void check(int ok, const char *what, u32 got, u32 want) {
+  checks++;
   if (ok) return;
+  if (peer & tolerated) {
+    deviations++;
+    if (++told > 4) return;
+    print("#   deviates: "); print(tests[number - 1].name); print(": "); print(what); print(" is "); print_hex(got); print(", by the manual "); print_hex(want); print("\n");
+    return;
+  }
   if (!current_failed) { print("# "); print(tests[number - 1].name); print(":\n"); }
   current_failed++;
   if (current_failed > 12) return;
@@ -83,9 +93,10 @@ void guest_start(u32 magic, u32 info) {
   int total = 0;
   while (tests[total].name) total++;
   print("KTAP version 1\n1.."); print_dec(total); print("\n");
-  (void)info;
+  /* The ROM that starts guests under Bochs has no multiboot information. */
+  peer = is_tcg() ? TCG : info == 0 ? BOCHS : 0;
   for (number = 1; number <= total; number++) {
-    current_failed = 0; skipped = 0;
+    current_failed = 0; skipped = 0; told = 0; tolerated = tests[number - 1].deviates;
     if (number == 1 && magic != 0x2badb002) check(0, "multiboot magic", magic, 0x2badb002);
     tests[number - 1].run();
     print(current_failed ? "not ok " : "ok "); print_dec(number); print(" "); print(tests[number - 1].name);
