@@ -10,11 +10,13 @@ import { bareKernel, CODE, le32 } from './bare.ts';
 import { compileHere, hostileMachine } from './hostile-program.ts';
 import { createMachine } from '../../vm/machine.ts';
 
-const FULL = process.env['KINTSUGI_FULL'] !== undefined, SEEDS = FULL ? 4000 : 40, INSTRUCTIONS = 4800;
+const FULL = process.env['KINTSUGI_FULL'] !== undefined, INSTRUCTIONS = 12_000;
+/** Those that once ended in two states: the time of a device that a fault pushed to, the last x87 instruction in front of a REP. */
+const MENDED = [251, 760, 1010, 1065, 1272, 1550], SEEDS = [...Array.from({ length: FULL ? 4000 : 20 }, (_, n) => n + 1), ...MENDED];
 
 /** Tier 0 and a machine that makes regions early, cut at the same random places and compared at each. */
 function race(seed: number): { readonly pause: string; readonly inRegions: number } {
-  const x = new Random(seed * 7919), longest = x.pick([30, 100, 400]), mode = x.pick(['on', 'mixed'] as const);
+  const x = new Random(seed * 7919), longest = x.pick([100, 1000, 3000]), mode = x.pick(['on', 'mixed'] as const);
   const plain = hostileMachine(seed, 'off'), regional = hostileMachine(seed, mode);
   try {
     for (;;) {
@@ -31,7 +33,7 @@ describe('random code', () => {
   it('with random tables: ends by itself, in tier 0 and in regions alike', { timeout: FULL ? 3_600_000 : 240_000 }, () => {
     const ends = new Map<string, number>();
     let inRegions = 0;
-    for (let seed = 1; seed <= SEEDS; seed++) {
+    for (const seed of SEEDS) {
       try {
         const end = race(seed);
         inRegions += end.inRegions;

@@ -294,7 +294,7 @@ export class Engine implements EngineInterface {
     return this.leave('stop');
   }
   private onAccess(plan: DebugPlan, watch: DebugPlan['watches'][number], write: boolean): void {
-    const words = this.words, rest = this.delivering ? 0 : this.restOfCurrent();
+    const words = this.words, rest = this.restOfCurrent();
     if (!plan.access(this.index, this.retiredEnd - words[S.budget >> 2] - rest, watch, write) || this.stopPending) return;
     this.stopPending = true;
     // No block begins any more; the running one ends behind this instruction.
@@ -457,8 +457,9 @@ export class Engine implements EngineInterface {
     if (!this.running) return;
     this.setRetired(this.retiredEnd - this.words[S.budget >> 2] - this.restOfCurrent());
   }
-  /** Instructions of the running block not completed, this one included. */
+  /** Instructions of the running block not completed, this one included. Those behind one that faulted have been given back. */
   private restOfCurrent(): number {
+    if (this.delivering) return 0;
     const rec = this.words[S.rec >> 2];
     return this.currentRest || (rec ? this.blocks.rest(rec) : 0);
   }
@@ -466,7 +467,7 @@ export class Engine implements EngineInterface {
     this.busTouched = true;
     const rec = this.words[S.rec >> 2];
     // A slow path (not a helper instruction) met a device: the instruction ends its block from now on.
-    if (this.running && !this.currentRest && rec && this.words[S.attention >> 2]) {
+    if (this.running && !this.delivering && !this.currentRest && rec && this.words[S.attention >> 2]) {
       const linear = this.words[S.blockEip >> 2] + this.blocks.delta(rec) + this.cpu.segmentBase(SEG.CS) | 0;
       const physical = this.mmu.inspect(linear);
       if (physical >= 0) this.blocks.endBlockAt(physical);
@@ -565,8 +566,7 @@ export class Engine implements EngineInterface {
         const hits = shadow & SHADOW.STACK || words[S.eflags >> 2] & FLAG.RF ? 0 : this.breakpoints.execution(cpu.segmentBase(SEG.CS) + words[S.eip >> 2] >>> 0);
         if (hits) {
           words[S.dr6 >> 2] |= hits;
-          this.raise(new GuestFault(VEC.DB));
-          return 0;
+          return -this.raise(new GuestFault(VEC.DB));
         }
       }
       words[S.shadow >> 2] = (shadow & SHADOW.PENDING ? SHADOW.ISSUED : 0) | (words[S.eflags >> 2] & FLAG.TF ? SHADOW.STEPPED : 0) | (breakpoints ? SHADOW.CHECKED : 0) | shadow & SHADOW.HITS;
@@ -596,8 +596,7 @@ export class Engine implements EngineInterface {
       return block.record;
     } catch (fault) {
       if (!(fault instanceof GuestFault)) throw fault;
-      this.raise(fault);
-      return 0;
+      return -this.raise(fault);
     }
   }
   /** An instruction that runs alone: of a REP one iteration. */
@@ -625,15 +624,17 @@ export class Engine implements EngineInterface {
     words[S.shadow >> 2] = words[S.shadow >> 2] && shadowed;
     return record < 0 ? 0 : record;
   }
-  /** Delivers a fault of the instruction at state.eip. */
-  private raise(fault: GuestFault): void {
+  /** Delivers a fault of the instruction at state.eip. Not 0: leave. A stack may lie on a device, which then wants attention. */
+  private raise(fault: GuestFault): number {
     const words = this.words;
     words[S.countFaults >> 2]++;
     if (words[S.shadow >> 2]) { words[S.shadow >> 2] = 0; }
     this.countStorm();
     this.delivering = true;
+    this.busTouched = false;
     try { deliver(this.cpu, fault.vector, fault.error, 'fault', words[S.eip >> 2]); } finally { this.delivering = false; }
     this.cpu.update();
+    return this.stopPending ? this.leave('stop') : this.busTouched && this.running ? this.after() : 0;
   }
   /** Faults in a row (STORM). Generated code does the same (tier0/module.ts). */
   private countStorm(): void {
@@ -652,8 +653,7 @@ export class Engine implements EngineInterface {
       words[S.budget >> 2] += this.blocks.rest(rec);
       words[S.eip >> 2] = words[S.blockEip >> 2] + this.blocks.delta(rec);
     } else if (words[S.faultVector >> 2] === REPEAT_IN_TIER0) return this.repeatInTier0();
-    this.raise(new GuestFault(words[S.faultVector >> 2], words[S.faultError >> 2]));
-    return this.stopPending ? this.leave('stop') : 0;
+    return this.raise(new GuestFault(words[S.faultVector >> 2], words[S.faultError >> 2]));
   }
   /** The helper instruction at record state.rec. */
   private operation(): number {
@@ -670,8 +670,7 @@ export class Engine implements EngineInterface {
       if (!(fault instanceof GuestFault)) throw fault;
       words[S.budget >> 2] += 1;
       this.currentRest = 0;
-      this.raise(fault);
-      return this.stopPending ? this.leave('stop') : 0;
+      return this.raise(fault);
     } finally { this.currentRest = 0; }
     if (words[S.runState >> 2] === RUN.halted) return this.halted();
     return this.after();

@@ -212,7 +212,7 @@ class RegionEmitter {
       cx.begin(insn, eip, count - n, needed[n], turn ? undefined : grouped.get(n), turn?.strip.accesses.get(n));
       const semantics = inlined(insn) ? () => INLINE[insn.entry.name](cx) : SEMANTICS[insn.entry.name];
       if (!semantics) throw new Error(`no semantics for ${insn.entry.name}`);
-      if (insn.entry.end) cx.flushFpuNote();
+      if (insn.entry.end || (insn.entry.str && insn.rep !== 0)) cx.flushFpuNote();
       cx.lower(semantics);
     });
     cx.flushFpuNote();
