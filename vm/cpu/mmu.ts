@@ -57,6 +57,8 @@ export interface AccessWatch {
   accessed(va: number, bytes: number, write: boolean): void;
 }
 
+/** Fills by which S.linear outlives a change of the guest's habits. */
+const MAX_VOTES = 32;
 export class Mmu {
   readonly board: Board;
   readonly bus: Bus;
@@ -289,7 +291,18 @@ export class Mmu {
   private fill(va: number, physical: number, write: boolean): void {
     if (this.isWatched(va >>> 12) || (this.unfilled && this.withholds(this.words[S.cpl >> 2] === 3)) || (this.walkedNoExecute && this.guarded[physical >>> 12] !== 0)) return;
     if (write) this.dirtyMap[physical >>> 12] = DIRTY_ALL;
-    this.view.fill(va >>> 12, this.words[S.cpl >> 2] === 3 ? 1 : 0, GUEST_RAM_BASE + (physical & 0xfffff000) - (va & 0xfffff000) - 3 | 0, write);
+    const entry = GUEST_RAM_BASE + (physical & 0xfffff000) - (va & 0xfffff000) - 3 | 0;
+    this.view.fill(va >>> 12, this.words[S.cpl >> 2] === 3 ? 1 : 0, entry, write);
+    this.vote(entry);
+  }
+  /** For how many fills the present value of S.linear has been right more often than wrong. */
+  private votes = 0;
+  /** Majority vote (Boyer and Moore) over the entries that are filled. */
+  private vote(entry: number): void {
+    const words = this.words;
+    if (words[S.linear >> 2] === entry) { if (this.votes < MAX_VOTES) this.votes++; }
+    else if (this.votes > 0) this.votes--;
+    else { words[S.linear >> 2] = entry; this.votes = 1; }
   }
   /**
    * By physical page: regions take a read entry for it as the right to execute (jit/region.ts). There is none then where data may be read but

@@ -115,6 +115,8 @@ export const S = {
   // Views as MOV CR3 in generated code needs them (mmu.ts, tier0/system.ts). Derived.
   /** Number of the current view; CR3 loads so far; addresses of view 0, of its jump caches, and of the count of coherence events processed. */
   viewIndex: 0x540, viewUses: 0x544, viewBase: 0x548, viewCaches: 0x54c, coherence: 0x550,
+  /** What most soft-MMU entries filled of late have in common (mmu.ts): generated code expects it. Derived. */
+  linear: 0x554,
   /** By view: `viewUses` when it was last loaded. 32 words. */
   viewUse: 0x580,
   /** 32 x {CR3, view number + 1 or 0, 2 spare words, 4 x PDPTE i64, 4 spare words}, by viewSlot of CR3: views that may be continued as they are. */

@@ -17,7 +17,7 @@
  * what the block had paid for instructions that did not complete. What would change translations under us is never done from here:
  * an access that reaches a device, code or a page table faults without a vector, and tier 0 runs the instruction (mmu.ts).
  */
-import { Cx, type Direct, type FlagKind, type FpuNote, type PendingFlags, type SlowCalls } from '../lower/context.ts';
+import { Cx, aligned, type Direct, type FlagKind, type FpuNote, type PendingFlags, type SlowCalls } from '../lower/context.ts';
 import type { Insn, Operand } from '../isa/decode.ts';
 import { S, SEG, segSelector } from '../state.ts';
 import * as w from '../wasm.ts';
@@ -40,7 +40,7 @@ export interface Locals {
   readonly flagRes: number; readonly flagAux: number;
   readonly exitEip: number; readonly exitCode: number;
   readonly dispatch: number;
-  readonly tlbRead: number; readonly tlbWrite: number;
+  readonly tlbRead: number; readonly tlbWrite: number; readonly linear: number;
 }
 
 type Flags =
@@ -201,22 +201,10 @@ export class RegionCx extends Cx {
     if (this.streams) return this.inStrip(this.streams, address, size, write);
     const access = this.tags.get(address);
     if (!access) return null;
-    const { group, offset } = access, { fn } = this;
+    const { group, offset } = access;
     if (access.first) {
       const low = this.let(w.add(address, k(group.low)));
-      const entry = this.let(this.entry(group.write ? this.tlbWrite() : this.tlbRead(), low));
-      const leave = (): void => this.leaveAt(k(this.eip), this.rest, EXIT.SPLIT);
-      if (group.oneAddress && group.span !== 1) fn.if(w.eqz(this.fast(entry, low, group.span * 8)), leave, undefined, 0);
-      else {
-        fn.block(good => {
-          fn.block(bad => {
-            if (group.span > 1) fn.brIf(bad, w.gtu(w.and(low, k(4095)), k(4096 - group.span)), 0);
-            fn.brIf(good, w.and(entry, k(1)), 1);
-          });
-          leave();
-        });
-      }
-      this.hosts.set(group, this.let(w.add(low, entry)));
+      this.hosts.set(group, this.hostOf(low, group.span, group.write, !group.oneAddress ? 0 : aligned(address, group.span) ? 1 : group.span));
     }
     return { host: this.hosts.get(group)!, offset: offset - group.low + 3 };
   }
@@ -227,11 +215,32 @@ export class RegionCx extends Cx {
       const { stream, offset } = access, { entry, host } = streams.get(stream)!;
       return host ? { host, offset: offset - stream.low + 3 } : { host: w.add(address, entry), offset: 3 };
     }
-    const va = this.let(address), entry = this.let(this.entry(write ? this.tlbWrite() : this.tlbRead(), va));
-    this.fn.if(w.eqz(this.fast(entry, va, size)), () => this.leaveAt(k(this.eip), this.rest, EXIT.SPLIT), undefined, 0);
-    return { host: this.let(w.add(va, entry)), offset: 3 };
+    const bytes = size >> 3;
+    return { host: this.hostOf(this.let(address), bytes, write, aligned(address, bytes) ? 1 : bytes), offset: 3 };
+  }
+  /**
+   * Host address, minus 3, of `span` bytes from `low` on, which is pinned; leaves in front of the instruction where they are not in one mapped page.
+   * `multiple`: a span that is a power of two cannot cross a page at multiples of this; 0: it could anywhere.
+   */
+  private hostOf(low: N, span: number, write: boolean, multiple: number): N {
+    const { fn } = this, expected = this.expected(), entry = fn.newLocal(), host = fn.newLocal();
+    const within = w.leu(w.and(low, k(4095)), k(4096 - span));
+    fn.block(done => {
+      fn.block(other => {
+        fn.set(entry, this.entry(write ? this.tlbWrite() : this.tlbRead(), low));
+        fn.brIf(other, w.ne(w.local(entry), expected), 0);
+        if (span > 1 && multiple !== 1) fn.brIf(other, multiple === 0 ? w.eqz(within) : w.and(low, k(multiple - 1)), 0);
+        fn.set(host, w.add(low, expected));
+        fn.br(done);
+      });
+      const mapped = w.and(w.local(entry), k(1));
+      fn.if(w.eqz(span > 1 ? w.and(mapped, within) : mapped), () => this.leaveAt(k(this.eip), this.rest, EXIT.SPLIT));
+      fn.set(host, w.add(low, w.local(entry)));
+    });
+    return w.local(host);
   }
   implicitSegment(): N | null { return this.insn.seg >= 4 ? k(segSelector(this.insn.seg)) : null; }
+  override expected(): N { return w.local(this.at.linear); }
   tlbRead(): N { return w.local(this.at.tlbRead); }
   tlbWrite(): N { return w.local(this.at.tlbWrite); }
   flatStack(): boolean { return true; }

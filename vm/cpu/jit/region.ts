@@ -132,7 +132,7 @@ class RegionEmitter {
     const regs = Array.from({ length: 8 }, local);
     this.at = {
       regs, budget: local(), flagKind: local(), carryX: local(), carryY: local(), result: local(), flagRes: local(), flagAux: local(),
-      exitEip: local(), exitCode: local(), dispatch: local(), tlbRead: local(), tlbWrite: local(),
+      exitEip: local(), exitCode: local(), dispatch: local(), tlbRead: local(), tlbWrite: local(), linear: local(),
     };
     const at = this.at;
     fn.set(at.tlbRead, w.load(cpu, S.tlbRead));
@@ -140,6 +140,8 @@ class RegionEmitter {
       fn.if(w.ne(w.load(w.local(at.tlbRead), page * 4), w.global(i)), () => fn.ret(k(EXIT.MISS)), undefined, 0);
     });
     fn.set(at.tlbWrite, w.load(cpu, S.tlbWrite));
+    // Odd, as every entry is: never the zero of an entry that is not there.
+    fn.set(at.linear, w.or(w.load(cpu, S.linear), k(1)));
     fn.set(at.budget, w.load(cpu, S.budget));
     regs.forEach((index, reg) => fn.set(index, w.load(cpu, reg * 4)));
     fn.set(at.flagRes, w.load(cpu, S.flagRes));

@@ -286,6 +286,28 @@ export abstract class Cx {
   // ---- guest memory, linear addresses
   /** Tier 1 knows the host address of some accesses already (jit/groups.ts, jit/strip.ts). `address` is the tree that `linear` or `stackAddress` gave. */
   direct(_address: N, _size: number, _write: boolean): Direct | null { return null; }
+  /** The entry that most look-ups give, when generated code may count on it. */
+  expected(): N | null { return null; }
+  /**
+   * An access through the expected entry: the look-up then only confirms it, so that the address does not wait for the load of the entry.
+   * `access` gets the host address minus 3.
+   */
+  private expecting(table: N, va: N, size: number, address: N, expected: N, access: (host: N) => void, slow: () => void): void {
+    const fn = this.fn, bytes = size >> 3;
+    fn.block(done => {
+      const entry = fn.newLocal();
+      fn.block(other => {
+        fn.set(entry, this.entry(table, va));
+        fn.brIf(other, w.ne(w.local(entry), expected), 0);
+        if (bytes > 1 && !aligned(address, bytes)) fn.brIf(other, w.and(va, w.k(bytes - 1)), 0);
+        access(w.add(va, expected));
+        fn.br(done);
+      });
+      // Mapped otherwise, or not aligned: anything inside one mapped page is still read and written at once.
+      const mapped = w.and(w.local(entry), w.k(1));
+      fn.if(bytes > 1 ? w.and(mapped, w.leu(w.and(va, w.k(4095)), w.k(4096 - bytes))) : mapped, () => access(w.add(va, w.local(entry))), slow);
+    });
+  }
   entry(table: N, va: N): N { return w.load(w.add(table, w.shl(w.shr(va, w.k(12)), w.k(2)))); }
   /** Soft-MMU hit and natural alignment in one test: entry = addend - 3, so entry + 3 is 0 mod 16, and never when invalid. */
   fast(entry: N, va: N, size: number): N {
@@ -311,6 +333,18 @@ export abstract class Cx {
     const va = this.let(address);
     const type = size === 128 ? w.V : size === 64 ? w.L : w.I;
     const value = fn.newLocal(type);
+    const expected = this.expected();
+    if (expected) {
+      this.expecting(this.tlbRead(), va, size, address, expected, host => fn.set(value, this.loadHost(host, size, 3)), () => {
+        if (size === 128) {
+          const low = this.let(w.call(this.slow.read[64], w.L, this.cpu, va, ...this.where()));
+          this.faultIf(this.state(S.fault));
+          fn.set(value, w.lane(w.simd(0x1e), w.V, 1, w.op1(w.simd(0x12), w.V, low), w.call(this.slow.read[64], w.L, this.cpu, w.add(va, w.k(8)), ...this.where())));
+        } else fn.set(value, w.call(this.slow.read[size], type, this.cpu, va, ...this.where()));
+        this.faultIf(this.state(S.fault));
+      });
+      return w.local(value, type);
+    }
     const entry = this.let(this.entry(this.tlbRead(), va));
     fn.if(this.fast(entry, va, size), () => fn.set(value, this.loadHost(w.add(va, entry), size, 3)), () => {
       if (size === 128) {
@@ -327,6 +361,8 @@ export abstract class Cx {
     const direct = this.direct(address, size, true);
     if (direct) { this.storeHost(direct.host, size, this.let(value), direct.offset); return; }
     const va = this.let(address), v = this.let(value);
+    const expected = this.expected();
+    if (expected) { this.expecting(this.tlbWrite(), va, size, address, expected, host => this.storeHost(host, size, v, 3), () => this.slowWrite(va, size, v)); return; }
     const entry = this.let(this.entry(this.tlbWrite(), va));
     fn.if(this.fast(entry, va, size), () => this.storeHost(w.add(va, entry), size, v, 3), () => this.slowWrite(va, size, v), 1);
   }
@@ -518,6 +554,14 @@ export abstract class Cx {
     this.setState(S.flagRes, w.xor(zf, w.k(1)));
     this.pending = null;
   }
+}
+
+/** The address is a multiple of `bytes` whatever the values in it. */
+export function aligned({ op, args, n }: N, bytes: number): boolean {
+  if (op === -1) return (n & (bytes - 1)) === 0;
+  if (op === 0x6a) return aligned(args[0], bytes) && aligned(args[1], bytes);
+  if (op === 0x74) return args[1].op === -1 && 1 << (args[1].n & 31) >= bytes;
+  return false;
 }
 
 export type Semantics = (c: Cx) => void;
