@@ -333,38 +333,32 @@ export abstract class Cx {
     const va = this.let(address);
     const type = size === 128 ? w.V : size === 64 ? w.L : w.I;
     const value = fn.newLocal(type);
+    const access = (host: N): void => fn.set(value, this.loadHost(host, size, 3)), slow = (): void => fn.set(value, this.slowRead(va, size, type));
     const expected = this.expected();
-    if (expected) {
-      this.expecting(this.tlbRead(), va, size, address, expected, host => fn.set(value, this.loadHost(host, size, 3)), () => {
-        if (size === 128) {
-          const low = this.let(w.call(this.slow.read[64], w.L, this.cpu, va, ...this.where()));
-          this.faultIf(this.state(S.fault));
-          fn.set(value, w.lane(w.simd(0x1e), w.V, 1, w.op1(w.simd(0x12), w.V, low), w.call(this.slow.read[64], w.L, this.cpu, w.add(va, w.k(8)), ...this.where())));
-        } else fn.set(value, w.call(this.slow.read[size], type, this.cpu, va, ...this.where()));
-        this.faultIf(this.state(S.fault));
-      });
-      return w.local(value, type);
-    }
+    if (expected) { this.expecting(this.tlbRead(), va, size, address, expected, access, slow); return w.local(value, type); }
     const entry = this.let(this.entry(this.tlbRead(), va));
-    fn.if(this.fast(entry, va, size), () => fn.set(value, this.loadHost(w.add(va, entry), size, 3)), () => {
-      if (size === 128) {
-        const low = this.let(w.call(this.slow.read[64], w.L, this.cpu, va, ...this.where()));
-        this.faultIf(this.state(S.fault));
-        fn.set(value, w.lane(w.simd(0x1e), w.V, 1, w.op1(w.simd(0x12), w.V, low), w.call(this.slow.read[64], w.L, this.cpu, w.add(va, w.k(8)), ...this.where())));
-      } else fn.set(value, w.call(this.slow.read[size], type, this.cpu, va, ...this.where()));
-      this.faultIf(this.state(S.fault));
-    }, 1);
+    fn.if(this.fast(entry, va, size), () => access(w.add(va, entry)), slow, 1);
     return w.local(value, type);
+  }
+  private slowRead(va: N, size: number, type: w.T): N {
+    if (size === 128) {
+      const low = this.let(this.slowRead(va, 64, w.L));
+      return this.let(w.lane(w.simd(0x1e), w.V, 1, w.op1(w.simd(0x12), w.V, low), this.slowRead(w.add(va, w.k(8)), 64, w.L)));
+    }
+    const value = this.let(w.call(this.slow.read[size], type, this.cpu, va, ...this.where()));
+    this.faultIf(this.state(S.fault));
+    return value;
   }
   writeMemory(address: N, size: number, value: N): void {
     const fn = this.fn;
     const direct = this.direct(address, size, true);
     if (direct) { this.storeHost(direct.host, size, this.let(value), direct.offset); return; }
     const va = this.let(address), v = this.let(value);
+    const access = (host: N): void => this.storeHost(host, size, v, 3), slow = (): void => this.slowWrite(va, size, v);
     const expected = this.expected();
-    if (expected) { this.expecting(this.tlbWrite(), va, size, address, expected, host => this.storeHost(host, size, v, 3), () => this.slowWrite(va, size, v)); return; }
+    if (expected) { this.expecting(this.tlbWrite(), va, size, address, expected, access, slow); return; }
     const entry = this.let(this.entry(this.tlbWrite(), va));
-    fn.if(this.fast(entry, va, size), () => this.storeHost(w.add(va, entry), size, v, 3), () => this.slowWrite(va, size, v), 1);
+    fn.if(this.fast(entry, va, size), () => access(w.add(va, entry)), slow, 1);
   }
   /** `fast` with the host address of writable, aligned bytes, or `slow`. */
   withHost(va: N, size: number, fast: (host: N) => void, slow: () => void): void {
