@@ -3,10 +3,12 @@
  *
  * It knows vCPUs, registers, page tables and physical memory, and nothing of the kernel above them. Whatever it changes, the engines and
  * the dirty map are told, so that caches, snapshots and hashes stay right.
- * Stopping at the right instruction is the machine's business: `runFor` to an exact retired count, `watch` and `setMark` to an EIP.
+ * Stopping at the right instruction is the machine's business: `runFor` to an exact retired count, `watch` and `setMark` to an EIP, `setDebug` to an address
+ * or an access, `setHooks` (vm/hooks.ts) to a device access or an interrupt.
  */
-import { DIRTY_ALL } from './board.ts';
-import { CR4, FLAG, S, readEflags, writeEflags } from './cpu/state.ts';
+import { DIRTY_ALL, type BoardOffset } from './board.ts';
+import { ARCH_FIELDS, ATTN, CR4, FLAG, S, readEflags, writeEflags } from './cpu/state.ts';
+import type { Disk } from './io/disk.ts';
 import type { DeterministicMachine } from './machine.ts';
 
 /** Registers by name, in the order of their encoding; EIP and EFLAGS behind. */
@@ -14,6 +16,10 @@ export const FAULT_REGISTERS = ['eax', 'ecx', 'edx', 'ebx', 'esp', 'ebp', 'esi',
 export type FaultRegister = (typeof FAULT_REGISTERS)[number];
 /** Bits of EFLAGS that ring 3 can change and that stay changed: CF PF AF ZF SF DF OF. */
 export const FLIPPABLE_FLAGS: readonly number[] = [FLAG.CF, FLAG.PF, FLAG.AF, FLAG.ZF, FLAG.SF, FLAG.DF, FLAG.OF].map((flag) => Math.log2(flag));
+
+/** Of the attention word: what is state, and not somebody's level or message. */
+const ATTENTION_STATE = ATTN.NMI | ATTN.INIT | ATTN.SIPI;
+const word32 = (value: number): Uint8Array => Uint8Array.of(value & 255, (value >>> 8) & 255, (value >>> 16) & 255, value >>> 24);
 
 /** Where a vCPU stands. `cr3` names the address space. */
 export interface Position { readonly eip: number; readonly cr3: number; readonly user: boolean }
@@ -38,6 +44,73 @@ export class FaultPort {
   }
   /** An exception at the present instruction, as if it had raised it. `error` -1: the vector pushes none. */
   raise(cpu: number, vector: number, error = -1): void { this.machine.engines[cpu].raiseException(vector, error); }
+
+  // ---- any state, by the names that differences (vm/compare.ts) have
+  /** `cpu0.eax`, `cpu1.xmm`, `IOAPIC.low`, ...: all that can be read and written here, with sizes in bytes. RAM and disks have calls of their own. */
+  stateNames(): { readonly name: string; readonly bytes: number }[] {
+    const { board, chipset } = this.machine;
+    return [
+      ...Array.from({ length: board.cpus }, (_, cpu) => ARCH_FIELDS.map(({ name, bytes }) => ({ name: `cpu${cpu}.${name}`, bytes }))).flat(),
+      ...chipset.blocks.blocks.flatMap(({ name, list }) => list.placed.filter(({ field }) => !field.derived).map((placed) => ({ name: `${name}.${placed.name}`, bytes: placed.bytes }))),
+    ];
+  }
+  #place(name: string): { readonly cpu: number; readonly field: string; readonly base: number; readonly bytes: number } | undefined {
+    const { board, chipset } = this.machine, dot = name.lastIndexOf('.'), owner = name.slice(0, dot), field = name.slice(dot + 1), cpu = /^cpu([0-7])$/.exec(owner)?.[1];
+    if (cpu !== undefined) {
+      const found = ARCH_FIELDS.find((each) => each.name === field);
+      return found && Number(cpu) < board.cpus ? { cpu: Number(cpu), field, base: board.vcpuBase(Number(cpu)) + found.offset, bytes: found.bytes } : undefined;
+    }
+    const block = chipset.blocks.blocks.find((each) => each.name === owner), placed = block?.list.placed.find((each) => each.name === field && !each.field.derived);
+    return block && placed ? { cpu: -1, field, base: (block.base as BoardOffset) + placed.offset, bytes: placed.bytes } : undefined;
+  }
+  /** A copy, little-endian as it lies; undefined: there is no such state. */
+  readState(name: string): Uint8Array | undefined {
+    const place = this.#place(name);
+    if (!place) return undefined;
+    if (place.cpu >= 0 && place.field === 'eflags') return word32(readEflags(this.machine.cpus.words(place.cpu), 0));
+    if (place.cpu >= 0 && place.field === 'attention') return word32(this.machine.cpus.attention(place.cpu) & ATTENTION_STATE);
+    return new Uint8Array(this.machine.board.buffer, place.base, place.bytes).slice();
+  }
+  /** False: there is no such state, or it has another size; nothing was changed. What is derived from it (translations, INTR) follows. */
+  writeState(name: string, value: Uint8Array): boolean {
+    const { machine } = this, place = this.#place(name);
+    if (!place || value.length !== place.bytes) return false;
+    if (place.cpu < 0) {
+      new Uint8Array(machine.board.buffer, place.base, place.bytes).set(value);
+      for (let cpu = 0; cpu < machine.board.cpus; cpu++) machine.chipset.lapics.refresh(cpu);
+      return true;
+    }
+    const words = machine.cpus.words(place.cpu), word = value.length === 4 ? new DataView(value.buffer, value.byteOffset).getInt32(0, true) : 0;
+    if (place.field === 'eflags') writeEflags(words, 0, word);
+    else if (place.field === 'attention') { Atomics.and(words, S.attention >> 2, ~ATTENTION_STATE); Atomics.or(words, S.attention >> 2, word & ATTENTION_STATE); }
+    else new Uint8Array(machine.board.buffer, place.base, place.bytes).set(value);
+    // The engine takes it for a state that was restored: modes, views and breakpoints are worked out anew.
+    machine.engines[place.cpu].restored([]);
+    machine.chipset.lapics.refresh(place.cpu);
+    return true;
+  }
+  /** Bytes of a disk as the guest would read them, past `Disk.intercept`; both numbers multiples of 512. Undefined: beyond its end. */
+  readDisk(disk: number, offset: number, bytes: number): Uint8Array | undefined {
+    const into = new Uint8Array(bytes);
+    return this.#past(disk, (of) => of.read(offset, into)) ? into : undefined;
+  }
+  /** False: beyond the end, or it cannot be written. */
+  writeDisk(disk: number, offset: number, bytes: Uint8Array): boolean { return this.#past(disk, (of) => of.write(offset, bytes)); }
+  #past(index: number, body: (disk: Disk) => boolean): boolean {
+    const disk = this.machine.chipset.disks[index]?.disk;
+    if (!disk) return false;
+    const { intercept } = disk;
+    disk.intercept = undefined;
+    try { return body(disk); } finally { disk.intercept = intercept; }
+  }
+
+  // ---- interrupts, past all hooks
+  /** Sets an interrupt line as its device would: 0 to 15 ISA, 16 to 23 PCI. */
+  setLine(line: number, asserted: boolean): void { this.machine.chipset.setLine(line, asserted); this.#awake(); }
+  /** A fixed interrupt message to the local APIC of a vCPU, as from another one. Vectors below 16 are an error there, and one that is switched off takes none. */
+  interrupt(cpu: number, vector: number, level = false): void { this.machine.chipset.lapics.arrive(cpu, vector & 0xff, level); this.#awake(); }
+  nmi(cpu: number): void { this.machine.cpus.nmi(cpu); this.#awake(); }
+  #awake(): void { this.machine.board.header.roundStuck = 0; }
 
   /** Physical address of `va` in the address space `cr3`, or -1. Sets no accessed bits. */
   translate(cr3: number, va: number): number { return this.mapping(cr3, va)?.physical ?? -1; }
@@ -104,7 +177,7 @@ export class FaultPort {
     }
     return true;
   }
-  writeWord(cr3: number, va: number, value: number): boolean { return this.write(cr3, va, Uint8Array.of(value & 255, (value >>> 8) & 255, (value >>> 16) & 255, value >>> 24)); }
+  writeWord(cr3: number, va: number, value: number): boolean { return this.write(cr3, va, word32(value)); }
   writePhysical(physical: number, bytes: Uint8Array): void {
     const { board, engines } = this.machine;
     board.ram.set(bytes, physical);

@@ -15,6 +15,7 @@ import { CHANNELS, Chipset } from './devices/chipset.ts';
 import { DeterministicRunner, VirtualClock, type CpuLimit, type DeterministicPause } from './deterministic.ts';
 import type { BlockWatch, DebugPlan, Engine, EngineFactory, JitMode } from './engine.ts';
 import { StateHasher } from './hash.ts';
+import type { FaultHooks } from './hooks.ts';
 import { Inputs, type InputRecord, type SerialLine } from './inputs.ts';
 import { type DiskConfig, openDisks, type OpenedDisk } from './io/disk.ts';
 import { basename } from 'node:path';
@@ -40,6 +41,7 @@ export { SnapshotError, type Snapshot } from './snapshot.ts';
 export { NetError, type NetConfig } from './net/config.ts';
 export type { InputRecord, SerialLine } from './inputs.ts';
 export type { JitMode } from './engine.ts';
+export type { AccessFault, DeviceAccess, FaultHooks, InterruptFault } from './hooks.ts';
 export { joinRecords, sortRecords, TraceError, type TracePlan, type TracePoint } from './trace.ts';
 
 export interface MachineConfig {
@@ -226,6 +228,7 @@ export class DeterministicMachine implements Machine {
       net: config.net && describeNet(config.net),
       emit: (channel, byte) => sinks.emit(channel, byte),
       onMemoryWrite: (address, bytes) => { for (const engine of engines) engine.memoryWritten(address, bytes); },
+      stopBehind: (cpu) => engines[cpu]?.stopBehind(),
     });
     const plan = config.trace;
     if (plan) { prepareRings(board, plan); this.#trace = new TraceReader(board); }
@@ -385,6 +388,8 @@ export class DeterministicMachine implements Machine {
   set rerun(again: boolean) { this.#silent = this.#sinks.muted = again; }
   /** Breakpoints and watchpoints on all vCPUs; undefined: none. Needs the machine to stand still. */
   setDebug(plan: DebugPlan | undefined): void { for (const engine of this.engines) engine.setDebug(plan); }
+  /** Fault hooks; undefined: none. They stay over snapshots and restores. */
+  setHooks(hooks: FaultHooks | undefined): void { this.chipset.hooks = hooks; }
   /** Interactive: waits for input, or until the next timer is due on the host's clock. */
   waitForInput(deadlineMs = Infinity): Promise<void> { return this.#waitForInput(deadlineMs); }
   /** Live input that came after the present moment will not come again: state was changed, what follows is another run. */

@@ -91,7 +91,7 @@ export class Recorder {
     this.#subject = subject;
     if (subject.peer) subject.peer.onMark = (mark) => { if (this.on) this.marks.push({ at: subject.offset, mark }); };
     subject.disk.intercept = (operation, offset, bytes) => {
-      if (this.on) this.transfers.push({ at: subject.offset, operation, offset, bytes });
+      if (this.on && operation !== 'flush') this.transfers.push({ at: subject.offset, operation, offset, bytes });
       return false;
     };
   }

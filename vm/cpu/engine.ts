@@ -294,8 +294,12 @@ export class Engine implements EngineInterface {
     return this.leave('stop');
   }
   private onAccess(plan: DebugPlan, watch: DebugPlan['watches'][number], write: boolean): void {
-    const words = this.words, rest = this.restOfCurrent();
-    if (!plan.access(this.index, this.retiredEnd - words[S.budget >> 2] - rest, watch, write) || this.stopPending) return;
+    const rest = this.restOfCurrent();
+    if (plan.access(this.index, this.retiredEnd - this.words[S.budget >> 2] - rest, watch, write)) this.stopBehind();
+  }
+  stopBehind(): void {
+    const words = this.words;
+    if (this.stopPending || !this.running) return;
     this.stopPending = true;
     // No block begins any more; the running one ends behind this instruction.
     this.withdraw();

@@ -11,6 +11,7 @@
  */
 import { PHYS, type Board, type PhysAddr } from '../board.ts';
 import { FieldList, u32, type FieldView } from '../fields.ts';
+import { Delayed, type AccessFault, type FaultHooks } from '../hooks.ts';
 import { Disk, type DiskDescriptor } from '../io/disk.ts';
 import type { NetDescriptor } from '../net/config.ts';
 import { AcpiPm, PM1_EVENT, PM_TIMER, RESET_CONTROL, writeAcpiTables } from './acpi.ts';
@@ -62,6 +63,8 @@ export interface ChipsetOptions {
   readonly emit: (channel: number, byte: number) => void;
   /** A serial port has room again for input that did not fit. */
   readonly inputDrained?: () => void;
+  /** A fault hook wants run() to end behind the instruction of this vCPU that is under way. */
+  readonly stopBehind?: (cpu: number) => void;
   /** Guest memory was written by a device. */
   readonly onMemoryWrite?: (address: number, bytes: number) => void;
 }
@@ -90,6 +93,11 @@ export class Chipset implements Bus {
   readonly #misc: FieldView<typeof MISC_FIELDS>;
   /** What a PAUSE of the guest leads to (parallel mode: vm/parallel-vcpu.ts). */
   onPause: (() => void) | undefined;
+  #hooks: FaultHooks | undefined;
+  readonly delayed: Delayed;
+  readonly #clock: Clock;
+  readonly #setLine: (line: number, asserted: boolean) => void;
+  readonly #stopBehind: ((cpu: number) => void) | undefined;
   readonly #portOwner = new Uint8Array(0x10000);
   /** Devices whose registers are bytes: wider accesses are split as the ISA bus does. */
   readonly #portDevices: { device: PortDevice; bytes: boolean }[] = [];
@@ -111,12 +119,20 @@ export class Chipset implements Bus {
       globallyEnabled: (cpu) => cpus.lapicEnabled(cpu),
     });
     this.ioapic = new Ioapic(blocks, this.lapics);
+    this.#clock = clock;
+    this.#stopBehind = options.stopBehind;
+    const setLine = this.#setLine = (line: number, asserted: boolean): void => {
+      if (line < 16) this.pic.setLine(line, asserted);
+      this.ioapic.setLine(line === 0 ? TIMER_PIN : line, asserted);
+    };
     const lines: InterruptLines = {
       set: (line, asserted) => {
-        if (line < 16) this.pic.setLine(line, asserted);
-        this.ioapic.setLine(line === 0 ? TIMER_PIN : line, asserted);
+        const fault = this.#hooks?.line?.(line, asserted);
+        if (fault === undefined) setLine(line, asserted);
+        else if (fault !== 'lost') this.delayed.line(clock.now() + fault.delayNs, line, asserted);
       },
     };
+    this.delayed = new Delayed(blocks, events, { line: setLine, message: (cpu, vector, level) => this.lapics.arrive(cpu, vector, level) });
     this.pit = new Pit(blocks, clock, lines, events);
     this.rtc = new Rtc(board, blocks, clock, lines, events);
     this.uarts = [
@@ -156,6 +172,7 @@ export class Chipset implements Bus {
   /** Power on: all devices to their reset state, firmware tables written. Once, on the thread that made the board. */
   powerOn(): void {
     this.events.reset();
+    this.delayed.reset();
     this.pic.reset();
     for (let cpu = 0; cpu < this.#board.cpus; cpu++) this.lapics.reset(cpu, cpu === 0);
     this.ioapic.reset();
@@ -183,7 +200,31 @@ export class Chipset implements Bus {
     this.unclaimed.set(key, (this.unclaimed.get(key) ?? 0) + 1);
   }
 
+  /** Deterministic mode. Undefined: none. */
+  set hooks(hooks: FaultHooks | undefined) {
+    this.#hooks = hooks;
+    const { lapics, delayed } = this;
+    lapics.intercept = hooks?.message && ((cpu, vector, level) => {
+      const fault = hooks.message!(cpu, vector, level);
+      if (fault !== undefined && fault !== 'lost') delayed.message(this.#clock.now() + fault.delayNs, cpu, vector, level);
+      return fault !== undefined;
+    });
+  }
+  get hooks(): FaultHooks | undefined { return this.#hooks; }
+  #access(cpu: number, space: 'port' | 'memory', address: number, size: AccessSize, write: boolean, value: number): AccessFault | undefined {
+    const fault = this.#hooks?.access?.({ cpu, space, address: address >>> 0, size, write, value: value >>> 0 });
+    if (fault?.stop) this.#stopBehind?.(cpu);
+    return fault;
+  }
+  /** A line as a device would set it, past all hooks. */
+  setLine(line: number, asserted: boolean): void { this.#setLine(line, asserted); }
+
   portRead(cpu: number, port: number, size: AccessSize): number {
+    if (this.#hooks) {
+      const fault = this.#access(cpu, 'port', port, size, false, 0);
+      if (fault?.lost) return 0xffff_ffff;
+      if (fault?.value !== undefined) return fault.value;
+    }
     const owner = this.#portOwner[port];
     if (owner === 0) { this.#nobody('port', port); return 0xffff_ffff; }
     const { device, bytes } = this.#portDevices[owner - 1];
@@ -197,6 +238,11 @@ export class Chipset implements Bus {
   }
 
   portWrite(cpu: number, port: number, size: AccessSize, value: number): void {
+    if (this.#hooks) {
+      const fault = this.#access(cpu, 'port', port, size, true, value);
+      if (fault?.lost) return;
+      if (fault?.value !== undefined) value = fault.value;
+    }
     const owner = this.#portOwner[port];
     if (owner === 0) { this.#nobody('port', port); return; }
     const { device, bytes } = this.#portDevices[owner - 1];
@@ -208,6 +254,11 @@ export class Chipset implements Bus {
   }
 
   mmioRead(cpu: number, address: PhysAddr, size: AccessSize): number {
+    if (this.#hooks) {
+      const fault = this.#access(cpu, 'memory', address, size, false, 0);
+      if (fault?.lost) return 0xffff_ffff;
+      if (fault?.value !== undefined) return fault.value;
+    }
     const page = (address & ~0xfff) >>> 0;
     if (page === PHYS.lapic) return this.lapics.read(cpu, address & 0xfff, size);
     if (page === PHYS.ioapic) return this.#locked(cpu, () => this.ioapic.read(address & 0xfff, size));
@@ -225,6 +276,11 @@ export class Chipset implements Bus {
   }
 
   mmioWrite(cpu: number, address: PhysAddr, size: AccessSize, value: number): void {
+    if (this.#hooks) {
+      const fault = this.#access(cpu, 'memory', address, size, true, value);
+      if (fault?.lost) return;
+      if (fault?.value !== undefined) value = fault.value;
+    }
     const page = (address & ~0xfff) >>> 0;
     if (page === PHYS.lapic) { this.lapics.write(cpu, address & 0xfff, size, value); return; }
     if (page === PHYS.ioapic) { this.#locked(cpu, () => this.ioapic.write(address & 0xfff, size, value)); return; }
@@ -240,7 +296,11 @@ export class Chipset implements Bus {
     this.#nobody('memory', page);
   }
 
-  interruptAcknowledge(cpu: number): number { return this.lapics.acknowledge(cpu); }
+  interruptAcknowledge(cpu: number): number {
+    const vector = this.lapics.acknowledge(cpu);
+    if (vector >= 0 && this.#hooks?.interrupt?.(cpu, vector)) this.#stopBehind?.(cpu);
+    return vector;
+  }
 
   relax(): void { this.onPause?.(); }
 

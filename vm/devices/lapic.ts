@@ -163,8 +163,14 @@ export class Lapics {
 
   // ---- accepting --------------------------------------------------------------------------------------------------------
 
+  /** Fault hook (vm/hooks.ts): true = the message does not arrive now. Host state. */
+  intercept: ((cpu: number, vector: number, level: boolean) => boolean) | undefined;
   /** A fixed interrupt message arrives. */
   accept(cpu: number, vector: number, level: boolean): void {
+    if (this.intercept === undefined || !this.intercept(cpu, vector, level)) this.arrive(cpu, vector, level);
+  }
+  /** The same, past the hook. */
+  arrive(cpu: number, vector: number, level: boolean): void {
     const unit = this.#units[cpu];
     if ((unit.s.svr & SVR_ENABLE) === 0) return;
     if (vector < 16) { this.#error(cpu, ESR_RECEIVE_ILLEGAL); return; }

@@ -188,8 +188,8 @@ export class Disk {
   readonly #flags: Uint8Array | undefined;
   readonly #data: Uint8Array | undefined;
   #flagWords: Float64Array | undefined;
-  /** Asked before every transfer (fault hooks): true = the transfer fails. Host state: neither saved nor hashed. */
-  intercept: ((operation: 'read' | 'write', offset: number, bytes: number) => boolean) | undefined;
+  /** Asked before every transfer and flush (fault hooks): true = it fails. Host state: neither saved nor hashed. */
+  intercept: ((operation: 'read' | 'write' | 'flush', offset: number, bytes: number) => boolean) | undefined;
 
   constructor(descriptor: DiskDescriptor) {
     this.descriptor = descriptor;
@@ -235,6 +235,7 @@ export class Disk {
   }
 
   flush(): boolean {
+    if (this.intercept?.('flush', 0, 0)) return false;
     if (this.descriptor.mode !== 'raw' || this.descriptor.fd < 0) return true;
     try { fs.fdatasyncSync(this.descriptor.fd); return true; } catch { return false; }
   }
