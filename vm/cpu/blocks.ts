@@ -6,7 +6,10 @@
  * record; everything else goes through the jump cache.
  *
  * Stores to code are noticed in granules of 64 bytes: `written` drops all blocks of a page as soon as a store touches a
- * granule that has been decoded. Blocks of one page die together, so links never dangle.
+ * granule that has been decoded. Blocks of one page die together, so links never dangle. A store into nothing but the immediates or displacements
+ * of decoded instructions changes their records instead (`patch`).
+ *
+ * Most blocks are made of shapes (shapes.ts), without an `Insn`; what those do not know goes through the decoder, or templates.ts.
  */
 import { PAGE_KIND_MASK, PAGE_KIND_RAM, PAGE_KIND_ROM, type Board } from '../board.ts';
 import { asUndefined, decode, type Insn } from './isa/decode.ts';
@@ -20,6 +23,7 @@ import { formNumber, formOf, type Form } from './tier0/forms.ts';
 import { EVENT, type Coherence } from './coherence.ts';
 import { KIND, R, RECORD_BYTES } from './tier0/record.ts';
 import { NO_POINT, type CpuTrace } from './trace.ts';
+import { SHAPE_BYTES, Shapes, signed, type Shape } from './shapes.ts';
 import { fastSlot, goesOn, hasFastForm } from './tier0/system.ts';
 import { collectGarbage } from './garbage.ts';
 import { Templates, type Helper, type Link, type Template } from './templates.ts';
@@ -27,10 +31,10 @@ import { VIEW_CACHE_BYTES } from './views.ts';
 
 const MAX_BLOCK = 48;
 /**
- * Blocks after which everything is forgotten, as when the pool is full: a block of three instructions fills 96 bytes of the pool, and 500 to 700 of V8's heap.
- * The booted system has 11,000.
+ * Blocks after which everything is forgotten, as when the pool is full: a block of three instructions fills 96 bytes of the pool, and 500 to 700 of V8's heap
+ * (made of shapes: 200). The booted system has 11,000.
  */
-const MAX_BLOCKS = 1 << 16;
+const DECODED_WEIGHT = 3, MAX_BLOCKS = DECODED_WEIGHT << 16;
 /** Instructions remembered as having touched devices. */
 const MAX_MMIO_INSNS = 1 << 16;
 /** Private area: the jump caches of 32 views, then the records of truncated blocks, then the pool. */
@@ -43,7 +47,9 @@ const TRUNCATED_INSN = 1 << 24;
 export interface Block {
   readonly physical: number;
   readonly mode: number;
-  readonly insns: readonly Insn[];
+  /** Instructions; null: the block was made of shapes. */
+  readonly insns: readonly Insn[] | null;
+  readonly count: number;
   readonly record: number;
   readonly records: number;
   readonly bytes: number;
@@ -59,10 +65,36 @@ interface CodePage { blocks: Block[]; /** blocks that begin here, by offset * 51
 /** A form with its br_table kind (-1: rare) and, once compiled, its table slot. */
 interface Resolved { readonly form: Form; readonly kind: number; slot: number }
 
+/** A shape with what its record needs. */
+interface QuickShape extends Shape {
+  /** Words 1 to 6 of the record: the first without `rest`, the last two without the values. */
+  readonly words: Int32Array;
+  /** Helper instruction: KIND.SYSTEM or KIND.JS. */
+  readonly helper: number;
+  /** With flags and without; null for helpers. */
+  readonly plain: Resolved | null;
+  readonly flagless: Resolved | null;
+  /** CMP and TEST by the condition behind them, once asked for; null: not fused. */
+  readonly fused: (Resolved | null | undefined)[] | null;
+  /** Condition of a 32-bit conditional jump, or -1. */
+  readonly condition: number;
+  readonly writes: number; readonly keeps: number; readonly reads: number;
+  /** Somebody may look at the flags in front of it. */
+  readonly visible: boolean;
+  /** Ends its block; and has its own way on, without an END record. */
+  readonly ends: boolean; readonly leaves: boolean;
+  /** It has a fall-through link in `disp`. */
+  readonly twoWays: boolean;
+}
+
 export interface RareCompiler { slots(forms: readonly Form[]): number[] }
 
 /** Of the many blocks that have none. */
 const NO_LINKS: readonly Link[] = [], NO_HELPERS: readonly Helper[] = [];
+/** Stores that are looked at for being one into an operand. */
+const MAX_PATCH_BYTES = 4;
+/** Copies of an instruction, in blocks that begin in different places, that are patched together. */
+const MAX_PATCHES = 4;
 const CONDITION_OF = new Map(CONDITION_NAMES.map((name, i) => [`j${name}`, i]));
 
 export class BlockCache {
@@ -104,6 +136,12 @@ export class BlockCache {
   trace: CpuTrace | undefined;
   /** False: INT, IRET, SYSENTER and SYSEXIT always run in TypeScript (tests compare the two). */
   fastOperations = true;
+  /** False: blocks are made by the decoder and of templates only (tests compare). */
+  quick = true;
+  private readonly shapes = new Shapes<QuickShape>(shape => this.quickShape(shape));
+  private readonly found = new Array<QuickShape | undefined>(MAX_BLOCK).fill(undefined);
+  /** Whether regions have code on the page. */
+  hasRegions: (physicalPage: number) => boolean = () => false;
 
   constructor(board: Board, mmu: Mmu, cpu: number, kinds: Map<string, number>, rare: RareCompiler, parallel: boolean, coherence: Coherence) {
     this.coherence = coherence;
@@ -151,9 +189,13 @@ export class BlockCache {
         if (below4GiB(this.mmu.translate((linear & 0xfffff000) + 4096 | 0, ACCESS.EXECUTE, user)) >>> 12 === known.secondPage) return known;
       }
     }
+    if (this.quick) {
+      const block = this.quickBlock(physical, mode, limit);
+      if (block) { if (!limit) this.repeated(linear, mode); return block; }
+    }
     // A truncated block is the beginning of one that has been decoded already.
     const whole = limit ? this.find(physical, mode) : undefined;
-    if (whole && whole.secondPage < 0 && whole.insns.length >= limit) {
+    if (whole?.insns && whole.secondPage < 0 && whole.count >= limit) {
       const insns = whole.insns.slice(0, limit);
       return this.emit(physical, mode, insns, insns.reduce((bytes, { length }) => bytes + length, 0), -1, true, whole.point, whole.stop);
     }
@@ -265,8 +307,185 @@ export class BlockCache {
     for (let i = 0; i < records * 8; i++) words[to + i] = image[imageAt + i];
     for (const { record, insn } of template.helpers) words[(first + record + R.link) >> 2] = this.insns.push(insn) - 1;
     this.next += records * RECORD_BYTES;
-    return this.enter({ physical, mode, insns, record: this.base + first, records, bytes, secondPage: -1, point: NO_POINT, stop: false }, template.links);
+    return this.enter({ physical, mode, insns, count: insns.length, record: this.base + first, records, bytes, secondPage: -1, point: NO_POINT, stop: false }, template.links);
   }
+
+  // ---- blocks made of shapes
+  private quickShape(shape: Shape): QuickShape | undefined {
+    const { insn, mode, length } = shape, { entry, ops } = insn;
+    const at = TRUNCATED_AT, { words, bytes } = this;
+    // The truncated block, if one lives, is run once and found again by its bytes.
+    const saved = words.slice(at >> 2, (at >> 2) + 8);
+    words.fill(0, at >> 2, (at >> 2) + 8);
+    bytes[at + R.len] = length;
+    let helper = -1, plain: Resolved | null = null, flagless: Resolved | null = null;
+    if (entry.js) {
+      const fast = this.fastOperations && insn.operandSize === 32 && !(mode & MODE.SINGLE) && hasFastForm(insn) ? fastSlot(entry.name) : -1;
+      helper = fast >= 0 ? KIND.SYSTEM : KIND.JS;
+      if (fast >= 0) { words[(at + R.reg0) >> 2] = fast; this.fastOperands(at, insn); }
+    } else {
+      this.operands(at, insn, 0);
+      plain = this.resolve(insn, mode, true, -1);
+      flagless = this.resolve(insn, mode, false, -1);
+    }
+    const record = words.slice((at >> 2) + 1, (at >> 2) + 7);
+    words.set(saved, at >> 2);
+    const condition = insn.operandSize === 32 ? CONDITION_OF.get(entry.name) ?? -1 : -1;
+    return { ...shape, words: record, helper, plain, flagless, fused: entry.name === 'cmp' || entry.name === 'test' ? [] : null, condition,
+      writes: entry.writes, keeps: ~entry.kills, reads: entry.reads, visible: entry.fault || entry.stack || entry.str || ops.some(({ c }) => c === 'M'),
+      ends: (entry.end && !goesOn(insn, mode)) || (entry.str && insn.rep !== 0), leaves: entry.end, twoWays: condition >= 0 || CONDITION_OF.has(entry.name) || entry.name === 'jcxz' || entry.name.startsWith('loop') };
+  }
+  /** The block at `physical`, of at most `limit` instructions (0: whole), if all its instructions have shapes. */
+  private quickBlock(physical: number, mode: number, limit: number): Block | undefined {
+    if (this.restricted || !this.fastOperations || this.trace || this.stops.size !== 0 || mode & MODE.SINGLE || !(mode & MODE.CODE32) || physical >= this.board.ramBytes) return undefined;
+    const kind = this.board.pageMap[physical >>> 12] & PAGE_KIND_MASK;
+    if ((kind !== PAGE_KIND_RAM && kind !== PAGE_KIND_ROM) || (this.mmioPages.size !== 0 && this.mmioPages.has(physical >>> 12))) return undefined;
+    const source = this.board.ram, last = (physical | 0xfff) + 1 - SHAPE_BYTES, most = limit && limit < MAX_BLOCK ? limit : MAX_BLOCK, { shapes, found, words } = this, learnt = shapes.learnt;
+    let count = 0, end = physical, stays = true;
+    do {
+      if (end > last) return undefined;
+      const shape = shapes.at(source, end, mode);
+      if (shape === undefined) return undefined;
+      found[count++] = shape;
+      end += shape.length;
+      stays = !shape.ends;
+    } while (stays && count < most);
+    if (!limit && this.isFull(count + 1)) this.startOver();
+    const first = limit ? TRUNCATED_AT : this.next;
+    // Backwards for the flags.
+    let live = FLAGS_ALL, at = first + count * RECORD_BYTES;
+    const end32 = at;
+    for (let i = count - 1; i >= 0; i--) {
+      at -= RECORD_BYTES;
+      const shape = found[i]!;
+      let kind = shape.helper, link = 0;
+      if (kind < 0) {
+        let resolved = (shape.writes & live) !== 0 ? shape.plain! : shape.flagless!;
+        if (shape.fused !== null && i + 1 < count && found[i + 1]!.condition >= 0) resolved = this.fusedForm(shape, found[i + 1]!.condition) ?? resolved;
+        kind = resolved.kind;
+        if (kind < 0) {
+          if (resolved.slot < 0) return undefined; // compiled together with others of its block
+          kind = KIND.RARE;
+          link = resolved.slot;
+        }
+      }
+      live = live & shape.keeps | shape.reads;
+      if (shape.visible) live = FLAGS_ALL;
+      words[at >> 2] = kind;
+      words[(at + R.link) >> 2] = link;
+    }
+    if (limit) this.truncatedInsns = [];
+    let delta = 0;
+    for (let i = 0; i < count; i++, at += RECORD_BYTES) {
+      const shape = found[i]!, { words: record, length, dispBytes, immBytes } = shape, to = at >> 2, start = physical + delta;
+      words[to] |= delta << 16;
+      words[to + 1] = record[0] | count - i;
+      words[to + 2] = record[1];
+      words[to + 3] = record[2];
+      words[to + 4] = record[3];
+      delta += length;
+      if (shape.helper >= 0) {
+        const insn = dispBytes + immBytes === 0 ? shape.insn : decode(source, start, start + SHAPE_BYTES, mode)!;
+        words[to + 5] = record[4];
+        words[to + 6] = record[5];
+        if (shape.helper === KIND.SYSTEM && immBytes !== 0) words[to + 6] = signed(source, start + shape.immAt, immBytes) & shape.immMask;
+        words[to + 7] = limit ? TRUNCATED_INSN + this.truncatedInsns.push(insn) - 1 : this.insns.push(insn) - 1;
+        continue;
+      }
+      words[to + 5] = dispBytes === 0 ? record[4] : signed(source, start + shape.dispAt, dispBytes);
+      words[to + 6] = immBytes === 0 ? record[5] : (signed(source, start + shape.immAt, immBytes) & shape.immMask) + (shape.jump ? delta : 0);
+    }
+    const final = found[count - 1]!, bytes = end - physical;
+    if (!final.leaves) {
+      words.fill(0, at >> 2, (at >> 2) + 8);
+      words[at >> 2] = KIND.END | bytes << 16;
+      at += RECORD_BYTES;
+    }
+    const block: Block = { physical, mode, insns: null, count, record: this.base + first, records: (at - first) / RECORD_BYTES, bytes, secondPage: -1, point: NO_POINT, stop: false };
+    this.changes++;
+    if (limit) { this.truncated = block; this.watch(block); return block; }
+    this.next = at;
+    if (shapes.learnt === learnt) this.mmu.words[S.countCopied >> 2]++; else this.mmu.words[S.countBlocks >> 2]++;
+    const page = this.place(block);
+    if (mode & MODE.CS_FLAT) {
+      const lastRecord = end32 - RECORD_BYTES;
+      if (!final.leaves) this.linkTo(page, block, end32 + R.link, bytes);
+      else if (final.jump && final.plain!.kind >= 0) {
+        // The kind of the last record is its own: nothing behind it can be fused.
+        this.linkTo(page, block, lastRecord + R.link, words[(lastRecord + R.imm) >> 2]);
+        if (final.twoWays) this.linkTo(page, block, lastRecord + R.disp, bytes);
+      }
+    }
+    return block;
+  }
+  private fusedForm(shape: QuickShape, condition: number): Resolved | null {
+    let known = shape.fused![condition];
+    if (known === undefined) {
+      known = this.resolve(shape.insn, shape.mode, true, condition);
+      if (known.kind < 0) known = null;
+      shape.fused![condition] = known;
+    }
+    return known;
+  }
+
+  // ---- stores into operands
+  /** Counts whatever may change which records stand for which bytes. */
+  private changes = 0;
+  /** The last store that `locate` found to be one into operands: where, and the words of records that have the value. */
+  private patchedAt = -1; private patchedBytes = 0; private patchedChanges = -1; private patches = 0;
+  private readonly patchWord = new Int32Array(MAX_PATCHES);
+  private readonly patchFrom = new Int32Array(MAX_PATCHES);
+  private readonly patchCount = new Int32Array(MAX_PATCHES);
+  private readonly patchMask = new Int32Array(MAX_PATCHES);
+  /** Whether the bytes are operands only: values of instructions of blocks of shapes, and no region has code on the page. */
+  private locate(physical: number, bytes: number): boolean {
+    if (physical === this.patchedAt && bytes === this.patchedBytes && this.changes === this.patchedChanges) return true;
+    if (bytes > MAX_PATCH_BYTES || !this.quick) return false;
+    const number = physical >>> 12, page = this.pages.get(number);
+    if (!page || this.hasRegions(number)) return false;
+    this.patchedAt = -1;
+    this.patches = 0;
+    const stop = physical + bytes;
+    for (const block of page.blocks) {
+      if (block.secondPage >= 0) {
+        if (block.physical >>> 12 === number ? block.physical < stop : (physical & 0xfff) < (block.physical & 0xfff) + block.bytes - 4096) return false;
+      } else if (block.physical < stop && physical < block.physical + block.bytes && !this.locateIn(block, physical, bytes)) return false;
+    }
+    const { truncated } = this;
+    if (truncated && physical - 4096 < truncated.physical + truncated.bytes && truncated.physical < stop + 4096) { this.kill(truncated); this.truncated = null; }
+    this.patchedAt = physical; this.patchedBytes = bytes; this.patchedChanges = this.changes;
+    return true;
+  }
+  private locateIn(block: Block, physical: number, bytes: number): boolean {
+    if (block.insns !== null || this.patches === MAX_PATCHES) return false;
+    const offset = physical - block.physical, { halves, bytes: view } = this;
+    if (offset < 0) return false;
+    for (let i = 0, at = block.record - this.base; i < block.count; i++, at += RECORD_BYTES) {
+      const delta = halves[(at + R.delta) >> 1];
+      if (offset >= delta + view[at + R.len]) continue;
+      // Dead already, by another store into its page.
+      if (halves[at >> 1] === KIND.LEAVE) return false;
+      const shape = this.shapes.at(this.board.ram, block.physical + delta, block.mode), within = offset - delta;
+      if (shape === undefined || shape.helper >= 0 || shape.length !== view[at + R.len]) return false;
+      const imm = shape.immBytes !== 0 && !shape.jump && within >= shape.immAt && within + bytes <= shape.immAt + shape.immBytes;
+      if (!imm && !(shape.dispBytes !== 0 && within >= shape.dispAt && within + bytes <= shape.dispAt + shape.dispBytes)) return false;
+      const n = this.patches++;
+      this.patchWord[n] = (at + (imm ? R.imm : R.disp)) >> 2;
+      this.patchFrom[n] = block.physical + delta + (imm ? shape.immAt : shape.dispAt);
+      this.patchCount[n] = imm ? shape.immBytes : shape.dispBytes;
+      this.patchMask[n] = imm ? shape.immMask : -1;
+      return true;
+    }
+    return false;
+  }
+  /** The store has happened: the records follow. */
+  private patch(page: number): void {
+    for (let n = 0; n < this.patches; n++) this.words[this.patchWord[n]] = signed(this.board.ram, this.patchFrom[n], this.patchCount[n]) & this.patchMask[n];
+    this.mmu.words[S.countPatched >> 2]++;
+    this.coherence.post(EVENT.CODE_WRITTEN, page);
+  }
+  /** Would a store there take blocks away? */
+  disturbs(physical: number, bytes: number): boolean { return this.coherence.hitsCode(physical >>> 12, physical & 0xfff, bytes) && !this.locate(physical, bytes); }
 
   private emit(physical: number, mode: number, insns: Insn[], bytes: number, secondPage: number, truncated: boolean, point: number, stop: boolean, source?: Uint8Array): Block {
     const count = insns.length, needs = new Array<boolean>(count);
@@ -343,7 +562,8 @@ export class BlockCache {
       at += RECORD_BYTES;
     }
     if (wanted.length) this.rare.slots(wanted.map(({ form }) => form)).forEach((slot, i) => { wanted[i].slot = slot; words[(wantedAt[i] + R.link) >> 2] = slot; });
-    const block: Block = { physical, mode, insns, record: this.base + first, records: (at - first) / RECORD_BYTES, bytes, secondPage, point, stop };
+    this.changes++;
+    const block: Block = { physical, mode, insns, count, record: this.base + first, records: (at - first) / RECORD_BYTES, bytes, secondPage, point, stop };
     if (truncated) { this.truncated = block; this.watch(block); return block; }
     this.next = at;
     if (source) this.templates.add(source, physical, (physical & ~0xfff) + 4096, mode, { bytes, insns, words, from: first >> 2, records: block.records, links, helpers, checked: this.mmioInsns.has(physical + bytes - insns[count - 1].length) });
@@ -352,15 +572,22 @@ export class BlockCache {
   private isFull(records: number): boolean { return this.made >= MAX_BLOCKS || this.next + records * RECORD_BYTES > POOL_AT + POOL_BYTES; }
   /** The block is one of its page's from now on. */
   private enter(block: Block, links: readonly Link[]): Block {
+    this.made += DECODED_WEIGHT - 1;
+    this.link(this.place(block), block, links);
+    return block;
+  }
+  /** The same without its own links. */
+  private place(block: Block): CodePage {
     this.made++;
     const page = this.watch(block), key = (block.physical & 0xfff) << 9 | block.mode;
+    this.changes++;
     page.starts.set(key, block);
     page.blocks.push(block);
-    if (block.secondPage >= 0) { this.pages.get(block.secondPage)!.blocks.push(block); return block; }
-    this.link(page, block, links);
+    if (block.secondPage >= 0) { this.pages.get(block.secondPage)!.blocks.push(block); return page; }
+    if (page.waiting.size === 0) return page;
     const waiting = page.waiting.get(key);
     if (waiting) { for (const field of waiting) this.words[field >> 2] = block.record; page.waiting.delete(key); }
-    return block;
+    return page;
   }
 
   private resolve(insn: Insn, mode: number, needFlags: boolean, fused: number): Resolved {
@@ -376,6 +603,7 @@ export class BlockCache {
   private fastOperands(at: number, insn: Insn): void {
     const [first, second] = insn.ops;
     if (first?.c === 'I' || first?.c === 'S') this.words[(at + R.imm) >> 2] = first.c === 'I' ? first.value : first.reg;
+    if (second?.c === 'I') this.words[(at + R.imm) >> 2] = second.value;
     if (second?.c === 'R') this.words[(at + R.base) >> 2] = this.cpuBase + second.reg * 4;
   }
   private operands(at: number, insn: Insn, nextDelta: number): void {
@@ -407,17 +635,19 @@ export class BlockCache {
   }
 
   private link(page: CodePage, block: Block, links: readonly Link[]): void {
-    if (block.mode & MODE.SINGLE || !(block.mode & MODE.CS_FLAT) || !(block.mode & MODE.CODE32)) return;
-    const offset = block.physical & 0xfff, first = block.record - this.base;
-    for (const { field: within, delta } of links) {
-      const target = offset + delta, field = first + within;
-      if (target < 0 || target > 4095) continue;
-      const key = target << 9 | block.mode;
-      const known = page.starts.get(key);
-      if (known) { if (known.secondPage < 0) this.words[field >> 2] = known.record; continue; }
-      const waiting = page.waiting.get(key);
-      if (waiting) waiting.push(field); else page.waiting.set(key, [field]);
-    }
+    if (block.secondPage >= 0 || block.mode & MODE.SINGLE || !(block.mode & MODE.CS_FLAT) || !(block.mode & MODE.CODE32)) return;
+    const first = block.record - this.base;
+    for (const { field, delta } of links) this.linkTo(page, block, first + field, delta);
+  }
+  private linkTo(page: CodePage, block: Block, field: number, delta: number): void {
+    const target = (block.physical & 0xfff) + delta;
+    if (target < 0 || target > 4095) { this.words[field >> 2] = 0; return; }
+    const key = target << 9 | block.mode;
+    const known = page.starts.get(key);
+    this.words[field >> 2] = known && known.secondPage < 0 ? known.record : 0;
+    if (known) return;
+    const waiting = page.waiting.get(key);
+    if (waiting) waiting.push(field); else page.waiting.set(key, [field]);
   }
 
   /** Marks the granules of a block as code; returns the (first) page. */
@@ -430,7 +660,8 @@ export class BlockCache {
       }
       // Granules first: a store that sees the page bit must see them.
       this.coherence.markCode(pageNumber, from, to);
-      if (!(Atomics.or(this.board.pageMap, pageNumber, PAGE_CODE) & PAGE_CODE)) {
+      // Who takes the bit away meanwhile says so behind it, and the block dies.
+      if (!(this.board.pageMap[pageNumber] & PAGE_CODE) && !(Atomics.or(this.board.pageMap, pageNumber, PAGE_CODE) & PAGE_CODE)) {
         this.mmu.dropWriteEntries(pageNumber);
         this.coherence.post(EVENT.CODE, pageNumber);
       }
@@ -446,6 +677,7 @@ export class BlockCache {
   written(physical: number, bytes: number): void {
     const page = physical >>> 12;
     if (!this.coherence.hitsCode(page, physical & 0xfff, bytes)) return;
+    if (this.locate(physical, bytes)) { this.patch(page); return; }
     this.coherence.clearCode(page);
     Atomics.and(this.board.pageMap, page, ~PAGE_CODE);
     this.dropPage(page);
@@ -456,6 +688,7 @@ export class BlockCache {
     const page = this.pages.get(pageNumber);
     if (!page) return;
     this.mmu.words[S.countSmc >> 2]++;
+    this.changes++;
     this.pages.delete(pageNumber);
     this.dropped(pageNumber);
     for (const block of page.blocks) {
@@ -480,6 +713,7 @@ export class BlockCache {
   /** Makes the block's first record enter a region; a shadow copy of the block stays behind it. */
   installRegion(block: Block, slot: number, index: number, eip: number): void {
     const bytes = block.records * RECORD_BYTES;
+    this.changes++;
     if (this.next + bytes > POOL_AT + POOL_BYTES) return;
     const first = block.record - this.base, shadow = this.next;
     this.next += bytes;
@@ -503,6 +737,7 @@ export class BlockCache {
   }
   /** Region code is anywhere on its pages: any store to one of them counts as a store to code. */
   watchWholePage(pageNumber: number): void {
+    this.changes++;
     const page = this.pages.get(pageNumber);
     if (page) this.coherence.markCode(pageNumber, 0, 4096);
   }
@@ -523,11 +758,12 @@ export class BlockCache {
     return { poolBytes: this.next - POOL_AT, pages: this.pages.size, insns: this.insns.length, mmioInsns: this.mmioInsns.size, templateRecords: this.templates.records, forms: this.resolved.size };
   }
   /** For tests: the next blocks are decoded, whatever was decoded before. */
-  forgetContent(): void { this.templates.clear(); }
+  forgetContent(): void { this.templates.clear(); this.shapes.clear(); }
   /** Forgets all blocks. The running block's records stay intact until the pool wraps, and read LEAVE. */
   reset(): void {
     for (const page of this.pages.values()) for (const block of page.blocks) this.kill(block);
     this.forgotten();
+    this.changes++;
     this.pages.clear();
     this.insns.length = 0;
     this.next = POOL_AT;

@@ -18,7 +18,7 @@ import { Coherence } from './coherence.ts';
 import { ACCESS, GuestFault, Mmu, PAGE_CODE, PAGE_TABLE } from './mmu.ts';
 import { REPEAT_IN_TIER0 } from './jit/exit.ts';
 import { HEAT_TO_COMPILE, RegionManager } from './jit/manager.ts';
-import { ARCH_FIELDS, ATTN, CR0, DR7_ENABLES, FLAG, HITS_SHIFT, MODE, RUN, S, SEG, SHADOW, STORM, VEC, VCPU_BLOCK_BYTES, readEflags, writeEflags } from './state.ts';
+import { ARCH_FIELDS, ATTN, CR0, DR7_ENABLES, FLAG, HITS_SHIFT, MODE, RUN, S, SEG, SHADOW, STORM, VEC, VCPU_BLOCK_BYTES, plainPortSlot, readEflags, writeEflags } from './state.ts';
 import { FloatUnit } from './float/unit.ts';
 import { X87Unit } from './float/stack.ts';
 import { X87 } from './lower/fpu.ts';
@@ -111,6 +111,7 @@ export class Engine implements EngineInterface {
     this.cpu = new Cpu(board, cpu, this.mmu, bus, this.words);
     this.breakpoints = new Breakpoints(this.words);
     this.cpu.breakpointsChanged = () => { if (this.breakpoints.update()) this.watchMemory(); };
+    for (const { port, value, unless } of bus.plainPorts ?? []) this.words.set([port | 0x10000, value, unless ?? base + S.zero, 0], (S.plainPorts >> 2) + plainPortSlot(port) * 4);
     const float = new FloatUnit(board.buffer, base);
     const table = new WebAssembly.Table({ element: 'anyfunc', initial: 4096 });
     let nextSlot = FAST_OPERATIONS.length;
@@ -170,7 +171,7 @@ export class Engine implements EngineInterface {
     this.blocks.trace = this.trace;
     this.mmu.code = {
       written: (physical, bytes) => this.blocks.written(physical, bytes),
-      hits: (physical, bytes) => this.coherence.hitsCode(physical >>> 12, physical & 0xfff, bytes),
+      hits: (physical, bytes) => this.blocks.disturbs(physical, bytes),
       unmapped: (page, pages) => this.unmapped(page, pages),
       dropped: page => { if (page < 0) this.blocks.reset(); else this.blocks.dropPage(page); },
     };
@@ -589,7 +590,7 @@ export class Engine implements EngineInterface {
       if (single) this.issue(block);
       if (!(mode & MODE.CS_FLAT) && (eip >>> 0) + block.bytes - 1 > cpu.segmentLimit(SEG.CS)) {
         // One at a time up to the limit; the instruction that has a byte beyond it is #GP(0) (SDM vol. 3 5.3).
-        if (block.insns.length > 1) return this.lookup(1);
+        if (block.count > 1) return this.lookup(1);
         throw new GuestFault(VEC.GP, 0);
       }
       if (!limit && !single && mode & MODE.CS_FLAT) {
@@ -604,8 +605,9 @@ export class Engine implements EngineInterface {
     }
   }
   /** An instruction that runs alone: of a REP one iteration. */
-  private issue({ insns: [insn] }: Block): void {
-    if (!insn.entry.str || !insn.rep) return;
+  private issue({ insns }: Block): void {
+    const insn = insns?.[0];
+    if (!insn?.entry.str || !insn.rep) return;
     const words = this.words;
     words[S.shadow >> 2] |= SHADOW.REPEATS;
     words[S.issuedEip >> 2] = words[S.eip >> 2];

@@ -110,6 +110,8 @@ export const S = {
   countCopied: 0x528,
   /** Of `countRegions`: those that lived before, put back without compiling. */
   countReturned: 0x52c,
+  /** Stores into operands of decoded instructions that cost no block: */
+  countPatched: 0x538,
   /** i64: instructions completed in regions, whole ones and parts; exact while none runs. */
   countInRegions: 0x530,
   // Views as MOV CR3 in generated code needs them (mmu.ts, tier0/system.ts). Derived.
@@ -125,9 +127,14 @@ export const S = {
   truncated: 0x1000,
   /** Not 0: blocks that end with a check ask the engine even when nobody wants attention (marks). Derived, and kept by resets. */
   asks: 0x1800,
+  /** PLAIN_PORTS x {port | 10000h, address of its value, address of a word that must be 0, -}, by plainPortSlot: ports that generated code reads. Derived, and kept by resets. */
+  plainPorts: 0x1900,
   /** Ring of pages other vCPUs want dropped (see mmu): head, tail, then entries. */
   flushRing: 0x4000,
 } as const;
+
+export const PLAIN_PORTS = 32;
+export const plainPortSlot = (port: number): number => (port ^ port >> 4 ^ port >> 8) & PLAIN_PORTS - 1;
 
 /** Index of a segment register (encoding order) and of the two system segments. */
 export const SEG = { ES: 0, CS: 1, SS: 2, DS: 3, FS: 4, GS: 5, LDTR: 6, TR: 7 } as const;

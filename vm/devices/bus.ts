@@ -21,7 +21,19 @@ import type { PhysAddr } from '../board.ts';
 
 export type AccessSize = 1 | 2 | 4;
 
+/**
+ * A byte port whose read is the low byte of one board word and has no effect at all, as long as another word is 0. Both words are written under the
+ * device lock only; a load sees what a read that took the lock at that moment would. Generated code reads such ports itself.
+ */
+export interface PlainPort {
+  readonly port: number;
+  /** Byte offsets on the board. `unless` undefined: always. */
+  readonly value: number;
+  readonly unless?: number;
+}
+
 export interface Bus {
+  readonly plainPorts?: readonly PlainPort[];
   portRead(cpu: number, port: number, size: AccessSize): number;
   portWrite(cpu: number, port: number, size: AccessSize, value: number): void;
   mmioRead(cpu: number, address: PhysAddr, size: AccessSize): number;

@@ -15,7 +15,7 @@ import { Delayed, type AccessFault, type FaultHooks } from '../hooks.ts';
 import { Disk, type DiskDescriptor } from '../io/disk.ts';
 import type { NetDescriptor } from '../net/config.ts';
 import { AcpiPm, PM1_EVENT, PM_TIMER, RESET_CONTROL, writeAcpiTables } from './acpi.ts';
-import type { AccessSize, Bus } from './bus.ts';
+import type { AccessSize, Bus, PlainPort } from './bus.ts';
 import { DeviceBlocks, type Clock, type CpuLines, type InterruptLines, type PortDevice, type StopLine } from './device.ts';
 import { EventQueue } from './events.ts';
 import { GuestMemory } from './guest-memory.ts';
@@ -91,6 +91,7 @@ export class Chipset implements Bus {
   readonly unclaimed = new Map<string, number>();
   readonly #board: Board;
   readonly #misc: FieldView<typeof MISC_FIELDS>;
+  readonly plainPorts: readonly PlainPort[];
   /** What a PAUSE of the guest leads to (parallel mode: vm/parallel-vcpu.ts). */
   onPause: (() => void) | undefined;
   #hooks: FaultHooks | undefined;
@@ -147,6 +148,7 @@ export class Chipset implements Bus {
     }));
     this.nic = options.net && new VirtioNet(blocks, this.pci, this.memory, lines, { slot: NIC_SLOT, bar: PHYS.pciMmio + MAX_DISKS * VIRTIO_BAR_BYTES, net: options.net });
 
+    this.plainPorts = this.pic.plainPorts;
     this.#claim(this.pic, true, PIC_MASTER_COMMAND, 2);
     this.#claim(this.pic, true, PIC_SLAVE_COMMAND, 2);
     this.#claim(this.pic, true, PIC_ELCR_MASTER, 2);

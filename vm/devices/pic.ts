@@ -11,7 +11,7 @@
  * mode), buffered mode, SFNM priority (accepted, nested as normal).
  */
 import { FieldList, u32, type FieldView } from '../fields.ts';
-import type { AccessSize } from './bus.ts';
+import type { AccessSize, PlainPort } from './bus.ts';
 import type { DeviceBlocks, PortDevice } from './device.ts';
 
 export const PIC_MASTER_COMMAND = 0x20;
@@ -158,6 +158,15 @@ export class PicPair implements PortDevice {
   }
 
   reset(): void { this.#master.reset(); this.#slave.reset(); }
+
+  /** Masks (a pending poll command comes first) and ELCR. */
+  get plainPorts(): readonly PlainPort[] {
+    const port = (chip: Chip, data: number, elcr: number): PlainPort[] => {
+      const base = (chip.state as unknown as { words: Uint32Array }).words.byteOffset;
+      return [{ port: data, value: base + PIC.offsetOf('mask'), unless: base + PIC.offsetOf('poll') }, { port: elcr, value: base + PIC.offsetOf('level') }];
+    };
+    return [...port(this.#master, PIC_MASTER_DATA, PIC_ELCR_MASTER), ...port(this.#slave, PIC_SLAVE_DATA, PIC_ELCR_SLAVE)];
+  }
 
   /** ISA line 0..15 (2 is the cascade and has no pin). */
   setLine(line: number, asserted: boolean): void {

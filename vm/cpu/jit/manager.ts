@@ -92,7 +92,8 @@ export class RegionManager {
     this.imports = imports;
     blocks.dropped = page => this.dropPage(page);
     blocks.forgotten = () => this.reset();
-    blocks.repeated = (linear, mode) => { const key = deadKey(linear >>> 0, mode); if (this.dead.has(key)) this.seen.set(key, this.instructions()); };
+    blocks.hasRegions = page => this.byPage.has(page);
+    blocks.repeated = (linear, mode) => { if (this.dead.size === 0) return; const key = deadKey(linear >>> 0, mode); if (this.dead.has(key)) this.seen.set(key, this.instructions()); };
   }
 
   /** A slice of so many instructions, `inRegions` of them in regions, ended in the block at `eip`. True when that made a region. */

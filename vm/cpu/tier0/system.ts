@@ -12,23 +12,24 @@ import type { SlowCalls } from '../lower/context.ts';
 import { ENGINE_SHARED_BASE, GUEST_RAM_BASE, VIEW_BYTES } from '../../board.ts';
 import { VIEW_CACHE_BYTES } from '../views.ts';
 import { FAST, JUMP_CACHE_BYTES, R, RARE } from './record.ts';
-import { ARITH_FLAGS, CR4, FLAG, MODE, S, SEG, segAttr, segBase, segLimit, segSelector } from '../state.ts';
+import { ARITH_FLAGS, CR4, FLAG, MODE, PLAIN_PORTS, S, SEG, segAttr, segBase, segLimit, segSelector } from '../state.ts';
 import * as w from '../wasm.ts';
 import { I, type Fn, type ModuleBuilder, type N } from '../wasm.ts';
 
 const k = w.k;
 /** Instructions with a fast path, in the order of their table slots. */
-export const FAST_OPERATIONS = ['int', 'iret', 'sysenter', 'sysexit', 'popf', 'rdtsc', 'mov_to_seg', 'sti', 'mov_to_cr'] as const;
+export const FAST_OPERATIONS = ['int', 'iret', 'sysenter', 'sysexit', 'popf', 'rdtsc', 'mov_to_seg', 'sti', 'mov_to_cr', 'in'] as const;
 export const fastSlot = (name: string): number => (FAST_OPERATIONS as readonly string[]).indexOf(name);
 
-/** MOV Sreg only from a register and not to SS (which casts an interrupt shadow); of MOV CRn only CR3. */
+/** MOV Sreg only from a register and not to SS (which casts an interrupt shadow); of MOV CRn only CR3; IN of a byte. */
 export const hasFastForm = ({ entry, ops: [first, second] }: Insn): boolean =>
-  entry.name === 'mov_to_seg' ? second.c === 'R' && first.c === 'S' && first.reg !== SEG.SS : entry.name !== 'mov_to_cr' || (first.c === 'S' && first.reg === 3);
+  entry.name === 'in' ? first.size === 8 : entry.name === 'mov_to_seg' ? second.c === 'R' && first.c === 'S' && first.reg !== SEG.SS : entry.name !== 'mov_to_cr' || (first.c === 'S' && first.reg === 3);
 /**
  * STI does not end its block: with nobody asking for attention its interrupt shadow is over when the next instruction is, and that one
  * is in the same block. As the last instruction of a block (or with attention pending) it runs in TypeScript, which casts the shadow.
+ * IN goes on too, when it is one of a plain port.
  */
-export const goesOn = (insn: Insn, mode: number): boolean => insn.entry.name === 'sti' && insn.operandSize === 32 && !(mode & MODE.SINGLE);
+export const goesOn = (insn: Insn, mode: number): boolean => (insn.entry.name === 'sti' || (insn.entry.name === 'in' && hasFastForm(insn))) && insn.operandSize === 32 && !(mode & MODE.SINGLE);
 
 const USER_TABLES = 8 << 20;
 const FLAT_MODE = MODE.CODE32 | MODE.STACK32 | MODE.SS_FLAT | MODE.CS_FLAT;
@@ -295,6 +296,23 @@ function defineSti(fn: Fn, slow: SlowCalls): void {
   p.set(S.eflags, w.or(p.state(S.eflags), k(FLAG.IF)));
   fn.emit(k(FAST.NEXT));
 }
+/** IN AL of a port that is only a word on the board (devices/bus.ts), where no permission map has to be asked. */
+function defineIn(fn: Fn, slow: SlowCalls): void {
+  const p = new Path(fn, slow), pc = w.local(1);
+  p.require(w.eq(w.and(p.state(S.mode), k(MODE.PROTECTED | MODE.V86 | MODE.SINGLE)), k(MODE.PROTECTED)));
+  p.require(w.eqz(w.or(p.state(S.attention), p.state(S.shadow))));
+  p.require(w.leu(p.state(S.cpl), w.and(w.shr(p.state(S.eflags), k(12)), k(3))));
+  const register = fn.let(w.load(pc, R.base)), port = fn.let(w.select(w.load16u(register), w.and(w.load(pc, R.imm), k(0xff)), register));
+  const hash = w.and(w.xor(w.xor(port, w.shr(port, k(4))), w.shr(port, k(8))), k(PLAIN_PORTS - 1));
+  const slot = fn.let(w.add(p.cpu, w.shl(hash, k(4))));
+  p.require(w.eq(w.load(slot, S.plainPorts), w.or(port, k(0x10000))));
+  p.require(w.eqz(w.load(w.load(slot, S.plainPorts + 8))));
+  fn.store8(p.cpu, w.load8u(w.load(slot, S.plainPorts + 4)), S.eax);
+  // What stands behind it in its block, if anything does.
+  fn.if(w.gtu(w.load8u(pc, R.rest), k(1)), () => fn.ret(k(FAST.NEXT)));
+  p.set(S.eip, nextEip());
+  fn.emit(k(FAST.JUMP));
+}
 /** MOV CR3 to an address space whose view may be continued as it is (mmu.ts), with PAE: whose PDPTEs are as they were. A swap of pointers. */
 function defineMoveToCr3(fn: Fn, slow: SlowCalls): void {
   const p = new Path(fn, slow);
@@ -346,5 +364,6 @@ export function defineFastOperations(module: ModuleBuilder, slow: SlowCalls): nu
   operation('mov_to_seg', fn => defineMoveToSegment(fn, slow));
   operation('sti', fn => defineSti(fn, slow));
   operation('mov_to_cr', fn => defineMoveToCr3(fn, slow));
+  operation('in', fn => defineIn(fn, slow));
   return gate;
 }
