@@ -18,7 +18,7 @@ import { compiledTier0 } from './cpu/engine.ts';
 import { RUN, S } from './cpu/state.ts';
 import { CHANNELS, Chipset } from './devices/chipset.ts';
 import { DeviceLock, HOST } from './devices/lock.ts';
-import { workerUrl } from './entry.ts';
+import { takeSpareWorker, workerUrl } from './entry.ts';
 import type { SerialLine } from './inputs.ts';
 import { openDisks, type OpenedDisk } from './io/disk.ts';
 import { HostClock } from './io/host-clock.ts';
@@ -118,7 +118,10 @@ export class ParallelMachine implements Machine {
       ...(this.config.net ? { net: describeNet(this.config.net) } : {}),
       ...(cpu === 0 ? { boot: this.#boot } : {}),
     };
-    const worker = new Worker(workerUrl('vm/vcpu.worker.ts'), { workerData, execArgv: [] });
+    const spare = takeSpareWorker();
+    spare?.ref();
+    spare?.postMessage(workerData);
+    const worker = spare ?? new Worker(workerUrl('vm/vcpu.worker.ts'), { workerData, execArgv: [] });
     const gone = new Promise<void>((resolve) => {
       let cause = '';
       worker.on('error', (error: unknown) => { cause = error instanceof Error ? error.stack ?? error.message : String(error); });

@@ -3,7 +3,7 @@
  * An exception here is a bug of the machine, not of the guest; it kills this vCPU alone and is reported by the host.
  */
 import * as v8 from 'node:v8';
-import { workerData } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
 import { attachBoard } from './board.ts';
 import { applyBootState } from './boot.ts';
 import { adoptTier0, createEngine } from './cpu/engine.ts';
@@ -36,7 +36,8 @@ export interface VcpuWorkerData {
 }
 
 v8.setFlagsFromString('--experimental-wasm-branch-hinting');
-const data = workerData as VcpuWorkerData;
+// A worker that the launcher started ahead of the machine (vm/entry.ts) gets its data when there is one.
+const data = (workerData ?? await new Promise((resolve) => { parentPort!.once('message', resolve); })) as VcpuWorkerData;
 const { cpu } = data;
 const board = attachBoard(data.memory);
 const cpus = new VCpus(board);

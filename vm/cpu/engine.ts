@@ -12,6 +12,7 @@
 import { type Board } from '../board.ts';
 import type { Bus } from '../devices/bus.ts';
 import type { BlockWatch, DebugPlan, Engine as EngineInterface, EngineOptions, Exit, Mark } from '../engine.ts';
+import { keptBytes } from '../entry.ts';
 import { BlockCache, type Block } from './blocks.ts';
 import { decode } from './isa/decode.ts';
 import { Coherence } from './coherence.ts';
@@ -39,7 +40,7 @@ import { HOT_FORMS, hotKinds, rareModule, tier0Module } from './tier0/module.ts'
 const modules = new Map<boolean, WebAssembly.Module>();
 export function compiledTier0(parallel: boolean): WebAssembly.Module {
   let module = modules.get(parallel);
-  if (!module) modules.set(parallel, module = new WebAssembly.Module(tier0Module({ parallel })));
+  if (!module) modules.set(parallel, module = new WebAssembly.Module(keptBytes(parallel ? 'tier0-parallel.wasm' : 'tier0.wasm', () => tier0Module({ parallel }))));
   return module;
 }
 let watchedModule: WebAssembly.Module | undefined;
