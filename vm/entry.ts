@@ -20,11 +20,11 @@ export function workerUrl(source: `${string}.worker.ts`): URL {
 }
 
 /** What code makes from nothing but itself, kept beside the bundle: the bundle's name is a hash of all sources. Without a bundle it is made anew. */
-export function keptBytes(name: string, make: () => Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
-  if (!bundleInfo) return make();
+export function keptBytes(name: string, make: () => Uint8Array): Uint8Array<ArrayBuffer> {
+  if (!bundleInfo) return make() as Uint8Array<ArrayBuffer>;
   const file = `${bundleInfo.bundle}/${name}`;
   try { return readFileSync(file); } catch { /* the first time */ }
-  const bytes = make(), temporary = `${file}.${process.pid}`;
+  const bytes = make() as Uint8Array<ArrayBuffer>, temporary = `${file}.${process.pid}`;
   try { mkdirSync(bundleInfo.bundle, { recursive: true }); writeFileSync(temporary, bytes); renameSync(temporary, file); } catch { /* read-only: made anew each time */ }
   return bytes;
 }
