@@ -9,6 +9,7 @@ export const GUESTS: readonly Guest[] = [
   { name: 'paging-pae', source: 'paging.c', defines: ['PAE'] },
   { name: 'segments', source: 'segments.c' },
   { name: 'gates', source: 'gates.c' },
+  { name: 'control', source: 'control.c' },
   { name: 'ring3', source: 'ring3.c' },
   { name: 'interrupts', source: 'interrupts.c' },
   { name: 'lapic', source: 'lapic.c' },

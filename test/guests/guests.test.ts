@@ -35,6 +35,13 @@ describe.skipIf(missing !== null)('test guests', () => {
   }
 });
 
+describe.skipIf(missing !== null)('CPU models', () => {
+  for (const cpu of ['pentium2', 'i686'] as const) test(`${cpu}: what CPUID announces is there, and nothing else`, async () => {
+    const guest = GUESTS.find(g => g.name === 'control')!;
+    judge(await runHere(guest, buildGuest(guest), { cpu }));
+  });
+});
+
 describe.skipIf(missing !== null)('schedules', () => {
   const smp = GUESTS.find(g => g.name === 'smp4')!;
   for (const seed of [1, 2, 3]) test(`four processors pass under schedule seed ${seed}, twice alike`, async () => {

@@ -1,7 +1,7 @@
 /**
  * Run test guests by hand:
  *
- *     node test/guests/run.ts [--qemu | --bochs | --parallel] [--jit=on|off|mixed] [--seed=n] [-v] [names...]      default: on our machine, all guests
+ *     node test/guests/run.ts [--qemu | --bochs | --parallel] [--jit=on|off|mixed] [--seed=n] [--cpu=model] [-v] [names...]      default: on our machine, all guests
  */
 import { buildGuest } from './build.ts';
 import { GUESTS } from './catalog.ts';
@@ -16,7 +16,7 @@ for (const guest of GUESTS) {
   if (names.length > 0 && !names.includes(guest.name)) continue;
   if (bochs && (guest.disk || guest.net)) continue;   // no virtio there
   const elf = buildGuest(guest), start = performance.now();
-  const run = qemu ? runOnQemu(guest, elf, 30_000) : bochs ? runOnBochs(guest, elf, 30_000) : await (await import('./here.ts')).runHere(guest, elf, { mode: args.includes('--parallel') ? 'parallel' : 'deterministic', jit: (option('jit') ?? 'on') as 'on', ...(option('seed') ? { seed: Number(option('seed')) } : {}) });
+  const run = qemu ? runOnQemu(guest, elf, 30_000) : bochs ? runOnBochs(guest, elf, 30_000) : await (await import('./here.ts')).runHere(guest, elf, { mode: args.includes('--parallel') ? 'parallel' : 'deterministic', jit: (option('jit') ?? 'on') as 'on', ...(option('seed') ? { seed: Number(option('seed')) } : {}), ...(option('cpu') ? { cpu: option('cpu') as 'max' } : {}) });
   const report = parseKtap(run.output);
   const bad = report.lines.filter(l => !l.ok).length, good = run.status === 0x10 && report.problems.length === 0 && bad === 0;
   console.log(`${good ? 'ok  ' : 'FAIL'} ${guest.name.padEnd(12)} ${report.lines.length - bad}/${report.planned ?? '?'} exit ${run.status} ${Math.round(performance.now() - start)} ms ${report.problems.join('; ')}`);

@@ -114,8 +114,8 @@ const SYSTEM = `
 0F02 lar Gv,Ew Z - js ; 0F03 lsl Gv,Ew Z - js ; 0F06 clts - - - js ; 0F08 invd - - - js ; 0F09 wbinvd - - - js ; 0F0B ud2 - - - js ; 0FB9 ud1 - - - js ; 0FFF ud0 - - - js
 0F20 mov_from_cr Rd,Cd - - rare fault ; 0F22 mov_to_cr Cd,Rd - - js ; 0F21 mov_from_dr Rd,Dd - - js ; 0F23 mov_to_dr Dd,Rd - - js
 0F30 wrmsr - - - js ; 0F31 rdtsc - - - js ; 0F32 rdmsr - - - js ; 0F33 rdpmc - - - js ; 0F34 sysenter - - - js ; 0F35 sysexit - - - js ; 0FA2 cpuid - - - js
-0FAE/0 fxsave My:m - - js ; 0FAE/1 fxrstor My:m - - js ; 0FAE/2 ldmxcsr Md:m - - js ; 0FAE/3 stmxcsr Md:m - - js
-0FAE/5 lfence -:r - - ; 0FAE/6 mfence -:r - - ; 0FAE/7 sfence -:r - - ; 0FAE/7 clflush Mb:m - - js ; 660FAE/6 clwb Mb:m - - js ; 0FC7/6 rdrand Ev:r OSZAPC - js norep
+0FAE/0 fxsave My:m - - js np ; 0FAE/1 fxrstor My:m - - js np ; 0FAE/2 ldmxcsr Md:m - - js np ; 0FAE/3 stmxcsr Md:m - - js np
+0FAE/5 lfence -:r - - ; 0FAE/6 mfence -:r - - ; 0FAE/7 sfence -:r - - ; 0FAE/7 clflush Mb:m - - js np ; 660FAE/6 clwb Mb:m - - js ; 0FC7/6 rdrand Ev:r OSZAPC - js norep
 `;
 
 // x87: all 80-bit exact (vm/cpu/float). What only changes control state or touches environments runs in TypeScript.

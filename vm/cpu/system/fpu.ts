@@ -15,11 +15,6 @@ export const MXCSR_MASK = 0xffff;
 export function requireFpu(cpu: Cpu): void {
   if (cpu.get(S.cr0) & (CR0.EM | CR0.TS)) throw new GuestFault(VEC.NM);
 }
-/** FXSAVE family: #NM on TS, #UD on EM. */
-export function requireFxsr(cpu: Cpu): void {
-  if (cpu.get(S.cr0) & CR0.EM) throw new GuestFault(VEC.UD);
-  if (cpu.get(S.cr0) & CR0.TS) throw new GuestFault(VEC.NM);
-}
 export function requireSse(cpu: Cpu): void {
   if (cpu.get(S.cr0) & CR0.EM || !(cpu.get(S.cr4) & CR4.OSFXSR)) throw new GuestFault(VEC.UD);
   if (cpu.get(S.cr0) & CR0.TS) throw new GuestFault(VEC.NM);
@@ -119,7 +114,7 @@ export function fnclex(cpu: Cpu): void { requireFpu(cpu); cpu.set(S.fpuStatus, c
 export function fpuIgnored(cpu: Cpu): void { requireFpu(cpu); }
 
 export function fxsave(cpu: Cpu, insn: Insn): void {
-  requireFxsr(cpu);
+  requireFpu(cpu);
   const at = cpu.operandAddress(insn, insn.ops[0], 512, true);
   if (at & 15) throw new GuestFault(VEC.GP, 0);
   cpu.mmu.checkWrite(at, 512, cpu.user);
@@ -134,7 +129,7 @@ export function fxsave(cpu: Cpu, insn: Insn): void {
   if (cpu.get(S.cr4) & CR4.OSFXSR) for (let i = 0; i < 32; i++) put(160 + i * 4, cpu.get(S.xmm + i * 4));
 }
 export function fxrstor(cpu: Cpu, insn: Insn): void {
-  requireFxsr(cpu);
+  requireFpu(cpu);
   const at = cpu.operandAddress(insn, insn.ops[0], 512, false);
   if (at & 15) throw new GuestFault(VEC.GP, 0);
   const image: number[] = [];

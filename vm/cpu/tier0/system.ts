@@ -246,7 +246,7 @@ function definePopf(fn: Fn, slow: SlowCalls): void {
 /** RDTSC = instructions retired before this one + tscOffset. */
 function defineRdtsc(fn: Fn): void {
   const cpu = w.local(0);
-  fn.if(w.and(w.ne(w.load(cpu, S.cpl), k(0)), w.and(w.load(cpu, S.cr4), k(CR4.TSD))), () => fn.ret(k(0)));
+  fn.if(w.and(w.ne(w.load(cpu, S.cpl), k(0)), w.ne(w.and(w.load(cpu, S.cr4), k(CR4.TSD)), k(0))), () => fn.ret(k(0)));
   const left = w.op1(0xad, w.L, w.add(w.load(cpu, S.budget), k(1)));
   const now = fn.let(w.op2(0x7c, w.L, w.op2(0x7d, w.L, w.load64(cpu, S.retiredEnd), left), w.load64(cpu, S.tscOffset)));
   fn.store(cpu, w.op1(0xa7, I, now), S.eax);
