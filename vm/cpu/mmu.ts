@@ -206,6 +206,7 @@ export class Mmu {
   private orTable(physical: number, entry: number, bits: number): boolean {
     if (physical >= this.ramBytes) return true;
     this.dirtyMap[physical >>> 12] = DIRTY_ALL;
+    if (!this.coherence.parallel) { this.ramWords[physical >>> 2] |= bits; return true; }
     for (let expected = entry; (expected & bits) !== bits;) {
       const seen = Atomics.compareExchange(this.ramWords, physical >>> 2, expected, expected | bits);
       if (seen === expected) return true;
@@ -596,7 +597,13 @@ export class Mmu {
   private get fromRegion(): boolean { return this.words[S.rec >> 2] === 0; }
   /** A store there takes translations away. */
   private disturbs(physical: number, size: number, kind: number): boolean {
-    return (kind & PAGE_TABLE) !== 0 || ((kind & PAGE_CODE) !== 0 && this.code.hits(physical, size));
+    return ((kind & PAGE_TABLE) !== 0 && !(this.tableStores[physical >>> 12] < this.patience && this.absent(physical, size))) || ((kind & PAGE_CODE) !== 0 && this.code.hits(physical, size));
+  }
+  /** The entries of a table that these bytes belong to are not present: nothing can have been derived from them. */
+  private absent(physical: number, size: number): boolean {
+    const bytes = this.pae ? 8 : 4;
+    for (let at = physical & -bytes; at < physical + size; at += bytes) if (this.tableWord(at >>> 0) & 1) return false;
+    return true;
   }
   /** disturbs() for a store that crosses into the next page. */
   private disturbsAcross(va: number, size: number, user: boolean): boolean {

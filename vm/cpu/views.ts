@@ -73,10 +73,12 @@ export class View {
   fill(page: number, user: number, entry: number, write: boolean): void {
     if (this.filledCount === MAX_FILLED || this.writtenCount === MAX_FILLED) this.flush();
     const at = page + user * 0x200000;
-    if (this.table[at] === 0) this.filled[this.filledCount++] = page * 2 + user;
+    // A page that is mapped and unmapped all the time is here once.
+    const name = page * 2 + user;
+    if (this.table[at] === 0 && (this.filledCount === 0 || this.filled[this.filledCount - 1] !== name)) this.filled[this.filledCount++] = name;
     this.table[at] = entry;
     if (write) {
-      if (this.table[at + 0x100000] === 0) this.written[this.writtenCount++] = page * 2 + user;
+      if (this.table[at + 0x100000] === 0 && (this.writtenCount === 0 || this.written[this.writtenCount - 1] !== name)) this.written[this.writtenCount++] = name;
       this.table[at + 0x100000] = entry;
     }
   }

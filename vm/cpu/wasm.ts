@@ -66,6 +66,8 @@ export const shuffle = (lanes: readonly number[], a: N, b: N): N => {
   for (let i = 15; i >= 0; i--) big = big << 8n | BigInt(lanes[i]);
   return { op: 0xfd000d, t: V, args: [a, b], n: 0, m: 0, big };
 };
+/** Four 32-bit lanes. */
+export const lanes = (...values: readonly [number, number, number, number]): N => ({ op: 0xfd000c, t: V, args: none, n: 0, m: 0, big: values.reduceRight((big, value) => big << 32n | BigInt(value >>> 0), 0n) });
 export const select = (whenTrue: N, whenFalse: N, condition: N): N =>
   condition.op === CONST ? (condition.n ? whenTrue : whenFalse) : node(SELECT, whenTrue.t, [whenTrue, whenFalse, condition]);
 export const local = (index: number, t: T = I): N => node(LOCAL, t, none, index);
@@ -241,7 +243,7 @@ export class Fn {
     if (prefix === 0xfe) { code.u(x.m); code.u(x.n); return; }
     if (prefix === 0xfd) {
       if (subOp <= 11 || subOp === 0x5c || subOp === 0x5d) { code.u(x.m); code.u(x.n); }
-      else if (subOp === 13) { let big = x.big!; for (let i = 0; i < 16; i++) { code.byte(Number(big & 255n)); big >>= 8n; } }
+      else if (subOp === 12 || subOp === 13) { let big = x.big!; for (let i = 0; i < 16; i++) { code.byte(Number(big & 255n)); big >>= 8n; } }
       else if (subOp >= 0x15 && subOp <= 0x22) code.byte(x.n);
     }
   }

@@ -40,6 +40,8 @@ const MAX_DEATHS = 32, DEATHS_WINDOW = 1_000_000_000;
 const MAX_DEAD = 400, MAX_WAIT = 20_000_000;
 /** So many EXIT.SPLIT within so many instructions, and the instruction is compiled on its own. */
 const MAX_SPLITS = 24, SPLIT_WINDOW = 200_000;
+/** A region costs a way in and a way out, some 30 memory operations: as much as so many instructions in tier 0. System calls cut their loops into such pieces. */
+const SHORT_PATH = 6;
 const FLAT = MODE.CODE32 | MODE.STACK32 | MODE.DS_FLAT | MODE.ES_FLAT | MODE.SS_FLAT | MODE.CS_FLAT | MODE.PROTECTED;
 /** Regions assume flat segments and whole blocks (context.ts, `linear`). */
 const mayCompile = (mode: number): boolean => (mode & FLAT) === FLAT && (mode & (MODE.V86 | MODE.SINGLE)) === 0;
@@ -113,7 +115,7 @@ export class RegionManager {
       return false;
     }
     this.heat.delete(key);
-    if (this.compile(eip, mode)) return true;
+    if (this.compile(eip, mode, this.policy.heat >= HEAT_TO_COMPILE ? SHORT_PATH : 0)) return true;
     this.refuse(key);
     return false;
   }
@@ -190,8 +192,8 @@ export class RegionManager {
     return answer;
   }
 
-  /** Makes a region of the code at `head`, hot or not; false where there can be none. */
-  compile(head: number, mode: number): boolean {
+  /** Makes a region of the code at `head`, hot or not; false where there can be none, or only one without a loop and with no more than `short` instructions. */
+  compile(head: number, mode: number, short = 0): boolean {
     const { mmu, board } = this;
     if (!mayCompile(mode)) return false;
     if (this.bySlot.size >= MAX_REGIONS) this.reset();
@@ -209,6 +211,7 @@ export class RegionManager {
       return page !== undefined && this.blocks.leavesOut(eip, page, insn);
     }, peek: va => mmu.peekMapped(va) });
     if (!region || region.blocks.length === 0) return false;
+    if (short > 0 && !region.loopHeader.includes(true) && region.blocks.reduce((sum, { insns }) => sum + insns.length, 0) <= short) return false;
     const first = this.blockAt(region.head, mode);
     if (!first || this.blocks.isRegion(first.record)) return false;
     const used = new Map<number, number>();

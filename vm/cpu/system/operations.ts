@@ -292,10 +292,13 @@ export const OPERATIONS: Record<string, Operation> = {
 /** Whether a `js` row of the instruction table has its helper. */
 export const hasOperation = (name: string): boolean => name in OPERATIONS;
 
+/** By row of the instruction table: a look-up by name costs as much as a short instruction. */
+const byEntry: (Operation | undefined)[] = [];
+
 /** Runs a helper instruction; EIP is advanced unless it transferred. Throws GuestFault with state unchanged. */
 export function execute(cpu: Cpu, insn: Insn): void {
   cpu.set(S.instrLength, insn.length);
-  const operation = OPERATIONS[insn.entry.name];
+  const operation = byEntry[insn.entry.index] ??= OPERATIONS[insn.entry.name];
   if (!operation) throw new Error(`no helper for ${insn.entry.name}`);
   if (operation(cpu, insn) === true) return;
   const eip = nextEip(cpu);

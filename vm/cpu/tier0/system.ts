@@ -14,9 +14,11 @@ import { VIEW_CACHE_BYTES } from '../views.ts';
 import { FAST, JUMP_CACHE_BYTES, R, RARE } from './record.ts';
 import { ARITH_FLAGS, CR4, FLAG, MODE, PLAIN_PORTS, S, SEG, segAttr, segBase, segLimit, segSelector } from '../state.ts';
 import * as w from '../wasm.ts';
-import { I, type Fn, type ModuleBuilder, type N } from '../wasm.ts';
+import { I, V, type Fn, type ModuleBuilder, type N } from '../wasm.ts';
 
 const k = w.k;
+/** i32x4.replace_lane, i32x4.add. */
+const REPLACE_LANE = w.simd(0x1c), ADD_LANES = w.simd(0xae);
 /** Instructions with a fast path, in the order of their table slots. */
 export const FAST_OPERATIONS = ['int', 'iret', 'sysenter', 'sysexit', 'popf', 'rdtsc', 'mov_to_seg', 'sti', 'mov_to_cr', 'in'] as const;
 export const fastSlot = (name: string): number => (FAST_OPERATIONS as readonly string[]).indexOf(name);
@@ -74,16 +76,17 @@ class Path {
     this.require(w.eqz(w.shr(w.load(host), k(16))));
     return high;
   }
+  /** One store: selector, base, limit, attributes. */
   flat(seg: number, selector: N, attr: N): void {
-    this.set(segSelector(seg), selector); this.set(segBase(seg), k(0)); this.set(segLimit(seg), k(-1)); this.set(segAttr(seg), attr);
+    const known = w.lanes(0, 0, -1, w.isConst(attr) ? attr.n : 0), filled = w.isConst(attr) ? known : w.lane(REPLACE_LANE, V, 3, known, attr);
+    this.fn.store128(this.cpu, w.lane(REPLACE_LANE, V, 0, filled, selector), segSelector(seg));
   }
   attr(high: N): N { return w.and(w.shr(high, k(8)), k(0xf0ff)); }
-  /** Points at ring 0 or ring 3 tables; the caller has changed S.cpl and knows the privilege before. */
+  /** Changes between ring 0 and ring 3: S.cpl, and the tables it looks at. The caller knows the privilege before. */
   tables(user: boolean): void {
     const sign = user ? 1 : -1;
-    this.set(S.tlbRead, w.add(this.state(S.tlbRead), k(sign * USER_TABLES)));
-    this.set(S.tlbWrite, w.add(this.state(S.tlbWrite), k(sign * USER_TABLES)));
-    this.set(S.jumpCache, w.add(this.state(S.jumpCache), k(sign * JUMP_CACHE_BYTES)));
+    // CPL stands in front of the three.
+    this.fn.store128(this.cpu, w.op2(ADD_LANES, V, w.load128(this.cpu, S.cpl), w.lanes(sign * 3, sign * USER_TABLES, sign * USER_TABLES, sign * JUMP_CACHE_BYTES)), S.cpl);
   }
   count(field: number): void { this.set(field, w.add(this.state(field), k(1))); }
 }
@@ -124,7 +127,6 @@ function defineGate(fn: Fn, slow: SlowCalls): void {
     frame(host);
     const at = fn.let(w.add(host, w.shl(hasError, k(2))));
     fn.store(at, oldEsp, 12); fn.store(at, oldSs, 16);
-    p.set(S.cpl, k(0));
     p.flat(SEG.SS, ss, p.attr(data));
     p.set(S.esp, newEsp);
     p.tables(false);
@@ -185,7 +187,6 @@ function defineIret(fn: Fn, slow: SlowCalls): void {
       const attr = fn.let(p.state(segAttr(seg)));
       p.require(w.or(w.eqz(w.and(attr, k(0x80))), w.eq(w.and(attr, k(0x60)), k(0x60))));
     }
-    p.set(S.cpl, k(3));
     p.flat(SEG.CS, cs, p.attr(code));
     p.flat(SEG.SS, ss, p.attr(data));
     p.set(S.esp, newEsp);
@@ -201,7 +202,6 @@ function defineSysenter(fn: Fn, slow: SlowCalls): void {
   p.require(w.eq(w.and(mode, k(MODE.PROTECTED | MODE.V86 | MODE.SINGLE)), k(MODE.PROTECTED)));
   p.require(w.and(w.ne(cs, k(0)), w.eq(p.state(S.cpl), k(3))));
   p.set(S.eflags, w.and(p.state(S.eflags), k(~(FLAG.VM | FLAG.IF | FLAG.RF))));
-  p.set(S.cpl, k(0));
   p.flat(SEG.CS, cs, k(0xc09b));
   p.flat(SEG.SS, w.add(cs, k(8)), k(0xc093));
   p.set(S.esp, p.state(S.sysenterEsp));
@@ -215,7 +215,6 @@ function defineSysexit(fn: Fn, slow: SlowCalls): void {
   const mode = fn.let(p.state(S.mode)), cs = fn.let(w.and(p.state(S.sysenterCs), k(0xfffc)));
   p.require(w.eq(w.and(mode, k(MODE.PROTECTED | MODE.V86 | MODE.SINGLE)), k(MODE.PROTECTED)));
   p.require(w.and(w.ne(cs, k(0)), w.eqz(w.or(p.state(S.cpl), w.and(p.state(S.eflags), k(FLAG.AC))))));
-  p.set(S.cpl, k(3));
   p.flat(SEG.CS, w.or(w.add(cs, k(16)), k(3)), k(0xc0fb));
   p.flat(SEG.SS, w.or(w.add(cs, k(24)), k(3)), k(0xc0f3));
   p.set(S.esp, p.state(S.ecx));
