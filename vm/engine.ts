@@ -51,6 +51,8 @@ export interface Engine {
    * translation that is still right.
    */
   restored(pages: readonly number[]): void;
+  /** Whether generated code may read plain ports (devices/bus.ts) itself; not while somebody wants to hear of every access. Default true. */
+  readPlainPorts(allowed: boolean): void;
   /** From inside a bus call: run() is to be left with `stop` behind the instruction that made it (in a REP: the iteration), or behind the delivery of the interrupt. */
   stopBehind(): void;
   /** Registers in the vCPU block were changed by a debugger or a fault injector. */

@@ -9,7 +9,8 @@
  * Transfers of disks fail through `Disk.intercept`, frames through `VirtualNetwork.intercept`; exact instructions, addresses and accesses to memory stop
  * through `DeterministicMachine.runFor`, `Engine.setMark` and `DebugPlan`.
  *
- * Without hooks the price is one comparison for a device access or an interrupt, in TypeScript; generated code knows nothing of them.
+ * Without hooks the price is one comparison for a device access or an interrupt, in TypeScript; generated code knows nothing of them, and
+ * reads no port itself (Engine.readPlainPorts) while there is a hook for accesses.
  * The hooks themselves are the host's: neither saved nor hashed. What they hold back is the machine's (`Delayed`): it is in snapshots and in the state hash, for
  * two states of which one has an interrupt still to come are not the same.
  */

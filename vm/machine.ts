@@ -389,7 +389,10 @@ export class DeterministicMachine implements Machine {
   /** Breakpoints and watchpoints on all vCPUs; undefined: none. Needs the machine to stand still. */
   setDebug(plan: DebugPlan | undefined): void { for (const engine of this.engines) engine.setDebug(plan); }
   /** Fault hooks; undefined: none. They stay over snapshots and restores. */
-  setHooks(hooks: FaultHooks | undefined): void { this.chipset.hooks = hooks; }
+  setHooks(hooks: FaultHooks | undefined): void {
+    this.chipset.hooks = hooks;
+    for (const engine of this.engines) engine.readPlainPorts(hooks?.access === undefined);
+  }
   /** Interactive: waits for input, or until the next timer is due on the host's clock. */
   waitForInput(deadlineMs = Infinity): Promise<void> { return this.#waitForInput(deadlineMs); }
   /** Live input that came after the present moment will not come again: state was changed, what follows is another run. */

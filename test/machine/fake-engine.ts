@@ -84,6 +84,6 @@ export const fakeEngine: EngineFactory = (board, cpu, bus) => {
     invalidateAll() { clean = true; },
     dropWriteTranslations() {},
     memoryWritten() { clean = false; },
-    restored() { clean = true; }, registersChanged() {}, stopBehind() {}, raiseException() {}, setMark() {}, clearMarks() {}, setDebug() {},
+    restored() { clean = true; }, registersChanged() {}, readPlainPorts() {}, stopBehind() {}, raiseException() {}, setMark() {}, clearMarks() {}, setDebug() {},
   };
 };

@@ -47,6 +47,20 @@ describe('plain ports', () => {
     expect({ ...fast, helpers: 0 }).toEqual({ ...slow, helpers: 0 });
     expect([fast.helpers, slow.helpers]).toEqual([5, 5]);
   });
+  it('a hook hears of each read and may answer it, and of none when it is gone', () => {
+    const machine = bareMachine([0xe4, 0x21, 0x01, 0xc3, 0xeb, 0xfa]), words = machine.cpus.words(0), seen: number[] = []; // in al, 21h; add ebx, eax; jmp
+    machine.runFor(30);
+    const before = words[S.countJsOps >> 2]!;
+    machine.setHooks({ access: ({ address }) => { seen.push(address); return { value: 5 }; } });
+    const sum = words[S.ebx >> 2]!, high = words[S.eax >> 2]! & ~255;
+    machine.runFor(30);
+    expect([seen, words[S.countJsOps >> 2]! - before]).toEqual([new Array(10).fill(0x21), 10]);
+    expect(words[S.ebx >> 2]).toBe((sum + 10 * (high | 5)) | 0);
+    machine.setHooks(undefined);
+    machine.runFor(30);
+    expect([seen.length, words[S.countJsOps >> 2]! - before]).toEqual([10, 10]);
+    machine.close();
+  });
   it('a read behind EFLAGS.IOPL is #GP in ring 3, not a value', () => {
     for (const iopl of [0, 3]) {
       const machine = bareMachine([0xe4, 0x21, 0x90, 0xeb, 0xfe]), engine = machine.engines[0] as Engine, words = machine.cpus.words(0);

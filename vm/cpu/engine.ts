@@ -112,7 +112,7 @@ export class Engine implements EngineInterface {
     this.cpu = new Cpu(board, cpu, this.mmu, bus, this.words);
     this.breakpoints = new Breakpoints(this.words);
     this.cpu.breakpointsChanged = () => { if (this.breakpoints.update()) this.watchMemory(); };
-    for (const { port, value, unless } of bus.plainPorts ?? []) this.words.set([port | 0x10000, value, unless ?? base + S.zero, 0], (S.plainPorts >> 2) + plainPortSlot(port) * 4);
+    this.readPlainPorts(true);
     const float = new FloatUnit(board.buffer, base);
     const table = new WebAssembly.Table({ element: 'anyfunc', initial: 4096 });
     let nextSlot = FAST_OPERATIONS.length;
@@ -298,6 +298,10 @@ export class Engine implements EngineInterface {
   private onAccess(plan: DebugPlan, watch: DebugPlan['watches'][number], write: boolean): void {
     const rest = this.restOfCurrent();
     if (plan.access(this.index, this.retiredEnd - this.words[S.budget >> 2] - rest, watch, write)) this.stopBehind();
+  }
+  readPlainPorts(allowed: boolean): void {
+    const zero = this.board.vcpuBase(this.index) + S.zero;
+    for (const { port, value, unless } of this.bus.plainPorts ?? []) this.words.set(allowed ? [port | 0x10000, value, unless ?? zero, 0] : [0, 0, zero, 0], (S.plainPorts >> 2) + plainPortSlot(port) * 4);
   }
   stopBehind(): void {
     const words = this.words;
