@@ -59,6 +59,14 @@ describe('a region', () => {
     expect(regions(p.on)).toBeGreaterThan(0);
   });
 
+  it('has code behind a branch to the next instruction once, however many of those there are', () => {
+    // top: add eax,ecx ; 30 times: js next, inc ebx ; dec ecx ; jnz top ; mov ecx,1000 ; jmp top
+    const chain = Array.from({ length: 30 }, () => [0x78, 0, 0x43]).flat();
+    const p = pair([0x01, 0xc8, ...chain, 0x49, 0x75, -(2 + chain.length + 3) & 255, 0xb9, ...le32(1000), 0xeb, -(2 + chain.length + 3 + 5 + 2) & 255], { ecx: 1000 });
+    agree(p, [100_000, 77_777, 300_000]);
+    expect(regions(p.on)).toBeGreaterThan(0);
+  });
+
   it('stops after the store that rewrites the next instruction', () => {
     // top: inc byte [imm8 of the add below] ; add eax, imm8 ; dec ecx ; jnz top ; jmp top
     const p = pair([0xfe, 0x05, ...le32(CODE + 8), 0x83, 0xc0, 0x01, 0x49, 0x75, 0xf4, 0xeb, 0xf2], { ecx: 50_000 });

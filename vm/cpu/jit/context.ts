@@ -297,6 +297,8 @@ export class RegionCx extends Cx {
     const taken = this.target(i), next = (this.eip + this.insn.length) >>> 0;
     const pinned = this.let(condition);
     this.transferred = true;
+    // Both ways lead to one block, which has us once among its predecessors: emitted twice, and what follows it four times, it would grow without bound.
+    if (taken === next) { this.targets.edge(next); return; }
     if (w.isConst(pinned)) { this.targets.edge(pinned.n ? taken : next); return; }
     this.fn.if(pinned, () => this.targets.edge(taken), () => this.targets.edge(next));
   }
