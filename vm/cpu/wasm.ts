@@ -83,6 +83,9 @@ export const load64 = (address: N, offset = 0): N => node(0x29, L, [address], of
 export const loadF32 = (address: N, offset = 0): N => node(0x2a, F, [address], offset, 0);
 export const loadF64 = (address: N, offset = 0): N => node(0x2b, D, [address], offset, 0);
 export const load128 = (address: N, offset = 0): N => node(0xfd0000, V, [address], offset, 0);
+/** 4 or 8 bytes into the low end of a vector, zeros above. */
+export const load32Zero = (address: N, offset = 0): N => node(0xfd005c, V, [address], offset, 0);
+export const load64Zero = (address: N, offset = 0): N => node(0xfd005d, V, [address], offset, 0);
 /** Atomic load/rmw by sub-opcode of the 0xfe prefix; natural alignment required. */
 export const atomic = (sub: number, t: T, align: number, offset: number, ...args: N[]): N => node(0xfe0000 | sub, t, args, offset, align);
 export const call = (callee: number, t: T, ...args: N[]): N => node(CALL, t, args, callee);

@@ -35,6 +35,8 @@ export const flagKindNumber = (kind: FlagKind, size: number): number => 1 + FLAG
 /** The locals of a region function. */
 export interface Locals {
   readonly regs: readonly number[];
+  /** XMM registers that the region has to do with; -1: others. */
+  readonly xmm: readonly number[];
   readonly budget: number;
   readonly flagKind: number; readonly carryX: number; readonly carryY: number; readonly result: number;
   readonly flagRes: number; readonly flagAux: number;
@@ -112,8 +114,9 @@ export class RegionCx extends Cx {
     this.flagState = { t: 'in', known };
     this.adoptKnown();
     this.transferred = false;
-    this.sseUsable = false;
-    this.sseQuiet = null;
+    this.sseUsable = streams !== null;
+    this.sseQuiet = streams ? k(1) : null;
+    this.floatMasked = streams !== null;
     this.fpuUsable = false;
     this.fpuNote = null;
   }
@@ -166,6 +169,22 @@ export class RegionCx extends Cx {
   }
   xmmAddress(i: number): N { return w.add(this.cpu, k(S.xmm + (this.op(i) as Operand & { c: 'V' }).reg * 16)); }
   override xmmPlace(i: number): [N, number] { return [this.cpu, S.xmm + (this.op(i) as Operand & { c: 'V' }).reg * 16]; }
+  // XMM registers are locals; those that were changed are written to the state block at the way out.
+  /** Numbers of the XMM registers that somebody changes. */
+  readonly xmmChanged = new Set<number>();
+  private xmm(i: number): number { return (this.op(i) as Operand & { c: 'V' }).reg; }
+  override getX(i: number): N { return w.local(this.at.xmm[this.xmm(i)], w.V); }
+  override setX(i: number, value: N): void { const reg = this.xmm(i); this.xmmChanged.add(reg); this.fn.set(this.at.xmm[reg], value); }
+  override getX64(i: number, lane = 0): N { return w.lane(w.simd(0x1d), w.L, lane, this.getX(i)); }
+  override setX64(i: number, value: N, lane = 0): void { this.setX(i, w.lane(w.simd(0x1e), w.V, lane, this.getX(i), value)); }
+  override getX32(i: number): N { return w.lane(w.simd(0x1b), w.I, 0, this.getX(i)); }
+  override setX32(i: number, value: N): void { this.setX(i, w.lane(w.simd(0x1c), w.V, 0, this.getX(i), value)); }
+  override spillX(i: number): void { this.fn.store128(this.cpu, this.getX(i), S.xmm + this.xmm(i) * 16); }
+  override fillX(i: number): void { this.setX(i, w.load128(this.cpu, S.xmm + this.xmm(i) * 16)); }
+  /** Constants in the locals of the function, made in front of everything. */
+  private readonly splats = new Map<number, N>();
+  splatsFor(values: readonly number[]): void { for (const value of values) this.splats.set(value, this.let(super.splat(value))); }
+  override splat(value: number): N { return this.splats.get(value) ?? super.splat(value); }
   mmxAddress(i: number): N { return w.add(this.cpu, k(S.fpr + (this.op(i) as Operand & { c: 'P' }).reg * 16)); }
   stackIndex(i: number): N { return k((this.op(i) as Operand & { c: 'T' }).reg); }
   fpuOpcode(): N { return k((this.insn.opcode & 7) << 8 | this.insn.modrm); }
@@ -191,6 +210,12 @@ export class RegionCx extends Cx {
       return address;
     }
     return this.segmented(k(segSelector(op.seg)), this.let(this.effective(i)), bytes, write);
+  }
+  override pinAddress(address: N): N {
+    const pinned = this.let(address), access = this.tags.get(address), stripped = this.stripTags.get(address);
+    if (access) this.tags.set(pinned, access);
+    if (stripped) this.stripTags.set(pinned, stripped);
+    return pinned;
   }
   override stackAddress(esp: N, _bytes: number, _write: boolean): N {
     if (this.grouped?.stack) this.tags.set(esp, this.grouped.stack);

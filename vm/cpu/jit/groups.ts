@@ -55,9 +55,11 @@ const WIDE = /^(mul|imul1|div|idiv|cwd|cbw)$/;
 /** How the explicit memory operand is used; null: not by this scheme. */
 function usage(insn: Insn): 'read' | 'write' | 'both' | null {
   const { entry: { name }, ops } = insn;
-  if (insn.lock || insn.entry.str || insn.entry.sse || insn.addr16) return null;
+  if (insn.lock || insn.entry.str || insn.addr16) return null;
   const at = ops.findIndex(op => op.c === 'M');
   if (at < 0) return null;
+  // The size of the operand is what is accessed, but for PINSRW.
+  if (insn.entry.sse) return insn.entry.mmx || name === 'pinsrw' ? null : at === 0 ? 'write' : 'read';
   if (name === 'mov') return at === 0 ? 'write' : 'read';
   if (/^set/.test(name)) return 'write';
   if (ALU.has(name)) return at === 0 ? 'both' : 'read';
@@ -72,7 +74,7 @@ function usage(insn: Insn): 'read' | 'write' | 'both' | null {
 export function follow(insn: Insn, regs: Sym[], fresh: () => Sym, note: (kind: Kind, address: Sym, bytes: number, write: boolean) => void): void {
   const { entry: { name }, ops } = insn, wide = insn.operandSize === 32;
   const use = usage(insn), memory = ops.find(op => op.c === 'M');
-  if (use && memory?.c === 'M' && memory.seg < 4 && !(memory.seg === SEG.CS && use !== 'read') && memory.size <= 32) {
+  if (use && memory?.c === 'M' && memory.seg < 4 && !(memory.seg === SEG.CS && use !== 'read') && memory.size <= 128) {
     const base = memory.base >= 0 ? regs[memory.base] : { root: '', offset: 0 };
     let { root, offset } = base;
     offset += memory.disp;

@@ -28,7 +28,8 @@ import { Cx, type SlowCalls } from '../lower/context.ts';
 import { SEMANTICS } from '../lower/index.ts';
 import { INLINE, inlined } from './inline.ts';
 import { importSlowCalls } from '../tier0/module.ts';
-import { S } from '../state.ts';
+import { CR0, CR4, S } from '../state.ts';
+import { QUIET, splatsOf } from '../lower/sse.ts';
 import * as w from '../wasm.ts';
 import { I, ModuleBuilder, type Fn, type Label, type N } from '../wasm.ts';
 
@@ -90,6 +91,13 @@ interface Turn { readonly strip: Strip; readonly streams: ReadonlyMap<Stream, St
 /** Rounded down for positive numbers; a negative one gives a negative or zero. */
 const quotient = (x: N, by: number): N => Number.isInteger(Math.log2(by)) ? w.sar(x, k(Math.log2(by))) : w.op2(0x6d, I, x, k(by));
 
+/** XMM registers that a region has to do with. */
+function xmmOf({ blocks }: Region): readonly boolean[] {
+  const used = new Array<boolean>(8).fill(false);
+  for (const { insns } of blocks) for (const { insn: { ops } } of insns) for (const op of ops) if (op.c === 'V') used[op.reg] = true;
+  return used;
+}
+
 class RegionEmitter {
   private readonly fn: Fn;
   private readonly region: Region;
@@ -133,6 +141,7 @@ class RegionEmitter {
     this.at = {
       regs, budget: local(), flagKind: local(), carryX: local(), carryY: local(), result: local(), flagRes: local(), flagAux: local(),
       exitEip: local(), exitCode: local(), dispatch: local(), tlbRead: local(), tlbWrite: local(), linear: local(),
+      xmm: xmmOf(region).map(used => used ? fn.newLocal(w.V) : -1),
     };
     const at = this.at;
     fn.set(at.tlbRead, w.load(cpu, S.tlbRead));
@@ -144,6 +153,7 @@ class RegionEmitter {
     fn.set(at.linear, w.or(w.load(cpu, S.linear), k(1)));
     fn.set(at.budget, w.load(cpu, S.budget));
     regs.forEach((index, reg) => fn.set(index, w.load(cpu, reg * 4)));
+    at.xmm.forEach((index, reg) => { if (index >= 0) fn.set(index, w.load128(cpu, S.xmm + reg * 16)); });
     fn.set(at.flagRes, w.load(cpu, S.flagRes));
     fn.set(at.flagAux, w.load(cpu, S.flagAux));
     fn.set(at.carryY, w.shr(w.local(at.flagAux), k(31)));
@@ -151,6 +161,7 @@ class RegionEmitter {
     fn.set(at.exitEip, w.load(cpu, S.eip));
     fn.block(exit => {
       this.cx = new RegionCx(fn, cpu, this.slow, options.parallel, at, { edge: eip => this.edge(eip), indirect: eip => this.indirect(eip), exit, settle: this.settle });
+      this.cx.splatsFor(splatsOf(region));
       fn.loop(dispatch => {
         this.dispatchLabel = dispatch;
         const roots = region.blocks.map((_, i) => i).filter(i => region.idom[i] < 0);
@@ -165,6 +176,7 @@ class RegionEmitter {
       fn.unreachable();
     });
     regs.forEach((index, reg) => fn.store(cpu, w.local(index), reg * 4));
+    for (const reg of this.cx.xmmChanged) fn.store128(cpu, w.local(at.xmm[reg], w.V), S.xmm + reg * 16);
     fn.if(w.local(at.flagKind), () => {
       fn.do(w.call(this.settle, 0x40, cpu, w.local(at.flagKind), w.local(at.carryX), w.local(at.carryY), w.local(at.result)));
     }, () => {
@@ -232,6 +244,8 @@ class RegionEmitter {
   private strip(i: number, strip: Strip): void {
     const { fn, at, cx } = this, count = this.region.blocks[i].insns.length;
     fn.block(none => {
+      if (strip.sse) fn.brIf(none, w.or(w.and(w.load(this.cpu, S.cr0), k(CR0.EM | CR0.TS)), w.eqz(w.and(w.load(this.cpu, S.cr4), k(CR4.OSFXSR)))), 0);
+      if (strip.float) fn.brIf(none, w.ne(w.and(w.load(this.cpu, S.mxcsr), k(QUIET.mask)), k(QUIET.value)), 0);
       const turns = fn.newLocal(), end = fn.newLocal(), streams = new Map<Stream, StreamPlace>();
       fn.set(turns, k(MAX_TURNS));
       for (const stream of strip.streams) {

@@ -44,6 +44,9 @@ export interface Strip {
   readonly flagsNeeded: readonly boolean[];
   /** Somebody may see the flags of the turn before. */
   readonly flagsLive: boolean;
+  /** SSE must be usable; no floating-point exception may be unmasked, and what is inexact must be recorded already. */
+  readonly sse: boolean;
+  readonly float: boolean;
 }
 
 /** Strips shorter than this are not worth their look-ups. */
@@ -55,7 +58,15 @@ const MAX_STREAMS = 6, MAX_STEP = 1024, MAX_SPAN = 512;
 const INTEGER = /^(mov|movzx|movsx|lea|cmp|test|add|or|adc|sbb|and|sub|xor|inc|dec|neg|not|shl|shr|sar|rol|ror|rcl|rcr|shld|shrd|imul[23]|mul|imul1|push|pop|nop|bswap|set\w+|cmov\w+|popcnt|bsf|bsr|cwd|cbw|clc|stc|cmc)$/;
 const JUMP = /^j(o|no|b|ae|z|nz|be|a|s|ns|p|np|l|ge|le|g)$/;
 
+/** May raise floating-point exceptions, when they are not masked. */
+const FLOAT = /^((add|sub|mul|div|min|max|sqrt|cmp|rcp|rsqrt)[sp][sd]|(hadd|hsub|addsub)p[sd]|u?comis[sd]|cvt.*)$/;
+/** 16 bytes of memory that must be aligned. */
+const aligned = ({ entry, ops }: Insn): boolean => entry.sse && entry.name !== 'movups' && ops.some(op => op.c === 'M' && op.size === 128);
+
 const touches = ({ entry, ops }: Insn): { readonly explicit: boolean; readonly stack: boolean } => ({ explicit: entry.name !== 'lea' && ops.some(op => op.c === 'M'), stack: entry.stack });
+
+/** Looks an address up by itself: it is in no stream. */
+const mayMiss = (insn: Insn, inStream: Stripped | undefined): boolean => { const { explicit, stack } = touches(insn); return (explicit && !inStream?.explicit) || (stack && !inStream?.stack); };
 
 /** The strip of block `b`, or null: it is no such loop. */
 export function stripOf(region: Region, b: number, apart: ReadonlySet<number>): Strip | null {
@@ -63,14 +74,16 @@ export function stripOf(region: Region, b: number, apart: ReadonlySet<number>): 
   if (!region.loopHeader[b] || block.leaves || block.targets.length !== 2 || block.targets[0] === block.targets[1] || !block.targets.includes(block.eip)) return null;
   const last = block.insns.length - 1;
   if (!JUMP.test(block.insns[last].insn.entry.name)) return null;
-  for (const { insn, eip } of block.insns.slice(0, last)) if (!fits(insn) || apart.has(eip)) return null;
+  if (!block.insns.slice(0, last).every(({ insn }) => fits(insn))) return null;
   const found = streamsOf(block);
-  return found && { ...found, ...flagsOf(block, found.accesses) };
+  if (found && block.insns.some(({ insn, eip }, n) => apart.has(eip) && mayMiss(insn, found.accesses.get(n)))) return null;
+  const sse = block.insns.some(({ insn }) => insn.entry.sse), float = block.insns.some(({ insn }) => insn.entry.sse && FLOAT.test(insn.entry.name));
+  return found && { ...found, ...flagsOf(block, found.accesses), sse, float };
 }
 
 function fits(insn: Insn): boolean {
   const { entry, ops } = insn;
-  return INTEGER.test(entry.name) && !insn.lock && !insn.addr16 && ops.every(op => op.c !== 'M' || op.seg < 4) && !(entry.stack && insn.operandSize !== 32);
+  return (INTEGER.test(entry.name) || (entry.sse && !entry.mmx)) && !insn.lock && !insn.addr16 && ops.every(op => op.c !== 'M' || op.seg < 4) && !(entry.stack && insn.operandSize !== 32);
 }
 
 function streamsOf(block: Block): Pick<Strip, 'streams' | 'accesses'> | null {
@@ -121,8 +134,8 @@ function flagsOf({ insns }: Block, accesses: Strip['accesses']): Pick<Strip, 'fl
   const flagsNeeded = new Array<boolean>(insns.length);
   let live = FLAGS_ALL;
   for (let n = insns.length - 1; n >= 0; n--) {
-    const { insn } = insns[n], { entry } = insn, at = touches(insn), inStream = accesses.get(n);
-    const mayLeave = (at.explicit && !inStream?.explicit) || (at.stack && !inStream?.stack) || entry.fault;
+    const { insn } = insns[n], { entry } = insn;
+    const mayLeave = mayMiss(insn, accesses.get(n)) || (entry.sse ? aligned(insn) : entry.fault);
     flagsNeeded[n] = ((mayLeave ? FLAGS_ALL : live) & entry.writes) !== 0;
     live = mayLeave ? FLAGS_ALL : (live & ~entry.kills) | entry.reads;
   }

@@ -88,6 +88,22 @@ export abstract class Cx {
   abstract xmmAddress(i: number): N;
   /** The same as base and constant offset. */
   xmmPlace(i: number): [N, number] { return [this.xmmAddress(i), 0]; }
+  // XMM operand i as a value; compiled code keeps the registers in locals. Trees that `getX` and its like give are pinned before anything changes.
+  getX(i: number): N { const [base, at] = this.xmmPlace(i); return w.load128(base, at); }
+  setX(i: number, value: N): void { const [base, at] = this.xmmPlace(i); this.fn.store128(base, value, at); }
+  /** Quadword 0 or 1. */
+  getX64(i: number, lane = 0): N { const [base, at] = this.xmmPlace(i); return w.load64(base, at + lane * 8); }
+  setX64(i: number, value: N, lane = 0): void { const [base, at] = this.xmmPlace(i); this.fn.store64(base, value, at + lane * 8); }
+  /** Lowest doubleword. */
+  getX32(i: number): N { const [base, at] = this.xmmPlace(i); return w.load(base, at); }
+  setX32(i: number, value: N): void { const [base, at] = this.xmmPlace(i); this.fn.store(base, value, at); }
+  /** Makes `xmmAddress(i)` hold the register for a function that is given it, and takes over what the function left there. */
+  spillX(_i: number): void { /* it is there */ }
+  fillX(_i: number): void { /* it is there */ }
+  /** The constant in every doubleword. */
+  splat(value: number): N { return w.op1(w.simd(0x11), w.V, w.k(value)); }
+  /** No floating-point exception is unmasked. */
+  floatMasked = false;
   /** SSE was found usable in front of this instruction, on every path to it. */
   sseUsable = false;
   /** What was found of CR0 and CR4 holds up to the end of the block: compiled blocks end where control registers change. */
@@ -148,6 +164,8 @@ export abstract class Cx {
   state(offset: number): N { return w.load(this.cpu, offset); }
   setState(offset: number, value: N): void { this.fn.store(this.cpu, value, offset); }
   let(x: N): N { return this.fn.let(x); }
+  /** Pins an address that `linear` gave, for more than one use. */
+  pinAddress(address: N): N { return this.let(address); }
 
   // ---- operands
   isMemory(i: number): boolean { const c = this.operandClass(i); return c === 'B' || c === 'X' || c === 'M'; }
@@ -348,6 +366,22 @@ export abstract class Cx {
     const value = this.let(w.call(this.slow.read[size], type, this.cpu, va, ...this.where()));
     this.faultIf(this.state(S.fault));
     return value;
+  }
+  /** Reads 4 or 8 bytes into the low end of a vector, zeros above; pinned. */
+  readVector(address: N, size: 32 | 64): N {
+    const fn = this.fn, low = (host: N, offset: number): N => size === 64 ? w.load64Zero(host, offset) : w.load32Zero(host, offset);
+    const direct = this.direct(address, size, false);
+    if (direct) return this.let(low(direct.host, direct.offset));
+    const va = this.let(address), value = fn.newLocal(w.V);
+    const access = (host: N): void => fn.set(value, low(host, 3)), slow = (): void => {
+      const read = this.slowRead(va, size, size === 64 ? w.L : w.I);
+      fn.set(value, w.lane(w.simd(0x1e), w.V, 0, w.op1(w.simd(0x11), w.V, w.k(0)), size === 64 ? read : w.op1(0xad, w.L, read)));
+    };
+    const expected = this.expected();
+    if (expected) { this.expecting(this.tlbRead(), va, size, address, expected, access, slow); return w.local(value, w.V); }
+    const entry = this.let(this.entry(this.tlbRead(), va));
+    fn.if(this.fast(entry, va, size), () => access(w.add(va, entry)), slow, 1);
+    return w.local(value, w.V);
   }
   writeMemory(address: N, size: number, value: N): void {
     const fn = this.fn;

@@ -90,19 +90,21 @@ const fromIntegers = (op: FloatOp, shape: Shape): Semantics => c => {
   guard(c, true);
   c.fn.store64(c.cpu, read(c, 1), S.scratch0);
   if (register) enter(c);
+  c.spillX(0);
   convert(c, op, shape, c.xmmAddress(0));
+  c.fillX(0);
 };
 /** To integers in an MMX register; the source is 8 or 16 bytes. */
 const toIntegers = (op: FloatOp, shape: Shape): Semantics => mmx(c => {
   const { fn } = c;
   if (shape === 'pd') {
-    if (c.operandClass(1) === 'V') fn.store128(c.cpu, w.load128(c.xmmAddress(1)), S.scratch0);
+    if (c.operandClass(1) === 'V') fn.store128(c.cpu, c.getX(1), S.scratch0);
     else {
       const va = c.let(c.linear(1, 16, false));
       c.raiseIf(w.and(va, k(15)), VEC.GP, 0);
       fn.store128(c.cpu, c.readMemory(va, 128), S.scratch0);
     }
-  } else fn.store64(c.cpu, c.operandClass(1) === 'V' ? w.load64(c.xmmAddress(1)) : c.readMemory(c.linear(1, 8, false), 64), S.scratch0);
+  } else fn.store64(c.cpu, c.operandClass(1) === 'V' ? c.getX64(1) : c.readMemory(c.linear(1, 8, false), 64), S.scratch0);
   enter(c); // also when the conversion raises #XM
   convert(c, op, shape, c.mmxAddress(0));
   fn.store16(c.mmxAddress(0), k(0xffff), 8);
@@ -144,8 +146,8 @@ export const MMX: Record<string, Semantics> = {
   movd_from_mm: mmx(c => { c.wr(0, c.let(w.load(c.mmxAddress(1)))); enter(c); }),
   movq_load_mm: mmx(c => { const value = read(c, 1); enter(c); write(c, 0, value); }),
   movq_store_mm: store, movntq: store,
-  movdq2q: mmx(c => { enter(c); write(c, 0, w.load64(c.xmmAddress(1))); }, true),
-  movq2dq: mmx(c => { enter(c); c.fn.store64(c.xmmAddress(0), w.load64(c.mmxAddress(1))); c.fn.store64(c.xmmAddress(0), q.k(0), 8); }, true),
+  movdq2q: mmx(c => { enter(c); write(c, 0, c.getX64(1)); }, true),
+  movq2dq: mmx(c => { enter(c); c.setX64(0, w.load64(c.mmxAddress(1))); c.setX64(0, q.k(0), 1); }, true),
   cvtpi2ps: fromIntegers('cvtpi2ps', 'ps'), cvtpi2pd: fromIntegers('cvtpi2pd', 'pd'),
   cvtps2pi: toIntegers('cvtps2pi', 'ps'), cvttps2pi: toIntegers('cvttps2pi', 'ps'), cvtpd2pi: toIntegers('cvtpd2pi', 'pd'), cvttpd2pi: toIntegers('cvttpd2pi', 'pd'),
 };
