@@ -45,6 +45,10 @@ describe('bad input', () => {
     [['run', '--timeout', '0', '--', 'ls'], /--timeout <s>' argument '0' is invalid/],
     [['vm'], /required option '--kernel <elf>' not specified/],
     [['bench', 'frob'], /no benchmark "frob"/],
+    [['profile', '--vm', '--every', '100', '--top', '3', '--', 'true'], /--vm looks at the host, --top and --every at the guest/],
+    [['profile', '--vm', '--by', 'function', '--', 'true'], /--vm looks at the host, --by at the guest/],
+    [['profile', '--jit', 'on', '--', 'true'], /--jit goes with --vm/],
+    [['profile', '--lines', '--by', 'server', '--', 'true'], /--lines is --by line: not with --by server/],
     [['image', at('x.img'), '--block-size', '1000'], /argument '1000' is invalid/],
   ] as const)('%j is a usage error: status 2, one sentence', (args, message) => {
     const { status, stdout, stderr } = kintsugi(args);

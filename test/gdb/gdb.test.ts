@@ -7,7 +7,7 @@ import { MachineTarget } from '../../tools/gdb/machine-target.ts';
 import { PacketReader, fromHex, packet, toHex } from '../../tools/gdb/packets.ts';
 import { Session } from '../../tools/gdb/session.ts';
 import { createDeterministicMachine } from '../../vm/machine.ts';
-import { COUNTING, bareMachine, counting } from '../machine/bare.ts';
+import { COUNTING, bareMachine, counting, le32 } from '../machine/bare.ts';
 import { gdbMissing, gdbSession } from './gdb.ts';
 
 const bare = (rounds = 5000): MachineTarget => new MachineTarget(bareMachine(counting(rounds)));
@@ -91,6 +91,19 @@ describe.skipIf(gdbMissing !== null)('the real gdb', () => {
       '{0, 0, 0, 0}', 'CPU#0', '= 0x11', 'fctrl          0x37f', 'there is no command "nonsense"', 'paging is off', 'instruction 100, virtual', 'kept instruction 100', 'No more reverse-execution history', 'exited with code 01', 'the machine has stopped: exit, status 1',
     ]) expect(said).toContain(line);
   });
+  it('x87 and SSE as target.xml has them: tags, stack, vectors, written and read by the guest; watches of every kind; physical memory', { timeout: 120_000 }, async () => {
+    // fld1; fldz; movups [word], xmm1; mov eax, [word + 4]; mov [word + 64], eax; hlt
+    const target = new MachineTarget(bareMachine([0x0f, 0x20, 0xe0, 0x0d, 0, 2, 0, 0, 0x0f, 0x22, 0xe0, 0xd9, 0xe8, 0xd9, 0xee, 0x0f, 0x11, 0x0d, ...le32(COUNTING.word), 0xa1, ...le32(COUNTING.word + 4), 0xa3, ...le32(COUNTING.word + 64), 0xf4]));
+    const { said } = await gdbSession(target, [
+      'stepi 5', 'info float', 'p $st0', 'p $st1', 'p/x $ftag', 'p/x $fstat', 'set var $xmm1.v4_int32[1] = 0x1234', 'p $xmm1.v4_int32', 'set var $mxcsr = 0x1fc0', 'p $mxcsr', 'set var $ftag = 0xffff', 'p/x $ftag',
+      `awatch *(int*)${hex(COUNTING.word + 4)}`, 'continue', 'continue', 'p/x $eax', 'delete', `rwatch *(int*)${hex(COUNTING.word + 64)}`, `watch *(int*)${hex(COUNTING.word + 64)}`, 'continue', 'delete',
+      `monitor wp ${hex(COUNTING.word + 128)} 0x89`, `monitor xp ${hex(COUNTING.word + 128)} 1`, `p *(unsigned char*)${hex(COUNTING.word + 128)}`, 'maintenance print xml-tdesc', 'detach',
+    ]);
+    for (const line of ['R7: Valid', 'R5: Empty', '=>R6: Zero', 'v4_int32', '{0, 4660, 0, 0}', '0xffff', 'Hardware access (read/write) watchpoint 1', 'Value = ', '= 0x1234', 'New value = 4660', "137 '\\211'", 'org.gnu.gdb.i386.sse', 'org.gnu.gdb.i386.core']) expect(said).toContain(line);
+    expect(said).toMatch(/\$\d+ = 1\n/); // st1
+    expect(said).toMatch(/\$\d+ = 0x1fff\n/); // R7 valid 00, R6 zero 01, the rest empty 11: 0001 1111 1111 1111
+    expect(target.machine.board.ramWords[(COUNTING.word >> 2) + 16]).toBe(0x1234);
+  });
   it('^C stops a machine that runs, detach lets it run on, kill ends it', { timeout: 120_000 }, async () => {
     const endless = (): MachineTarget => new MachineTarget(bareMachine([0x40, 0xeb, 0xfd])); // inc eax; jmp
     const stopped = endless();
@@ -110,7 +123,7 @@ describe.skipIf(gdbMissing !== null)('the real gdb', () => {
       expect(files.map(({ name }) => name)).toEqual(['kernel', 'fs']);
       const { said, ending } = await gdbSession(target, [
         ...files.map(({ command }) => command), 'monitor space fs', 'break resolve', 'continue', 'bt', 'info threads', 'monitor info cpus', 'stepi', 'stepi', 'reverse-stepi', 'finish', 'reverse-continue', 'monitor when',
-        'monitor symbols', 'delete', 'break deliver', 'continue', 'bt', 'monitor info tlb', 'p/x $cr3', 'p $eip', 'monitor panic', 'monitor space all', 'monitor hash', 'detach',
+        'monitor symbols', 'delete', 'break deliver', 'continue', 'bt', 'monitor info tlb', 'p/x $cr3', 'p $eip', 'monitor panic', 'monitor space all', 'monitor hash', 'monitor info threads', 'delete', 'next', 'step', 'printf "there %x\\n", $pc', 'step', 'reverse-step', 'printf "again %x\\n", $pc', 'reverse-next', 'reverse-finish', 'detach',
       ]);
       expect(ending).toBe('detached');
       expect(said).toMatch(/hit Breakpoint 1, resolve \(\) at servers\/fs\/path\.ts:\d+/);
@@ -121,6 +134,11 @@ describe.skipIf(gdbMissing !== null)('the real gdb', () => {
       expect(said).toMatch(/CPU#1 +running .*ring 3 .*servers\/fs\/path\.ts/);
       expect(said).toMatch(/c0100000-c0[0-9a-f]{6} {2}00100000 {2}-r-/);
       expect(said).toContain('a panic of the kernel stops');
+      expect(said).toMatch(/^ *\d+ +fs +[a-z].*, prio 40, servers\/fs\/\w+\.ts:\d+$/m);
+      // A line forward, a line back; then back to the line that called.
+      expect(said).toMatch(/\n(\d+\t[^\n]*)\nthere [0-9a-f]+\n\d+\t[^\n]*\n\1\nagain [0-9a-f]+\n/);
+      expect(said).toMatch(/again [0-9a-f]+\n[^\n]*\n(Run back to call of[^\n]*\n)?\w+ \(\) at microkernel\/core\/ipc\.ts:\d+/);
+      expect(said).not.toMatch(/Remote failure|does not support this command|Cannot/);
       expect(target.machine.stopReason).toBeUndefined();
     });
     it('stops when the kernel panics, and goes back to before it', { timeout: 180_000 }, async () => {

@@ -8,7 +8,7 @@ import { ensureGuest } from '../../tools/cli/guest.ts';
 import { runCommand, type RunOutcome } from '../../tools/cli/run.ts';
 import type { SystemOptions } from '../../tools/cli/system.ts';
 import { Collector, type Code, type CollectOptions, type Collected } from '../../tools/profile/collect.ts';
-import { GROUPINGS, rowsOf, table } from '../../tools/profile/report.ts';
+import { GROUPINGS, rowsOf, systemCallTable, table } from '../../tools/profile/report.ts';
 import { collapsed, speedscope } from '../../tools/profile/stacks.ts';
 import { bareMachine, CODE, counting, COUNTING, le32 } from '../machine/bare.ts';
 
@@ -116,6 +116,15 @@ describe('a profile of a command', () => {
     expect(rounds.every(Number.isInteger)).toBe(true);
     expect(rounds.some((n) => n % 64 === 0)).toBe(true);
     expect(table(command.collected, rowsOf(command.collected, 'function'), 'function', 3).split('\n')).toHaveLength(1 + 3 + 1 + 1 + 1);
+  });
+  it('has every system call, by who made it: the kernel was entered as often, and a program asks process only', () => {
+    const { systemCalls, parties } = command.collected, kernel = parties.find(({ name }) => name === 'kernel')!;
+    const entries = [...kernel.blocks.values()].filter(({ systemCall }) => systemCall);
+    expect(entries).toHaveLength(1);
+    expect(sum(systemCalls.map(({ count }) => count))).toBe(sum([...entries[0]!.runs()].map(([, times]) => times)));
+    expect(systemCalls.filter(({ server }) => server === 'sha256sum').map(({ call }) => call)).toContain('call');
+    expect(systemCalls.some(({ server, call }) => server === 'process' && call === 'reply_recv')).toBe(true);
+    expect(systemCallTable(command.collected, 2).split('\n')).toHaveLength(1 + 2 + 1 + 1 + 1);
   });
   it('has stacks from the program down into the kernel, as speedscope and collapsed lines', () => {
     const { collected } = command, file = JSON.parse(JSON.stringify(speedscope(collected, argv.join(' ')))) as ReturnType<typeof speedscope>;

@@ -157,20 +157,24 @@ async function main(argv: readonly string[]): Promise<number> {
     .option('--vm', 'the other side: where the host\'s CPU time goes (tier 0, JIT code, decoding, compiling, soft MMU, devices, ...), of the ordinary run', false)
     .option('--cpuprofile <file>', 'with --vm: write V8\'s own profile (DevTools, speedscope)')
     .option('--quiet', 'only the report, not what the command prints', false)
-    .option('--json', 'one object: {exit, stdout, stderr, instructions, virtualNs, stateHash, profile: {by, from, start, instructions, every, samples, rows}}', false)
+    .option('--json', 'one object: {exit, stdout, stderr, instructions, virtualNs, stateHash, profile: {by, from, start, instructions, every, samples, rows, systemCalls}}; with --vm {..., vm: {threadMs, processMs, samples, rows}}', false)
     .option('--log', 'also show the system log (COM1) on stderr', false)
     .passThroughOptions()
     .argument('<command...>', 'program and arguments')
     .addHelpText('after', '\nInstructions and calls are exact; "incl. %" (with everything called) is sampled.\n\nExamples:\n  $ ./kintsugi profile -- sha256sum /bin/sh\n  $ ./kintsugi profile --by server --boot --quiet -- true\n  $ ./kintsugi profile --lines --top 50 --smp 1 -- ls -l /bin\n  $ ./kintsugi profile --speedscope ls.speedscope.json --collapsed ls.folded --every 100 -- ls /bin\n  $ ./kintsugi profile --vm -- sha256sum /bin/sh\n')
-    .action(async (command: string[], raw: RawSystemOptions & RawNetOptions & { by: 'server' | 'function' | 'line'; lines: boolean; top: number; boot: boolean; every: number; speedscope?: string; collapsed?: string; quiet: boolean; json: boolean; log: boolean; vm: boolean; cpuprofile?: string }) => {
+    .action(async (command: string[], raw: RawSystemOptions & RawNetOptions & { by: 'server' | 'function' | 'line'; lines: boolean; top: number; boot: boolean; every: number; speedscope?: string; collapsed?: string; quiet: boolean; json: boolean; log: boolean; vm: boolean; cpuprofile?: string }, self: Command) => {
+      const asked = (name: string): boolean => self.getOptionValueSource(name) === 'cli';
       const options = { ...systemOptions(raw), deterministic: true, ...await netOptions(raw, true) };
       const { top, every, quiet, json, log, cpuprofile } = raw;
       if (raw.vm) {
-        if (raw.lines || raw.boot || raw.speedscope !== undefined || raw.collapsed !== undefined) throw new UserError('--vm looks at the host: not with --lines, --boot, --speedscope or --collapsed (--cpuprofile writes what it sampled)', EXIT.usage);
+        const given = ['by', 'lines', 'top', 'boot', 'every', 'speedscope', 'collapsed'].filter((name) => asked(name)).map((name) => `--${name}`);
+        if (given.length > 0) throw new UserError(`--vm looks at the host, ${given.join(' and ')} at the guest: not together (--cpuprofile writes what --vm sampled)`, EXIT.usage);
         status = await (await import('./profile.ts')).profileVm(options, command, { json, quiet, log, ...(cpuprofile === undefined ? {} : { cpuprofile }) });
         return;
       }
       if (cpuprofile !== undefined) throw new UserError('--cpuprofile goes with --vm', EXIT.usage);
+      if (asked('jit')) throw new UserError('--jit goes with --vm: instructions are counted in tier 0 (the run is the same, whatever the tier)', EXIT.usage);
+      if (raw.lines && asked('by') && raw.by !== 'line') throw new UserError(`--lines is --by line: not with --by ${raw.by}`, EXIT.usage);
       status = await (await import('./profile.ts')).profile(options, command, {
         by: raw.lines ? 'line' : raw.by, from: raw.boot ? 'boot' : 'command', top, every, quiet, json, log,
         ...(raw.speedscope === undefined ? {} : { speedscope: raw.speedscope }), ...(raw.collapsed === undefined ? {} : { collapsed: raw.collapsed }),

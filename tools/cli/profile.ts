@@ -5,7 +5,7 @@
 import { closeSync, openSync, writeFileSync } from 'node:fs';
 import type { DeterministicMachine, Machine } from '../../vm/machine.ts';
 import { Collector, type Collected, type From } from '../profile/collect.ts';
-import { rowsOf, table, type Grouping } from '../profile/report.ts';
+import { rowsOf, systemCallTable, table, type Grouping } from '../profile/report.ts';
 import { collapsed, speedscope } from '../profile/stacks.ts';
 import { VmProfiler, vmTable } from '../profile/vm.ts';
 import { EXIT, UserError } from './errors.ts';
@@ -45,8 +45,8 @@ export async function profile(options: SystemOptions, argv: readonly string[], s
     const rows = rowsOf(collected!, show.by);
     if (show.speedscope !== undefined) writeFileSync(show.speedscope, JSON.stringify(speedscope(collected!, argv.join(' '))));
     if (show.collapsed !== undefined) writeFileSync(show.collapsed, collapsed(collected!));
-    if (show.json) return { profile: { by: show.by, from: show.from, start: collected!.startInstructions, instructions: collected!.counted, every: show.every, samples: collected!.samples.length, rows } };
-    process.stdout.write(`${show.quiet ? '' : '\n'}${heading(argv, outcome, collected!, show)}${table(collected!, rows, show.by, show.top)}`);
+    if (show.json) return { profile: { by: show.by, from: show.from, start: collected!.startInstructions, instructions: collected!.counted, every: show.every, samples: collected!.samples.length, rows, systemCalls: collected!.systemCalls } };
+    process.stdout.write(`${show.quiet ? '' : '\n'}${heading(argv, outcome, collected!, show)}${table(collected!, rows, show.by, show.top)}${show.by === 'line' ? '' : `\n${systemCallTable(collected!, show.top)}`}`);
     return {};
   } });
 }

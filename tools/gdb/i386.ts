@@ -5,6 +5,7 @@
  * and system-table registers, is in a feature of ours and in the group `system`.
  */
 import { S, SEG, segBase, segSelector } from '../../vm/cpu/state.ts';
+import { fullBits, tagWord } from '../../vm/cpu/system/fpu.ts';
 import type { FaultPort } from '../../vm/faults.ts';
 
 interface Register { readonly name: string; readonly bits: number; readonly type: string; readonly group?: string; read(words: Int32Array, port: FaultPort, cpu: number): Uint8Array; write?(words: Int32Array, value: Uint8Array, port: FaultPort, cpu: number): void }
@@ -26,6 +27,12 @@ const fstat: Register = {
   write: (words, value) => { const status = value32(value); words[S.fpuStatus >> 2] = status & 0xc7ff; words[S.fpuTop >> 2] = status >> 11 & 7; },
 };
 
+/** We keep a bit for each register that holds a value; gdb wants the two-bit tags of FNSTENV (SDM vol. 1 8.1.7). */
+const ftag: Register = {
+  name: 'ftag', bits: 32, type: 'int', group: 'float', read: (words) => word(tagWord({ get: (offset) => words[offset >> 2]! })),
+  write: (words, value) => { words[S.fpuTag >> 2] = fullBits(value32(value)); },
+};
+
 const CORE: readonly Register[] = [
   ...(['eax', 'ecx', 'edx', 'ebx'] as const).map((name) => general(name, 'int32')), general('esp', 'data_ptr'), general('ebp', 'data_ptr'), general('esi', 'int32'), general('edi', 'int32'),
   general('eip', 'code_ptr'), general('eflags', 'i386_eflags'),
@@ -34,7 +41,7 @@ const CORE: readonly Register[] = [
     const at = (words: Int32Array): number => S.fpr + ((words[S.fpuTop >> 2]! + n) & 7) * 16;
     return { name: `st${n}`, bits: 80, type: 'i387_ext', read: (words) => bytesOf(words, at(words), 10).slice(), write: (words, value) => bytesOf(words, at(words), 10).set(value) };
   }),
-  writable('fctrl', S.fpuControl, 0xffff, 'int', 'float'), fstat, writable('ftag', S.fpuTag, 0xffff, 'int', 'float'), writable('fiseg', S.fpuCs, 0xffff, 'int', 'float'), writable('fioff', S.fpuIp, -1, 'int', 'float'),
+  writable('fctrl', S.fpuControl, 0xffff, 'int', 'float'), fstat, ftag, writable('fiseg', S.fpuCs, 0xffff, 'int', 'float'), writable('fioff', S.fpuIp, -1, 'int', 'float'),
   writable('foseg', S.fpuDs, 0xffff, 'int', 'float'), writable('fooff', S.fpuDp, -1, 'int', 'float'), writable('fop', S.fpuOpcode, 0x7ff, 'int', 'float'),
 ];
 const SSE: readonly Register[] = [

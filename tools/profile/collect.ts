@@ -16,6 +16,7 @@ import type { BlockWatch } from '../../vm/engine.ts';
 import { CR0, S } from '../../vm/cpu/state.ts';
 import { FaultPort } from '../../vm/faults.ts';
 import type { DeterministicMachine } from '../../vm/machine.ts';
+import { CALLS } from '../../microkernel/abi/calls.ts';
 import { VM_MAP } from '../../microkernel/abi/layout.ts';
 import { STARTUP } from '../../servers/protocols/startup.ts';
 import { spaceOf } from '../lab/guest-view.ts';
@@ -46,6 +47,8 @@ export class BlockCount {
   calls = 0;
   /** Its last instruction, at the usual length, is a call: found out when asked. */
   endsInCall: boolean | undefined;
+  /** The first of the kernel's entry for system calls. */
+  systemCall = false;
   constructor(eip: number, owner: number) { this.eip = eip; this.owner = owner; }
   add(n: number): void {
     if (this.length === n) this.times++;
@@ -78,7 +81,11 @@ export interface Collected {
   readonly frames: readonly StackFrame[];
   readonly stacks: readonly (readonly number[])[];
   readonly samples: readonly Sample[];
+  /** System calls, exact; most first. */
+  readonly systemCalls: readonly SystemCalls[];
 }
+/** `call`: its name in microkernel/abi. */
+export interface SystemCalls { readonly server: string; readonly call: string; readonly count: number }
 
 interface Cpu {
   cr3: number; user: boolean;
@@ -90,9 +97,13 @@ interface Cpu {
   sampled: number;
   /** Last block in user mode and ESP in front of it. */
   userEip: number; userEsp: number;
+  /** Who entered the kernel last, and EBX where it did. */
+  caller: string; tag: number;
 }
 
 const { fields } = STARTUP;
+const SYSTEM_CALL_ENTRY = 'sysenterEntry';
+const CALL_NAMES = new Map<number, string>(Object.entries(CALLS).map(([name, { op }]) => [op, name]));
 const MOST_FRAMES = 64;
 
 export class Collector {
@@ -115,6 +126,7 @@ export class Collector {
   readonly #stacks: number[][] = [];
   readonly #stackNumbers = new Map<string, number>();
   readonly #samples: Sample[] = [];
+  readonly #systemCalls = new Map<string, number>();
 
   constructor(options: CollectOptions) { this.#options = options; }
 
@@ -124,7 +136,7 @@ export class Collector {
     this.#port = new FaultPort(machine);
     for (let cpu = 0; cpu < machine.board.cpus; cpu++) {
       this.#words.push(machine.cpus.words(cpu));
-      this.#cpus.push({ cr3: -1, user: false, party: undefined, block: undefined, retired: 0, previous: undefined, sampled: 0, userEip: 0, userEsp: 0 });
+      this.#cpus.push({ cr3: -1, user: false, party: undefined, block: undefined, retired: 0, previous: undefined, sampled: 0, userEip: 0, userEsp: 0, caller: '', tag: 0 });
     }
     if (this.#options.from === 'boot') this.#start();
   }
@@ -134,6 +146,7 @@ export class Collector {
     if (retired > at.retired) this.#charge(at, retired);
     const cr3 = words[S.cr3 >> 2]! >>> 0, user = words[S.cpl >> 2] === 3;
     if (at.cr3 !== cr3 || at.user !== user || at.party === undefined) {
+      if (at.user && !user && at.party) at.caller = at.party.name;
       if (at.user && !user && at.party) this.#entered.set(at.cr3, { eip: at.userEip, esp: at.userEsp, party: at.party });
       at.cr3 = cr3; at.user = user;
       at.party = user ? this.#space(cr3) : this.#party('kernel');
@@ -142,7 +155,11 @@ export class Collector {
     if (!this.#on) { if (!user || this.#spaces.get(cr3)?.pid === 0) return false; this.#start(); }
     const { party } = at;
     let block = party.blocks.get(eip);
-    if (block === undefined) party.blocks.set(eip, block = new BlockCount(eip, this.#ownerOf(party, cpu, eip)));
+    if (block === undefined) {
+      party.blocks.set(eip, block = new BlockCount(eip, this.#ownerOf(party, cpu, eip)));
+      block.systemCall = !user && block.owner === eip && party.module.functionAt(eip)?.name === SYSTEM_CALL_ENTRY;
+    }
+    if (block.systemCall) at.tag = words[S.ebx >> 2]!;
     at.block = block;
     const { every } = this.#options;
     if (every > 0 && retired - at.sampled >= every) this.#sample(cpu, at, eip, retired);
@@ -154,6 +171,10 @@ export class Collector {
     if (!this.#on || block === undefined) return;
     this.#counted += n;
     block.add(n);
+    if (block.systemCall) {
+      const key = `${at.caller}\0${CALL_NAMES.get(at.tag >>> 28) ?? `number ${at.tag >>> 28}`}`;
+      this.#systemCalls.set(key, (this.#systemCalls.get(key) ?? 0) + 1);
+    }
     if (block.eip === block.owner && (at.previous === undefined || at.previous.owner !== block.owner || this.#endsInCall(at.party!, at.previous))) block.calls++;
     at.previous = block;
   }
@@ -192,6 +213,7 @@ export class Collector {
     return {
       parties: [...this.#parties.values()].filter(({ blocks }) => blocks.size > 0), counted: this.#counted, startInstructions: this.#startInstructions, startNs: this.#startNs,
       frames: this.#frames, stacks: this.#stacks, samples: this.#samples,
+      systemCalls: [...this.#systemCalls].map(([key, count]) => { const [server, call] = key.split('\0') as [string, string]; return { server, call, count }; }).sort((a, b) => b.count - a.count || (a.server + a.call < b.server + b.call ? -1 : 1)),
     };
   }
 

@@ -104,3 +104,11 @@ export function table(collected: Collected, rows: readonly Row[], by: Grouping, 
   return [print(head, by === 'server' ? '' : by), ...lines.map((line, n) => print(line, n < Math.min(top, rows.length) ? what(rows[n]) : '')), ''].join('\n');
 }
 const shortName = (name: string): string => name.slice(name.lastIndexOf('/') + 1);
+
+/** Who made which system calls, `top` of them and the rest. Empty when there were none. */
+export function systemCallTable({ systemCalls }: Pick<Collected, 'systemCalls'>, top: number): string {
+  if (systemCalls.length === 0) return '';
+  const sum = (rows: Collected['systemCalls']): number => rows.reduce((total, { count }) => total + count, 0), rest = systemCalls.slice(top), width = Math.max(12, grouped(sum(systemCalls)).length);
+  const line = (count: number, what: string): string => `${grouped(count).padStart(width)}  ${what}`, server = Math.max(...systemCalls.map((row) => row.server.length));
+  return ['system calls'.padStart(width), ...systemCalls.slice(0, top).map((row) => line(row.count, `${row.server.padEnd(server)}  ${row.call}`)), ...(rest.length > 0 ? [line(sum(rest), `${rest.length} more`)] : []), line(sum(systemCalls), 'total'), ''].join('\n');
+}

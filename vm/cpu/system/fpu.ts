@@ -33,7 +33,7 @@ function setWords(cpu: Cpu, control: number, status: number): void {
   cpu.set(S.fpuTop, status >>> 11 & 7);
 }
 /** Two bits for each physical register: 0 valid, 1 zero, 2 special, 3 empty. */
-export function tagWord(cpu: Cpu): number {
+export function tagWord(cpu: Pick<Cpu, 'get'>): number {
   let tags = 0;
   for (let i = 0; i < 8; i++) {
     const at = S.fpr + i * 16, low = cpu.get(at), high = cpu.get(at + 4), exponent = cpu.get(at + 8) & 0x7fff;
@@ -42,7 +42,7 @@ export function tagWord(cpu: Cpu): number {
   }
   return tags;
 }
-const fullBits = (tags: number): number => { let bits = 0; for (let i = 0; i < 8; i++) if ((tags >> i * 2 & 3) !== 3) bits |= 1 << i; return bits; };
+export const fullBits = (tags: number): number => { let bits = 0; for (let i = 0; i < 8; i++) if ((tags >> i * 2 & 3) !== 3) bits |= 1 << i; return bits; };
 
 /** The environment in the format of operand size and mode, as words of 2 or 4 bytes. */
 function environment(cpu: Cpu, insn: Insn): number[] {
