@@ -60,7 +60,7 @@ export type FlagsOut = { readonly kind: FlagKind; readonly size: number } | null
 
 interface CxState {
   readonly insn: Insn; readonly eip: number; readonly rest: number; readonly flagState: Flags; readonly pending: PendingFlags | null;
-  readonly transferred: boolean;
+  readonly transferred: boolean; readonly due: number;
 }
 
 /** Where control goes; given by the structure emitter. */
@@ -108,8 +108,14 @@ export class RegionCx extends Cx {
     this.targets = targets;
   }
 
-  /** `streams`: the block is a turn of a strip. */
-  beginBlock(known: FlagsOut, streams: ReadonlyMap<Stream, StreamPlace> | null = null): void {
+  /**
+   * Instructions up to the end of the block that the budget has not paid for yet. It pays once for a path, where something joins it: a budget that
+   * changes in every block is one more register, because ways out of the block need the old value.
+   */
+  due = 0;
+  /** `streams`: the block is a turn of a strip. `due`: of blocks before it. */
+  beginBlock(known: FlagsOut, count: number, streams: ReadonlyMap<Stream, StreamPlace> | null = null): void {
+    this.due += count;
     this.streams = streams;
     this.flagState = { t: 'in', known };
     this.adoptKnown();
@@ -135,7 +141,7 @@ export class RegionCx extends Cx {
     this.stripped = stripped;
     this.stripTags.clear();
     this.eager = !SYMBOLIC.has(this.name);
-    if (insn.entry.str && insn.rep !== 0) this.settleFlags();
+    if (insn.entry.str && insn.rep !== 0) { this.pay(); this.settleFlags(); }
   }
   /** The last x87 instruction of the block so far: written at the ways out and at the end of the block only. */
   private fpuNote: FpuNote | null = null;
@@ -273,15 +279,21 @@ export class RegionCx extends Cx {
   repeat(): 0 | 2 | 3 { return !this.insn.entry.str || this.insn.rep === 0 ? 0 : this.insn.rep === 0xf2 ? 2 : 3; }
   nextEip(): N { return k(this.eip + this.insn.length); }
 
+  /** The budget pays for what is due. */
+  pay(): void {
+    if (this.due !== 0) this.fn.set(this.at.budget, w.sub(w.local(this.at.budget), k(this.due)));
+    this.due = 0;
+  }
+
   // ---- state words that live in locals here
   override state(offset: number): N {
-    if (offset === S.budget) return w.local(this.at.budget);
+    if (offset === S.budget) return w.sub(w.local(this.at.budget), k(this.due));
     if (offset === S.flagRes) return this.flagRes();
     if (offset === S.flagAux) return this.flagAux();
     return super.state(offset);
   }
   override setState(offset: number, value: N): void {
-    if (offset === S.budget) this.fn.set(this.at.budget, value);
+    if (offset === S.budget) { if (this.due !== 0) throw new Error('budget written while something is due'); this.fn.set(this.at.budget, value); }
     else if (offset === S.flagRes) { this.fn.set(this.at.flagRes, value); this.flagState = { t: 'words' }; }
     else if (offset === S.flagAux) { this.settleFlags(); this.fn.set(this.at.flagAux, value); }
     else super.setState(offset, value);
@@ -301,11 +313,11 @@ export class RegionCx extends Cx {
   orTier0(condition: N): void { this.fn.if(w.eqz(condition), () => this.leaveAt(k(this.eip), this.rest, EXIT.GO), undefined, 0); }
   /** Instructions of the block from this one on. */
   get remaining(): number { return this.rest; }
-  /** Leaves the region: flags to the four locals, budget back, then the shared exit. The static state is as before. */
+  /** Leaves the region: flags to the four locals, budget but for `giveBack` instructions of what is due, then the shared exit. The static state is as before. */
   leaveAt(eip: N, giveBack: number, code: number): void {
     const fn = this.fn;
     fn.set(this.at.exitEip, eip);
-    if (giveBack > 0) fn.set(this.at.budget, w.add(w.local(this.at.budget), k(giveBack)));
+    if (giveBack !== this.due) fn.set(this.at.budget, w.sub(w.local(this.at.budget), k(this.due - giveBack)));
     fn.set(this.at.exitCode, k(code));
     if (this.fpuNote) super.noteFpu(this.fpuNote);
     this.storeFlags();
@@ -337,10 +349,10 @@ export class RegionCx extends Cx {
   fallThrough(eip: number): void { this.targets.edge(eip); }
 
   /** Emitting a nested block changes the static state; the emitter brackets it. */
-  snapshot(): CxState { return { insn: this.insn, eip: this.eip, rest: this.rest, flagState: this.flagState, pending: this.pending, transferred: this.transferred }; }
+  snapshot(): CxState { return { insn: this.insn, eip: this.eip, rest: this.rest, flagState: this.flagState, pending: this.pending, transferred: this.transferred, due: this.due }; }
   restore(state: CxState): void {
     this.insn = state.insn; this.eip = state.eip; this.rest = state.rest; this.flagState = state.flagState;
-    this.pending = state.pending; this.transferred = state.transferred;
+    this.pending = state.pending; this.transferred = state.transferred; this.due = state.due;
   }
 
   // ---- flags

@@ -10,7 +10,7 @@
  *              `loop`, a merge point closes a `block`, everything else is nested where it is reached
  *   exit       one shared place that spills registers and flags
  *
- * Each block pays its instruction count from the budget. Whether the budget reaches is asked only where a path can begin, on edges to
+ * The budget pays for instructions where paths join (context.ts, `due`). Whether the budget reaches is asked only where a path can begin, on edges to
  * entry blocks (loop headers among them) and in the dispatcher, for the longest path up to the next such question; where it does not,
  * the region leaves in front of that block and tier 0 runs the exact remainder. The attention word is looked at in the same places.
  * Flags travel along an edge only if the block behind it may show them to someone before overwriting them (plan.ts).
@@ -194,6 +194,7 @@ class RegionEmitter {
     const nest = (i: number): void => {
       if (i < 0) { body(); return; }
       fn.block(label => { this.mergeLabels.set(merges[i], label); nest(i - 1); });
+      this.cx.due = 0;
       this.tree(merges[i]);
     };
     nest(merges.length - 1);
@@ -203,7 +204,7 @@ class RegionEmitter {
     const { fn } = this;
     const strip = this.strips.get(i);
     const code = (): void => this.within(this.children[i].filter(child => this.isMerge[child]), () => {
-      if (strip) fn.scope(() => this.strip(i, strip));
+      if (strip) { fn.scope(() => this.strip(i, strip)); this.cx.due = 0; }
       fn.scope(() => this.block(i));
     });
     if (this.region.loopHeader[i]) fn.loop(label => { this.loopLabels.set(i, label); code(); });
@@ -217,10 +218,9 @@ class RegionEmitter {
     const saved = this.current;
     this.current = i;
     this.turn = turn;
-    const predecessors = this.region.predecessors[i];
-    cx.beginBlock(!this.isMerge[i] && !this.region.loopHeader[i] && predecessors.length === 1 ? this.flagsOut[predecessors[0]] : null, turn?.streams);
     const count = block.insns.length;
-    fn.set(at.budget, w.sub(w.local(at.budget), k(count)));
+    const predecessors = this.region.predecessors[i];
+    cx.beginBlock(!this.isMerge[i] && !this.region.loopHeader[i] && predecessors.length === 1 ? this.flagsOut[predecessors[0]] : null, count, turn?.streams);
     const needed = turn ? turn.strip.flagsNeeded : this.plan.flagsNeeded[i], grouped = this.groups[i];
     block.insns.forEach(({ insn, eip }, n) => {
       cx.begin(insn, eip, count - n, needed[n], turn ? undefined : grouped.get(n), turn?.strip.accesses.get(n));
@@ -273,11 +273,17 @@ class RegionEmitter {
 
   /** Transfers from the current block to a known EIP; flags are published. */
   private edge(eip: number): void {
+    const before = this.cx.snapshot();
+    this.follow(eip);
+    this.cx.restore(before);
+  }
+  private follow(eip: number): void {
     const { fn, region, current } = this;
     const target = region.index.get(eip);
     if (this.turn && target === current) {
       const { strip, again, end } = this.turn;
       if (strip.flagsLive) this.cx.storeFlags();
+      this.cx.pay();
       fn.brIf(again, w.ge(w.local(this.at.budget), w.local(end)), 1);
     }
     if (target === undefined) { this.cx.leaveAt(k(eip), 0, EXIT.GO); return; }
@@ -286,20 +292,17 @@ class RegionEmitter {
     this.flagsOut[current] = this.cx.flagsOut;
     if (target <= current) {
       const loop = this.loopLabels.get(target);
-      if (loop && this.dominates(target, current)) fn.br(loop);
-      else this.redispatch(target);
+      if (loop && this.dominates(target, current)) { this.cx.pay(); fn.br(loop); } else this.redispatch(target);
       return;
     }
-    if (this.isMerge[target]) { fn.br(this.mergeLabels.get(target)!); return; }
-    const before = this.cx.snapshot();
-    this.tree(target);
-    this.cx.restore(before);
+    if (this.isMerge[target]) { this.cx.pay(); fn.br(this.mergeLabels.get(target)!); } else this.tree(target);
   }
   /** Retreating edge into a block that does not dominate us: through the dispatcher when it is an entry, else outside. */
   private redispatch(target: number): void {
     const { fn, at, cx, region } = this, eip = k(region.blocks[target].eip);
     if (region.idom[target] >= 0) { cx.leaveAt(eip, 0, EXIT.GO); return; }
     cx.storeFlags();
+    cx.pay();
     fn.set(at.dispatch, k(target));
     fn.set(at.exitEip, eip);
     fn.br(this.dispatchLabel);
@@ -311,7 +314,7 @@ class RegionEmitter {
 
   /** Leaves when the budget does not reach for `instructions` more, or somebody wants attention. */
   private checkpoint(instructions: number, leave: () => void): void {
-    const short = w.lt(w.local(this.at.budget), k(instructions));
+    const short = w.lt(w.local(this.at.budget), k(instructions + this.cx.due));
     this.fn.if(this.options.parallel ? w.or(short, w.load(this.cpu, S.attention)) : short, leave, undefined, 0);
   }
 
@@ -323,6 +326,7 @@ class RegionEmitter {
   private indirect(eip: N): void {
     const { fn, at } = this;
     this.cx.storeFlags();
+    this.cx.pay();
     fn.set(at.exitEip, eip);
     fn.set(at.dispatch, k(-1));
     fn.br(this.dispatchLabel);
