@@ -24,6 +24,12 @@ export const isConst = (x: N): boolean => x.op === CONST;
 export const isConstant = (x: N, value: number): boolean => x.op === CONST && x.n === (value | 0);
 /** True when re-emitting the tree is free and has no order: constants and locals that nobody reassigns meanwhile. */
 export const isLocal = (x: N): boolean => x.op === LOCAL;
+/** Constants, locals that `stable` vouches for, and arithmetic on them that cannot trap: the same wherever it is computed. */
+export function isPure({ op, args, n }: N, stable: (index: number) => boolean): boolean {
+  if (op === LOCAL) return stable(n);
+  const arithmetic = (op >= 0x45 && op <= 0x8a && !(op >= 0x6d && op <= 0x70) && !(op >= 0x7f && op <= 0x82)) || op === 0xa7 || op === 0xac || op === 0xad;
+  return op === CONST || op === CONST64 || ((arithmetic || op === SELECT) && args.every(arg => isPure(arg, stable)));
+}
 
 const fold = (op: number, t: T, a: N, b: N, f: (x: number, y: number) => number): N =>
   a.op === CONST && b.op === CONST ? k(f(a.n, b.n)) : node(op, t, [a, b]);

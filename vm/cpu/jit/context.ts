@@ -50,6 +50,8 @@ type Flags =
   | { readonly t: 'in'; readonly known: { readonly kind: FlagKind; readonly size: number } | null }
   | { readonly t: 'sym'; readonly kind: FlagKind; readonly size: number; readonly a: N; readonly b: N; readonly res: N; readonly x: N; readonly y: N }
   | { readonly t: 'from'; readonly size: number; readonly res: N; readonly cf: N; readonly of: N }
+  /** As `before`, but for CF and OF. */
+  | { readonly t: 'rotated'; readonly before: Exclude<Flags, { readonly t: 'rotated' }>; readonly cf: N; readonly of: N }
   | { readonly t: 'words' };
 
 /** The entry of a stream's page; for one that stays where it is, also entry + lowest address. */
@@ -82,6 +84,8 @@ const SYMBOLIC = new Set(['add', 'sub', 'and', 'or', 'xor', 'cmp', 'test', 'inc'
 export class RegionCx extends Cx {
   readonly at: Locals;
   readonly targets: Targets;
+  /** Locals that are assigned again and again. */
+  private readonly changing: ReadonlySet<number>;
   private insn!: Insn;
   private eip = 0;
   /** Instructions of the block from this one on. */
@@ -105,6 +109,7 @@ export class RegionCx extends Cx {
     this.sseStays = true;
     this.fpuInline = MAX_INLINE_X87;
     this.at = at;
+    this.changing = new Set([...at.regs, at.flagKind, at.carryX, at.carryY, at.result, at.flagRes, at.flagAux, at.budget]);
     this.targets = targets;
   }
 
@@ -380,10 +385,11 @@ export class RegionCx extends Cx {
     switch (s.t) {
       case 'in': return [w.local(this.at.carryX), w.local(this.at.carryY)];
       case 'sym': return [s.x, s.y];
-      case 'from': return [k(0), s.cf];
+      case 'from': case 'rotated': return [k(0), s.cf];
       case 'words': return [k(0), w.shr(w.local(this.at.flagAux), k(31))];
     }
   }
+  override zeroExtended(x: N, size: number): N { return w.isConst(x) ? this.unsigned(x, size) : x; }
   override carry(): N { const [x, y] = this.carryPair(); return w.ltu(x, y); }
 
   override flags(kind: FlagKind, size: number, a: N, b: N, res: N): void {
@@ -401,7 +407,30 @@ export class RegionCx extends Cx {
     if (!this.needFlags) return;
     if (this.settledForArm) { super.flagsFrom(size, res, cf, of); return; }
     this.pending = null;
-    this.flagState = { t: 'from', size, res: this.let(this.signed(res, size)), cf: this.let(cf), of: this.let(of) };
+    this.flagState = { t: 'from', size, res: this.later(this.signed(res, size)), cf: this.later(cf), of: this.later(of) };
+  }
+  override setCarryOverflow(cf: N, of: N): void {
+    if (!this.needFlags) return;
+    if (this.settledForArm) { super.setCarryOverflow(cf, of); return; }
+    const s = this.flagState;
+    let before = s.t === 'rotated' ? s.before : s;
+    if (before.t === 'in' && before.known) {
+      // The locals that say it may be written before it is asked for.
+      const { kind, size, a, b, res } = this.producer(before.known);
+      before = { t: 'sym', kind, size, a: this.let(a), b: this.let(b), res: this.let(res), x: this.let(w.local(this.at.carryX)), y: this.let(w.local(this.at.carryY)) };
+    }
+    this.pending = null;
+    this.flagState = { t: 'rotated', before, cf: this.later(cf), of: this.later(of) };
+  }
+  private static carryBits(cf: N, of: N): N { return w.or(w.shl(cf, k(31)), w.shl(w.xor(cf, of), k(30))); }
+  /** What can be computed as well where it is needed, on a cold way out most of the time, stays a tree; all else is pinned. */
+  private later(x: N): N { return w.isPure(x, index => !this.changing.has(index)) ? x : this.let(x); }
+  override condition(cc: number): N {
+    const s = this.flagState;
+    if (s.t !== 'from') return super.condition(cc);
+    const zero = w.eqz(s.res), sign = w.lt(s.res, k(0));
+    const base = [s.of, s.cf, zero, w.or(s.cf, zero), sign, null, w.xor(sign, s.of), w.or(w.xor(sign, s.of), zero)][cc >> 1];
+    return base === null ? super.condition(cc) : cc & 1 ? w.eqz(base) : base;
   }
   /** True once flags were settled because this instruction changes them conditionally: every arm then leaves words. */
   private settledForArm = false;
@@ -439,9 +468,13 @@ export class RegionCx extends Cx {
         });
       }
     } else if (s.t === 'sym') this.wordsOf(s.kind, s.size, s.a, s.b, s.res, s.x, s.y);
-    else {
-      fn.set(at.flagAux, w.or(w.shl(s.cf, k(31)), w.shl(w.xor(s.cf, s.of), k(30))));
+    else if (s.t === 'from') {
+      fn.set(at.flagAux, RegionCx.carryBits(s.cf, s.of));
       fn.set(at.flagRes, s.res);
+    } else {
+      this.flagState = s.before;
+      this.toWords();
+      fn.set(at.flagAux, w.or(w.and(w.local(at.flagAux), k(0x3fffffff)), RegionCx.carryBits(s.cf, s.of)));
     }
     this.flagState = { t: 'words' };
   }
@@ -456,10 +489,7 @@ export class RegionCx extends Cx {
   storeFlags(): void {
     const s = this.flagState, fn = this.fn, at = this.at;
     if (s.t === 'in') return;
-    if (s.t === 'from') {
-      fn.set(at.flagAux, w.or(w.shl(s.cf, k(31)), w.shl(w.xor(s.cf, s.of), k(30))));
-      fn.set(at.flagRes, s.res);
-    }
+    if (s.t === 'from' || s.t === 'rotated') { this.toWords(); this.flagState = s; }
     if (s.t === 'sym') {
       const needResult = s.kind !== 'add' && s.kind !== 'sub';
       const result = needResult ? this.let(this.unsigned(s.res, s.size)) : null;

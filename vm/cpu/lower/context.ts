@@ -450,6 +450,9 @@ export abstract class Cx {
   signed(x: N, size: number): N { return size === 8 ? w.sext8(x) : size === 16 ? w.sext16(x) : x; }
   unsigned(x: N, size: number): N { return size === 8 ? w.and(x, w.k(0xff)) : size === 16 ? w.and(x, w.k(0xffff)) : x; }
 
+  /** An operand of `flags`, of which `rd` has extended all but immediates. */
+  zeroExtended(x: N, size: number): N { return this.unsigned(x, size); }
+
   /** The carry vector of an addition or subtraction, not yet normalised. */
   carries(kind: FlagKind, a: N, b: N, res: N): N {
     if (kind === 'add' || kind === 'inc') return w.or(w.and(a, b), w.and(w.or(a, b), w.xor(res, w.k(-1))));
@@ -547,13 +550,14 @@ export abstract class Cx {
     const res = this.signed(p.res, size);
     if (pair === 4) return w.lt(res, w.k(0));
     if (kind === 'sub') {
-      if (pair === 1) return w.ltu(this.unsigned(a, size), this.unsigned(b, size));
-      if (pair === 2) return size === 32 ? w.eq(a, b) : w.eqz(res);
-      if (pair === 3) return w.leu(this.unsigned(a, size), this.unsigned(b, size));
+      const zero = (x: N): N => this.zeroExtended(x, size);
+      if (pair === 1) return w.ltu(zero(a), zero(b));
+      if (pair === 2) return w.eq(zero(a), zero(b));
+      if (pair === 3) return w.leu(zero(a), zero(b));
       if (pair === 6) return w.lt(this.signed(a, size), this.signed(b, size));
       if (pair === 7) return w.le(this.signed(a, size), this.signed(b, size));
     }
-    if (pair === 2) return w.eqz(res);
+    if (pair === 2) return w.eqz(this.unsigned(p.res, size));
     if (kind === 'logic') {
       if (pair === 0 || pair === 1) return w.k(0);
       if (pair === 3) return w.eqz(res);

@@ -55,7 +55,7 @@ const multiply = (signed: boolean): Semantics => c => {
     const product = c.let(w.op2(0x7e, w.L, wide(c.getReg(0, 32)), wide(source)));
     const low = c.let(w.op1(0xa7, w.I, product)), high = c.let(w.op1(0xa7, w.I, w.op2(0x88, w.L, product, w.k64(32n))));
     c.setReg(0, 32, low); c.setReg(2, 32, high);
-    const overflow = c.let(w.ne(high, signed ? w.sar(low, k(31)) : k(0)));
+    const overflow = w.ne(high, signed ? w.sar(low, k(31)) : k(0));
     c.flagsFrom(32, low, overflow, overflow);
     return;
   }
@@ -63,7 +63,7 @@ const multiply = (signed: boolean): Semantics => c => {
   const product = c.let(w.mul(extend(c.getReg(0, size)), extend(source)));
   if (size === 8) c.setReg(0, 16, product);
   else { c.setReg(0, 16, product); c.setReg(2, 16, w.shr(product, k(16))); }
-  const overflow = c.let(signed ? w.ne(c.signed(product, size), product) : w.ne(w.shr(product, k(size)), k(0)));
+  const overflow = signed ? w.ne(c.signed(product, size), product) : w.ne(w.shr(product, k(size)), k(0));
   c.flagsFrom(size, product, overflow, overflow);
 };
 const multiplyTruncated = (first: number, second: number): Semantics => c => {
@@ -75,13 +75,13 @@ const multiplyTruncated = (first: number, second: number): Semantics => c => {
     const product = c.let(w.op2(0x7e, w.L, wide(a), wide(b)));
     const low = c.let(w.op1(0xa7, w.I, product));
     c.wr(0, low);
-    const overflow = c.let(w.op2(0x52, w.I, wide(low), product));
+    const overflow = w.op2(0x52, w.I, wide(low), product);
     c.flagsFrom(32, low, overflow, overflow);
     return;
   }
   const product = c.let(w.mul(c.signed(a, size), c.signed(b, size)));
   c.wr(0, product);
-  const overflow = c.let(w.ne(c.signed(product, size), product));
+  const overflow = w.ne(c.signed(product, size), product);
   c.flagsFrom(size, product, overflow, overflow);
 };
 

@@ -24,7 +24,7 @@ const shl: Semantics = c => {
   const res = c.let(w.shl(a, count));
   c.wr(0, res);
   whenCounted(c, count, () => {
-    const cf = c.let(size === 32 ? w.and(w.shr(a, w.sub(k(32), count)), k(1)) : bit(res, size));
+    const cf = size === 32 ? w.and(w.shr(a, w.sub(k(32), count)), k(1)) : bit(res, size);
     c.flagsFrom(size, res, cf, w.xor(bit(res, size - 1), cf));
   });
 };
@@ -33,7 +33,7 @@ const shr: Semantics = c => {
   const res = c.let(w.shr(a, count));
   c.wr(0, res);
   whenCounted(c, count, () => {
-    const previous = c.let(w.shr(a, w.sub(count, k(1))));
+    const previous = w.shr(a, w.sub(count, k(1)));
     c.flagsFrom(size, res, w.and(previous, k(1)), bit(previous, size - 1));
   });
 };
