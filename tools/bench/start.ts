@@ -30,7 +30,7 @@ export interface StartRow {
 
 const LAUNCHES = 9;
 const MEMORY_MIB = 128;
-const TIMEOUT_MS = 60_000;
+const TIMEOUT_MS = 60_000, BUILD_MS = 600_000;
 /** Programs whose warm-up is measured: iterations to a slice of about 0.3 ms at full speed. */
 const WARM: readonly (readonly [string, number])[] = [['dhry', 16], ['interp', 3], ['sha256', 1], ['qsort', 1]];
 const SLICES = 3000;
@@ -54,15 +54,14 @@ function peakOf(pid: number): number {
   try { return Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1] ?? 0) / 1024; } catch { return 0; }
 }
 
-function launch([file, args]: [string, string[]], input?: string): Promise<Launched> {
+function launch([file, args]: [string, string[]], timeoutMs = TIMEOUT_MS): Promise<Launched> {
   return new Promise((resolve, reject) => {
     const started = performance.now();
-    const child = spawn(file, args, { stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'ignore'] });
+    const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'ignore'] });
     let firstMs = NaN, peakMiB = 0, output = '';
     const look = (): void => { peakMiB = Math.max(peakMiB, peakOf(child.pid ?? 0)); };
-    const looking = setInterval(look, 20), timer = setTimeout(() => { child.kill('SIGKILL'); }, TIMEOUT_MS);
-    child.stdout!.on('data', (bytes: Buffer) => { if (Number.isNaN(firstMs)) firstMs = performance.now() - started; output += bytes.toString('latin1'); look(); });
-    child.stdin?.end(input);
+    const looking = setInterval(look, 20), timer = setTimeout(() => { child.kill('SIGKILL'); }, timeoutMs);
+    child.stdout.on('data', (bytes: Buffer) => { if (Number.isNaN(firstMs)) firstMs = performance.now() - started; output += bytes.toString('latin1'); look(); });
     child.on('error', reject);
     child.on('close', () => { clearInterval(looking); clearTimeout(timer); resolve({ firstMs, peakMiB, output }); });
   });
@@ -113,8 +112,10 @@ export async function benchStart(image: string, options: StartOptions): Promise<
   const all = `2 ${BENCH_PROGRAMS.filter(p => p.kind !== 'smp' && p.name !== 'timer' && p.name !== 'selfipi').map(p => `${p.number}:${Math.max(1, p.nativeIterations >> 3)}`).join(' ')}`;
   rows.push({ name: 'peak rows', unit: 'MiB', goal: 300, ...await byPeer(peers, async peer => round((await launch(command(peer, image, all))).peakMiB)), what: 'peak resident memory, 128 MiB guest, after all rows' });
   if (peers.includes('here')) {
+    const launcher = path.join(REPOSITORY_ROOT, 'kintsugi');
+    await launch([process.execPath, [launcher, 'build']], BUILD_MS);
     const system = async (commands: readonly string[]): Promise<number> => {
-      const { output, peakMiB } = await launch([process.execPath, [path.join(REPOSITORY_ROOT, 'kintsugi'), 'run', '--smp', '1', '--memory', String(MEMORY_MIB), '--', 'sh', '-c', `${commands.join('; ')}; echo done`]]);
+      const { output, peakMiB } = await launch([process.execPath, [launcher, 'run', '--smp', '1', '--memory', String(MEMORY_MIB), '--', 'sh', '-c', `${commands.join('; ')}; echo done`]]);
       if (!output.includes('done')) throw new BenchError(`the system did not do ${commands.join('; ')}`);
       return round(peakMiB);
     };
