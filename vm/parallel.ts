@@ -33,6 +33,8 @@ import { prepareRings, TraceReader, type TracePlan } from './trace.ts';
 import { VCpus, WORKER } from './vcpu.ts';
 import type { VcpuWorkerData } from './vcpu.worker.ts';
 
+/** Of a vCPU's thread. What it leaves behind while decoding and compiling is short-lived: V8 would let it gather 48 MiB. */
+const VCPU_LIMITS = { maxYoungGenerationSizeMb: 12 };
 /** A worker that ignores STOP this long is terminated. */
 const EXIT_PATIENCE_MS = 2000;
 /** Output is collected this long before it is handed over: a guest writes byte by byte. */
@@ -121,7 +123,7 @@ export class ParallelMachine implements Machine {
     const spare = takeSpareWorker();
     spare?.ref();
     spare?.postMessage(workerData);
-    const worker = spare ?? new Worker(workerUrl('vm/vcpu.worker.ts'), { workerData, execArgv: [] });
+    const worker = spare ?? new Worker(workerUrl('vm/vcpu.worker.ts'), { workerData, execArgv: [], resourceLimits: VCPU_LIMITS });
     const gone = new Promise<void>((resolve) => {
       let cause = '';
       worker.on('error', (error: unknown) => { cause = error instanceof Error ? error.stack ?? error.message : String(error); });

@@ -10,7 +10,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { REPOSITORY_ROOT } from '../../vm/entry.ts';
 import { LineStamper } from './lines.ts';
 
-export interface PeerJob { readonly peer: 'here' | 'v86'; readonly image: string; readonly plan: string; readonly jit: 'on' | 'off' | 'mixed' }
+export interface PeerJob { readonly peer: 'here' | 'v86'; readonly image: string; readonly plan: string; readonly jit: 'on' | 'off' | 'mixed'; /** Pieces stay short: for repetitions of a fraction of a millisecond. */ readonly fine?: boolean }
 /** What the thread says: lines as they come (Stamped), then how it ended; undefined: well. */
 export interface PeerEnd { readonly problem: string | undefined }
 
@@ -51,7 +51,7 @@ async function here(job: PeerJob): Promise<string | undefined> {
       if (pause === 'stopped') return undefined;
       if (pause === 'idle') return 'the machine halted before the end';
       // Slower at once, faster by and by: a piece must not outlast a repetition that begins in it.
-      piece = Math.round(Math.min(Math.max(ran / (now - at) * PIECE_MS, LEAST_PIECE), piece * 1.25, MOST_PIECE));
+      if (!job.fine) piece = Math.round(Math.min(Math.max(ran / (now - at) * PIECE_MS, LEAST_PIECE), piece * 1.25, MOST_PIECE));
       at = now;
       // The event loop must turn now and then: translations finished by other threads arrive through it.
       if (pieces % 64 === 0) await new Promise<void>(resolve => { setImmediate(resolve); });

@@ -34,8 +34,8 @@ const TIMEOUT_MS = 60_000, BUILD_MS = 600_000;
 /** Programs whose warm-up is measured: iterations to a slice of about 0.3 ms at full speed. */
 const WARM: readonly (readonly [string, number])[] = [['dhry', 16], ['interp', 3], ['sha256', 1], ['qsort', 1]];
 const SLICES = 3000;
-/** Slices looked at together, because one alone is a few clock ticks. */
-const WINDOW = 10;
+/** Slices looked at together: one alone is at the mercy of the host's other half of the core. */
+const WINDOW = 20;
 
 /** v86 as a process of its own, without a BIOS: the fastest way it has. */
 const v86Script = (image: string, plan: string): string => {
@@ -78,15 +78,16 @@ export function warmUp(lines: readonly Stamped[]): { readonly to90Ms: number; re
   const stamps = lines.filter(({ line }) => /^[SR] /.test(line)).map(({ cpuNs }) => cpuNs);
   if (stamps.length < 4 * WINDOW) throw new BenchError(`${stamps.length} slices are too few to see a warm-up`);
   const slices = stamps.slice(1).map((at, i) => at - stamps[i]!), steadyNs = median(slices.slice(slices.length >> 1));
-  const window = (i: number): number => median(slices.slice(i, i + WINDOW));
-  let last = 0; // the last window that was too slow, in the first half
-  for (let i = 0; i < slices.length >> 1; i++) if (window(i) * 0.9 > steadyNs) last = i + 1;
+  // The first window in whose like, from there on, the usual one is at speed: one that a neighbour disturbed later says nothing.
+  const windows: number[] = [];
+  for (let i = 0; i + WINDOW <= slices.length; i += WINDOW) windows.push(slices.slice(i, i + WINDOW).reduce((sum, ns) => sum + ns, 0) / WINDOW);
+  const fast = windows.findIndex((ns, i) => ns * 0.9 <= steadyNs && median(windows.slice(i, i + 5)) * 0.9 <= steadyNs), last = Math.max(0, fast) * WINDOW;
   return { to90Ms: (stamps[last]! - stamps[0]!) / 1e6, stallMs: Math.max(...slices.slice(0, slices.length >> 1)) / 1e6 };
 }
 
 function slices(peer: 'here' | 'v86', image: string, plan: string): Promise<readonly Stamped[]> {
   return new Promise((resolve, reject) => {
-    const lines: Stamped[] = [], workerData: PeerJob = { peer, image, plan, jit: 'on' };
+    const lines: Stamped[] = [], workerData: PeerJob = { peer, image, plan, jit: 'on', fine: true };
     const worker = new Worker(workerUrl('tools/bench/peer.worker.ts'), { workerData, execArgv: [] });
     const timer = setTimeout(() => { void worker.terminate(); reject(new BenchError(`${peer}: not finished after ${TIMEOUT_MS} ms`)); }, TIMEOUT_MS);
     worker.on('message', (message: Stamped | PeerEnd) => {
