@@ -154,6 +154,8 @@ export abstract class Cx {
   abstract repeat(): 0 | 2 | 3;
   /** Leaves the block with EIP at this very instruction (a REP whose budget is used up). */
   abstract restart(): void;
+  /** Whether what this instruction has stored took its own block away; null where such stores are not made. */
+  died(): N | null { return null; }
   /** Materialises symbolic flags before code that changes them conditionally. */
   abstract settleFlags(): void;
 

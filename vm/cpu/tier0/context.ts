@@ -7,7 +7,7 @@ import { S } from '../state.ts';
 import * as w from '../wasm.ts';
 import type { Fn, N } from '../wasm.ts';
 import type { Form } from './forms.ts';
-import { R, RARE, RECORD_BYTES } from './record.ts';
+import { KIND, R, RARE, RECORD_BYTES } from './record.ts';
 
 /** How generated code leaves: the big function branches, a rare function returns. */
 export interface Exits {
@@ -129,6 +129,7 @@ export class Tier0Cx extends Cx {
     if (this.exits.follow) this.exits.follow(pc, next(), at + R.disp); else this.exits.goto(this.targetEip(next()));
   }
   jumpTo(eip: N): void { this.exits.goto(eip); }
+  override died(): N { return w.eq(w.load16u(this.exits.pc, R.kind), w.k(KIND.LEAVE)); }
   restart(): void { this.exits.goto(w.add(this.exits.blockEip, w.load16u(this.exits.pc, R.delta))); }
 }
 
