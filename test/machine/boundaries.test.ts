@@ -16,8 +16,8 @@ const BODY = [
 const HANDLER = [0x50, 0xc7, 0x05, ...le32(0xfee0_00b0), 0, 0, 0, 0, 0xff, 0x05, ...le32(COUNT), 0x58, 0xcf]; // push eax; EOI; inc [COUNT]; pop eax; iret
 const STEPS = 4;
 
-function make(jit: boolean): DeterministicMachine {
-  const m = bareMachine([...SETUP, ...BODY, ...HANDLER], { jit: jit ? 'on' : 'off', quantum: 1 }), { ramWords } = m.board, handler = CODE + SETUP.length + BODY.length;
+function make(jit: boolean, body: readonly number[] = BODY, theHandler: readonly number[] = HANDLER, quantum = 1): DeterministicMachine {
+  const m = bareMachine([...SETUP, ...body, ...theHandler], { jit: jit ? 'on' : 'off', quantum }), { ramWords } = m.board, handler = CODE + SETUP.length + body.length;
   const put = (address: number, ...words: number[]): void => { words.forEach((word, k) => { ramWords[(address >> 2) + k] = word; }); m.board.markDirty(address, 4 * words.length); };
   put(GDT, 0, 0, 0xffff, 0x00cf_9b00, 0xffff, 0x00cf_9300);
   put(TABLES, 23 | GDT << 16, GDT >>> 16, 0x7ff | IDT << 16, IDT >>> 16);
@@ -56,5 +56,15 @@ describe.each([['tier 0', false], ['regions', true]] as const)('an interrupt at 
       m.runFor(STEPS + 2); region(m);
       expect({ ticks, ...finish(m) }).toEqual({ ticks, count: 1, state: wanted.state });
     }
+  });
+  it.each([1, 5000])('by a device that a REP stores to, between its iterations (quantum %i)', quantum => {
+    // mov ebp, DATA; mov ebx, 3; again: mov edi, ICR; mov eax, self, vector; mov ecx, 8; rep stosd; dec ebx; jnz again; cli; out f4h, 1
+    const again = [0xbf, ...le32(0xfee0_0300), 0xb8, ...le32(0x4_4000 | VECTOR), 0xb9, ...le32(8), 0xf3, 0xab, 0x4b];
+    const body = [0xbd, ...le32(DATA), 0xbb, ...le32(3), ...again, 0x75, -(again.length + 2) & 255, 0xfa, 0xb0, 1, 0xe6, 0xf4];
+    // mov [ebp], ecx; add ebp, 4; and the rest
+    const m = make(jit, body, [0x89, 0x4d, 0, 0x83, 0xc5, 4, ...HANDLER], quantum);
+    m.runFor(STEPS + 3); region(m);
+    const { count } = finish(m);
+    expect([count, ...m.board.ramWords.subarray(DATA >> 2, (DATA >> 2) + 4)]).toEqual([3, 7, 7, 7, 0]);
   });
 });

@@ -743,6 +743,13 @@ export class BlockCache {
   }
   hasPage(pageNumber: number): boolean { return this.pages.has(pageNumber); }
 
+  /** Whether a string instruction with a REP prefix stands there. */
+  isRepeated(physical: number): boolean {
+    const { ram } = this.board;
+    let at = physical, repeated = false;
+    while (at < physical + 14 && PREFIXES.has(ram[at])) { repeated ||= ram[at] === 0xf2 || ram[at] === 0xf3; at++; }
+    return repeated && STRINGS.has(ram[at]);
+  }
   /** Stops the running block after the instruction at `record`, and makes that instruction end its block from now on. */
   endBlockAt(physical: number): void {
     if (this.mmioInsns.has(physical)) return; // the block was decoded so, and no region has it
@@ -777,6 +784,7 @@ export class BlockCache {
   }
 }
 
+const PREFIXES = new Set([0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3]), STRINGS = new Set([0xa4, 0xa5, 0xa6, 0xa7, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf]);
 /** Nothing is there above 4 GiB, with PAE: one hole is like another, and this page, the local APIC's, is one. */
 const below4GiB = (physical: number): number => physical < 2 ** 32 ? physical : 0xfee0_0000 + physical % 4096;
 const HOLE = new Uint8Array(8192).fill(0xff);

@@ -74,6 +74,8 @@ export class Engine implements EngineInterface {
   /** True while generated code is running: `budget` in the state block is live. */
   private running = false;
   private busTouched = false;
+  /** Before the next block attention is looked at: an iteration of a REP has touched a device. */
+  private interrupted = false;
   private readonly regions: RegionManager | undefined;
   /** Budget of this run() not yet given to generated code; length of the next slice. */
   private later = 0;
@@ -381,6 +383,7 @@ export class Engine implements EngineInterface {
     if (words[S.runState >> 2] === RUN.dead) return 'shutdown';
     this.exit = 'budget';
     this.stopPending = false;
+    this.interrupted = false;
     this.retiredEnd = this.retired;
     words[S.budget >> 2] = 0;
     this.later = budget;
@@ -480,7 +483,13 @@ export class Engine implements EngineInterface {
     if (this.running && !this.delivering && !this.currentRest && rec && this.words[S.attention >> 2]) {
       const linear = this.words[S.blockEip >> 2] + this.blocks.delta(rec) + this.cpu.segmentBase(SEG.CS) | 0;
       const physical = this.mmu.inspect(linear);
-      if (physical >= 0) this.blocks.endBlockAt(physical);
+      if (physical < 0) return;
+      this.blocks.endBlockAt(physical);
+      // A REP does not come to the end of its block: it stops behind this iteration, and whatever comes next is looked up.
+      if (!this.blocks.isRepeated(physical)) return;
+      this.interrupted = true;
+      this.blocks.dropRunning(rec);
+      for (const eip of [this.currentEip(), this.currentEip() + this.blocks.length(rec) | 0]) this.mmu.jumpCacheDrop(eip);
     }
   }
   /** EIP of the instruction in a slow path. */
@@ -550,6 +559,10 @@ export class Engine implements EngineInterface {
   /** Record of the block at state.eip: > 0, or 0 to start over at state.eip, or minus an exit code. */
   private lookup(limit: number): number {
     const words = this.words, cpu = this.cpu;
+    if (this.interrupted) {
+      this.interrupted = false;
+      return -this.after();
+    }
     let single = false;
     const wasSingle = (words[S.mode >> 2] & MODE.SINGLE) !== 0;
     if (wasSingle && !limit) {
@@ -633,7 +646,7 @@ export class Engine implements EngineInterface {
     const shadowed = words[S.shadow >> 2];
     const record = this.lookup(Math.min(words[S.budget >> 2], 48));
     words[S.shadow >> 2] = words[S.shadow >> 2] && shadowed;
-    return record < 0 ? 0 : record;
+    return record;
   }
   /** Delivers a fault of the instruction at state.eip. Not 0: leave. A stack may lie on a device, which then wants attention. */
   private raise(fault: GuestFault): number {

@@ -56,8 +56,8 @@ function string(iteration: Iteration, compares: boolean, bulk?: Bulk): Semantics
         }
         fn.brIf(finished, w.eqz(c.getReg(1, bits)));
         if (compares) fn.brIf(finished, repeat === 3 ? w.ne(c.flagRes(), k(0)) : w.eqz(c.flagRes()));
-        // It has stored to its own code, or to the tables that map it: what comes next is fetched anew.
-        const died = bulk ? c.died() : null;
+        // It has stored to its own code, or to the tables that map it, or a device wants attention: what comes next is fetched anew.
+        const died = c.died();
         if (died) fn.if(died, () => c.restart(), undefined, 0);
         const budget = c.let(c.state(S.budget));
         fn.if(w.eqz(budget), () => c.restart());

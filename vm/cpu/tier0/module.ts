@@ -239,7 +239,11 @@ export function tier0Module(options: Tier0Options): Uint8Array {
             fn.store(cpu, blockEip, S.eip);
             fn.if(w.eqz(budget), () => fn.ret(k(0)));
             fn.set(pcIndex, w.call(jsTruncate, I, cpu));
-            fn.if(w.eqz(pc), () => { fn.set(eipIndex, w.load(cpu, S.eip)); fn.br(top); });
+            fn.if(w.lt(pc, k(1)), () => {
+              fn.if(pc, () => fn.ret(w.sub(k(0), pc)));
+              fn.set(eipIndex, w.load(cpu, S.eip));
+              fn.br(top);
+            });
             // Not simply 0: a dead block that the jump cache still had may have been longer than the code that is there now.
             fn.store(cpu, w.sub(budget, w.load8u(pc, R.rest)), S.budget);
           }, () => fn.store(cpu, w.sub(budget, count), S.budget), 0);
