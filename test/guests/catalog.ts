@@ -10,6 +10,7 @@ export const GUESTS: readonly Guest[] = [
   { name: 'segments', source: 'segments.c' },
   { name: 'gates', source: 'gates.c' },
   { name: 'control', source: 'control.c' },
+  { name: 'faults', source: 'faults.c' },
   { name: 'ring3', source: 'ring3.c' },
   { name: 'interrupts', source: 'interrupts.c' },
   { name: 'lapic', source: 'lapic.c' },

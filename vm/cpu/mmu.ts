@@ -127,6 +127,8 @@ export class Mmu {
   private faultCode = 0;
   /** The last walk ended at a page that is the user's. */
   private walkedUserPage = false;
+  /** The accesses under way are the processor's own, to a descriptor table or TSS: AC does not excuse them from SMAP. */
+  implicit = false;
   /** Code may not be fetched there. */
   private walkedNoExecute = false;
   /** A walk took write entries away: the table it read was ordinary memory before. */
@@ -191,7 +193,7 @@ export class Mmu {
       }
     }
     // SMAP: data of user pages is out of reach, but for explicit accesses with AC set; those of CPL 3 that come here are implicit (SDM vol. 3 4.6.1).
-    if (userPage && !user && !execute && (cr4 & CR4.SMAP) !== 0 && ((words[S.eflags >> 2] & FLAG.AC) === 0 || words[S.cpl >> 2] === 3)) { this.faultCode = base | 1; return -1; }
+    if (userPage && !user && !execute && (cr4 & CR4.SMAP) !== 0 && ((words[S.eflags >> 2] & FLAG.AC) === 0 || words[S.cpl >> 2] === 3 || this.implicit)) { this.faultCode = base | 1; return -1; }
     this.walkedUserPage = userPage;
     this.walkedNoExecute = noExecute || (!user && userPage && (cr4 & CR4.SMEP) !== 0);
     if ((user && !userPage) || (write && !writable && (user || (cr0 & CR0.WP) !== 0))

@@ -9,7 +9,7 @@
 /* Indices of the table: the guest library's own first, then code and data of rings 1 and 2, then what tests fill in. */
 enum { CODE0 = 1, DATA0, CODE3, DATA3, TASK, CODE1, DATA1, CODE2, DATA2, X, Y, Z, LOCAL, TASK2, ENTRIES = 32 };
 static u64 table[ENTRIES] __attribute__((aligned(16)));
-static u32 param[16];
+u32 param[16];
 static struct frame seen;
 static u8 ring_stack[4][4096] __attribute__((aligned(16)));
 

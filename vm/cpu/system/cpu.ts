@@ -151,7 +151,15 @@ export class Cpu {
   setStackPointer(esp: number): void { const mask = this.stackMask; this.words[4] = this.words[4] & ~mask | esp & mask; }
   pop(esp: number, bytes: number): number { return this.mmu.read(this.stackLinear(esp, bytes, false), bytes, this.user); }
 
-  // ---- descriptor tables (supervisor accesses)
+  // ---- descriptor tables and TSS: implicit accesses of the supervisor, whatever the ring (SDM vol. 3 4.6.1)
+  tableRead(address: number, bytes: number): number {
+    this.mmu.implicit = true;
+    try { return this.mmu.read(address, bytes, false); } finally { this.mmu.implicit = false; }
+  }
+  tableWrite(address: number, bytes: number, value: number): void {
+    this.mmu.implicit = true;
+    try { this.mmu.write(address, bytes, value, false); } finally { this.mmu.implicit = false; }
+  }
   /** Fetches a descriptor; a selector beyond its table gives `vector`(selector). */
   descriptor(selector: number, vector: number = VEC.GP, external = 0): Descriptor {
     const index = selector & 0xfff8;
@@ -163,11 +171,12 @@ export class Cpu {
     } else { base = this.get(S.gdtrBase); limit = this.get(S.gdtrLimit) >>> 0; }
     if (index + 7 > limit) throw new GuestFault(vector, error);
     const address = base + index | 0;
-    return { low: this.mmu.read(address, 4, false), high: this.mmu.read(address + 4 | 0, 4, false), address, selector };
+    return { low: this.tableRead(address, 4), high: this.tableRead(address + 4 | 0, 4), address, selector };
   }
+  /** May fault: to be called before anything of the instruction is final. */
   setAccessed(d: Descriptor): Descriptor {
     if (d.high & 0x100) return d;
-    this.mmu.write(d.address + 5 | 0, 1, d.high >>> 8 & 0xff | 1, false);
+    this.tableWrite(d.address + 5 | 0, 1, d.high >>> 8 & 0xff | 1);
     return { ...d, high: d.high | 0x100 };
   }
   /** SGDT, SIDT, SLDT, STR and SMSW with CR4.UMIP (SDM vol. 3 2.5). */

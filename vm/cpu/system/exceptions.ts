@@ -45,7 +45,7 @@ function enterGate(cpu: Cpu, vector: number, error: number, source: Source, retu
   const gateError = vector * 8 + 2 + external;
   if (vector * 8 + 7 > cpu.get(S.idtrLimit) >>> 0) throw new GuestFault(VEC.GP, gateError);
   const gateAt = cpu.get(S.idtrBase) + vector * 8 | 0;
-  const low = mmu.read(gateAt, 4, false), high = mmu.read(gateAt + 4 | 0, 4, false);
+  const low = cpu.tableRead(gateAt, 4), high = cpu.tableRead(gateAt + 4 | 0, 4);
   const type = high >> 8 & 0x1f;
   if (type !== 5 && type !== 6 && type !== 7 && type !== 14 && type !== 15) throw new GuestFault(VEC.GP, gateError);
   if (source === 'software' && (high >> 13 & 3) < cpu.cpl) throw new GuestFault(VEC.GP, gateError);
@@ -62,6 +62,7 @@ function enterGate(cpu: Cpu, vector: number, error: number, source: Source, retu
   const flags = cpu.eflags | (source === 'fault' && vector !== VEC.DB ? FLAG.RF : 0);
   const oldCs = cpu.selector(SEG.CS), oldSs = cpu.selector(SEG.SS), oldEsp = cpu.reg(4), v86 = cpu.v86;
   const hasError = error >= 0;
+  let cs: typeof code;
   if (!(attr & ATTR.CONFORMING) && dpl(attr) < cpu.cpl) {
     const newCpl = dpl(attr);
     if (v86 && newCpl !== 0) throw new GuestFault(VEC.GP, codeError);
@@ -74,8 +75,10 @@ function enterGate(cpu: Cpu, vector: number, error: number, source: Source, retu
     push(oldSs); push(oldEsp); push(flags); push(oldCs); push(returnEip);
     if (hasError) push(error);
     if (target >>> 0 > codeLimit(code)) throw new GuestFault(VEC.GP, external);
+    const ss = cpu.setAccessed(stack.descriptor);
+    cs = cpu.setAccessed(code);
     cpu.set(S.cpl, newCpl);
-    cpu.loadFromDescriptor(SEG.SS, stack.selector, cpu.setAccessed(stack.descriptor));
+    cpu.loadFromDescriptor(SEG.SS, stack.selector, ss);
     cpu.setReg(4, cpu.reg(4) & ~mask | stack.esp - frame * bytes & mask);
     if (v86) for (const seg of [SEG.GS, SEG.FS, SEG.DS, SEG.ES]) cpu.setSegment(seg, 0, 0, 0, 0);
   } else {
@@ -86,10 +89,11 @@ function enterGate(cpu: Cpu, vector: number, error: number, source: Source, retu
     const addresses = values.map(() => { esp = esp - bytes | 0; return cpu.stackLinear(esp, bytes, true); });
     for (const address of addresses) mmu.checkWrite(address, bytes, cpu.user);
     if (target >>> 0 > codeLimit(code)) throw new GuestFault(VEC.GP, external);
+    cs = cpu.setAccessed(code);
     addresses.forEach((address, i) => mmu.write(address, bytes, values[i], cpu.user));
     cpu.setReg(4, oldEsp & ~mask | oldEsp - frame * bytes & mask);
   }
-  cpu.loadFromDescriptor(SEG.CS, selector & ~3 | cpu.cpl, cpu.setAccessed(code));
+  cpu.loadFromDescriptor(SEG.CS, selector & ~3 | cpu.cpl, cs);
   cpu.set(S.eip, target);
   cpu.set(S.eflags, cpu.get(S.eflags) & ~(FLAG.TF | FLAG.NT | FLAG.RF | FLAG.VM | (type & 1 ? 0 : FLAG.IF)));
   // Pushes that met a data breakpoint trap in front of the handler.
@@ -106,17 +110,17 @@ const codeLimit = (d: { low: number; high: number }): number => {
 export interface InnerStack { readonly selector: number; readonly esp: number; readonly descriptor: ReturnType<Cpu['descriptor']> }
 /** SS:ESP of an inner ring from the TSS, checked. */
 export function innerStack(cpu: Cpu, newCpl: number, external: number): InnerStack {
-  const mmu = cpu.mmu, tssLimit = cpu.segmentLimit(SEG.TR), tssBase = cpu.segmentBase(SEG.TR);
+  const tssLimit = cpu.segmentLimit(SEG.TR), tssBase = cpu.segmentBase(SEG.TR);
   const tssError = cpu.selector(SEG.TR) & 0xfffc | external;
   let esp: number, selector: number;
   if (cpu.attr(SEG.TR) & 8) {
     if (newCpl * 8 + 9 > tssLimit) throw new GuestFault(VEC.TS, tssError);
-    esp = mmu.read(tssBase + newCpl * 8 + 4 | 0, 4, false);
-    selector = mmu.read(tssBase + newCpl * 8 + 8 | 0, 2, false);
+    esp = cpu.tableRead(tssBase + newCpl * 8 + 4 | 0, 4);
+    selector = cpu.tableRead(tssBase + newCpl * 8 + 8 | 0, 2);
   } else {
     if (newCpl * 4 + 5 > tssLimit) throw new GuestFault(VEC.TS, tssError);
-    esp = mmu.read(tssBase + newCpl * 4 + 2 | 0, 2, false);
-    selector = mmu.read(tssBase + newCpl * 4 + 4 | 0, 2, false);
+    esp = cpu.tableRead(tssBase + newCpl * 4 + 2 | 0, 2);
+    selector = cpu.tableRead(tssBase + newCpl * 4 + 4 | 0, 2);
   }
   if ((selector & 0xfffc) === 0) throw new GuestFault(VEC.TS, external);
   const error = selector & 0xfffc | external;

@@ -42,9 +42,9 @@ function checkPort(cpu: Cpu, port: number, bytes: number): void {
   if (!cpu.protectedMode || (!cpu.v86 && cpu.cpl <= cpu.iopl)) return;
   const limit = cpu.segmentLimit(SEG.TR), base = cpu.segmentBase(SEG.TR);
   if (!(cpu.attr(SEG.TR) & 8) || limit < 103) throw new GuestFault(VEC.GP, 0);
-  const map = cpu.mmu.read(base + 102 | 0, 2, false) + (port >> 3);
+  const map = cpu.tableRead(base + 102 | 0, 2) + (port >> 3);
   if (map + 1 > limit) throw new GuestFault(VEC.GP, 0);
-  const bits = cpu.mmu.read(base + map | 0, 2, false) >> (port & 7);
+  const bits = cpu.tableRead(base + map | 0, 2) >> (port & 7);
   if (bits & (1 << bytes) - 1) throw new GuestFault(VEC.GP, 0);
 }
 const portIn = (cpu: Cpu, port: number, bits: number): number => {

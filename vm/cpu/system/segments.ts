@@ -53,7 +53,7 @@ export function loadTaskRegister(cpu: Cpu, selector: number): void {
   const d = cpu.descriptor(selector), attr = descriptorAttr(d);
   if ((attr & 0x1f) !== 9 && (attr & 0x1f) !== 1) throw new GuestFault(VEC.GP, selector & 0xfffc);
   if (!(attr & ATTR.PRESENT)) throw new GuestFault(VEC.NP, selector & 0xfffc);
-  cpu.mmu.write(d.address + 5 | 0, 1, attr & 0xff | 2, false);
+  cpu.tableWrite(d.address + 5 | 0, 1, attr & 0xff | 2);
   cpu.setSegment(SEG.TR, selector, descriptorBase(d), descriptorLimit(d), attr | 2);
 }
 

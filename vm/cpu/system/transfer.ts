@@ -65,18 +65,21 @@ function checkGate(cpu: Cpu, selector: number, d: Descriptor): { selector: numbe
 export function farCall(cpu: Cpu, selector: number, eip: number, operandSize: number): void {
   const bytes = operandSize >> 3, returnEip = cpu.get(S.eip) + cpu.get(S.instrLength) | 0;
   if (operandSize === 16) eip &= 0xffff;
-  const pushSame = (size: number): void => {
+  /** CS and EIP on the stack; the descriptor with its accessed bit, for which everything can still fail. */
+  const pushSame = <D extends Descriptor | null>(size: number, d: D): D => {
     const esp = cpu.reg(4);
     const first = cpu.stackLinear(esp - size | 0, size, true), second = cpu.stackLinear(esp - size * 2 | 0, size, true);
     cpu.mmu.checkWrite(first, size, cpu.user); cpu.mmu.checkWrite(second, size, cpu.user);
+    const accessed = d && cpu.setAccessed(d);
     cpu.mmu.write(first, size, cpu.selector(SEG.CS), cpu.user);
     cpu.mmu.write(second, size, returnEip, cpu.user);
     cpu.setStackPointer(esp - size * 2 | 0);
+    return accessed as D;
   };
-  if (!cpu.protectedMode || cpu.v86) { pushSame(bytes); cpu.setRealSegment(SEG.CS, selector); cpu.set(S.eip, eip); cpu.update(); return; }
+  if (!cpu.protectedMode || cpu.v86) { pushSame(bytes, null); cpu.setRealSegment(SEG.CS, selector); cpu.set(S.eip, eip); cpu.update(); return; }
   if (error(selector) === 0) throw new GuestFault(VEC.GP, 0);
   const d = cpu.descriptor(selector), attr = descriptorAttr(d);
-  if (isCode(attr)) { checkSameLevel(cpu, selector, d); checkLimit(d, eip); pushSame(bytes); enter(cpu, selector, d, eip); return; }
+  if (isCode(attr)) { checkSameLevel(cpu, selector, d); checkLimit(d, eip); enter(cpu, selector, pushSame(bytes, d), eip); return; }
   const type = attr & 0x1f;
   if (type === 9 || type === 5) { jumpToTask(cpu, selector, d, type, 'call'); return; }
   if (type !== 12 && type !== 4) throw new GuestFault(VEC.GP, error(selector));
@@ -85,7 +88,7 @@ export function farCall(cpu: Cpu, selector: number, eip: number, operandSize: nu
   if (!isCode(codeAttr) || dpl(codeAttr) > cpu.cpl) throw new GuestFault(VEC.GP, error(gate.selector));
   if (!(codeAttr & ATTR.PRESENT)) throw new GuestFault(VEC.NP, error(gate.selector));
   if (codeAttr & ATTR.CONFORMING || dpl(codeAttr) === cpu.cpl) {
-    checkLimit(code, gate.offset); pushSame(size); enter(cpu, gate.selector, code, gate.offset);
+    checkLimit(code, gate.offset); enter(cpu, gate.selector, pushSame(size, code), gate.offset);
     return;
   }
   const newCpl = dpl(codeAttr), stack = innerStack(cpu, newCpl, 0);
@@ -96,11 +99,12 @@ export function farCall(cpu: Cpu, selector: number, eip: number, operandSize: nu
   const total = (4 + parameters.length) * size;
   const push = pusher(cpu, stack, total, mask, size, newCpl === 3, 0);
   checkLimit(code, gate.offset);
+  const newSs = cpu.setAccessed(stack.descriptor), newCs = cpu.setAccessed(code);
   push(oldSs); push(oldEsp); for (const value of parameters) push(value); push(oldCs); push(returnEip);
   cpu.set(S.cpl, newCpl);
-  cpu.loadFromDescriptor(SEG.SS, stack.selector, cpu.setAccessed(stack.descriptor));
+  cpu.loadFromDescriptor(SEG.SS, stack.selector, newSs);
   cpu.setReg(4, cpu.reg(4) & ~mask | stack.esp - total & mask);
-  enter(cpu, gate.selector, code, gate.offset);
+  enter(cpu, gate.selector, newCs, gate.offset);
 }
 
 /** Common end of RETF and IRET: CS:EIP at the same or an outer level. `release`: bytes of parameters. */
@@ -112,9 +116,10 @@ function returnTo(cpu: Cpu, selector: number, eip: number, esp: number, bytes: n
   if (!(attr & ATTR.PRESENT)) throw new GuestFault(VEC.NP, error(selector));
   if (rpl === cpu.cpl) {
     checkLimit(d, eip);
+    const code = cpu.setAccessed(d);
     cpu.setStackPointer(esp + release | 0);
     commitFlags?.();
-    enter(cpu, selector, d, eip);
+    enter(cpu, selector, code, eip);
     return;
   }
   const newEsp = cpu.pop(esp + release | 0, bytes), newSs = cpu.pop(esp + release + bytes | 0, bytes) & 0xffff;
@@ -123,14 +128,15 @@ function returnTo(cpu: Cpu, selector: number, eip: number, esp: number, bytes: n
   if ((newSs & 3) !== rpl || !(ssAttr & ATTR.S) || ssAttr & ATTR.CODE || !(ssAttr & ATTR.WRITABLE) || dpl(ssAttr) !== rpl) throw new GuestFault(VEC.GP, error(newSs));
   if (!(ssAttr & ATTR.PRESENT)) throw new GuestFault(VEC.SS, error(newSs));
   checkLimit(d, eip);
+  const stack = cpu.setAccessed(ss), code = cpu.setAccessed(d);
   commitFlags?.();
   cpu.set(S.cpl, rpl);
-  cpu.loadFromDescriptor(SEG.SS, newSs, cpu.setAccessed(ss));
+  cpu.loadFromDescriptor(SEG.SS, newSs, stack);
   const mask = ssAttr & ATTR.BIG ? -1 : 0xffff;
   // RETF n releases the parameters from the outer stack too.
   cpu.setReg(4, cpu.reg(4) & ~mask | newEsp + release & mask);
   dropPrivilegedSegments(cpu);
-  enter(cpu, selector, d, eip);
+  enter(cpu, selector, code, eip);
 }
 
 export function farReturn(cpu: Cpu, operandSize: number, release: number): void {
