@@ -415,6 +415,8 @@ export class DeterministicMachine implements Machine {
 
   /** Two machines with the same one understand each other's snapshots. */
   get layoutFingerprint(): string { return this.#snapshots.layout; }
+  /** Why a snapshot from elsewhere must not be restored (vm/snapshot.ts), or undefined. */
+  implausible(snapshot: Snapshot): string | undefined { return this.#snapshots.implausible(snapshot); }
   /** Serial input that waits outside the guest's chips. */
   get waitingInput(): readonly { readonly line: SerialLine; readonly bytes: Uint8Array }[] { return this.#inputs.queued; }
   /** Kernel and modules by name and CRC-32. */

@@ -162,6 +162,8 @@ export function restoreStored(machine: DeterministicMachine, { meta, snapshot, s
   const disks = diskFingerprints(machine);
   if (meta.disks.length !== disks.length) refuse(`it is of a machine with ${meta.disks.length} disks, this one has ${disks.length}`);
   meta.disks.forEach(({ name, sectors, crc }, n) => { if (sectors !== disks[n]!.sectors || crc !== disks[n]!.crc) refuse(`the disk image ${disks[n]!.name} is not the one it was taken with (${name})`); });
+  const why = machine.implausible(snapshot);
+  if (why !== undefined) throw new FileError('damaged', subject, `it is of no machine: ${why}`);
   try { machine.restore(snapshot); } catch (cause) {
     if (cause instanceof SnapshotError) throw new FileError('damaged', subject, cause.message, { cause });
     throw cause;

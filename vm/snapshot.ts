@@ -9,7 +9,7 @@
 import { DIRTY_HASH, DIRTY_SNAPSHOT, HEADER, HEADER_BASE, MACHINE_BLOCK, PAGE_BYTES, type Board } from './board.ts';
 import { crc32 } from 'node:zlib';
 import { loadCpu, saveCpu } from './cpu-fields.ts';
-import { ARCH_FIELDS } from './cpu/state.ts';
+import { ARCH_FIELDS, RUN } from './cpu/state.ts';
 import type { StateBlock } from './devices/device.ts';
 import type { FieldList, FieldMap } from './fields.ts';
 import { OVERLAY_CHANGED, OVERLAY_PRESENT, type Disk } from './io/disk.ts';
@@ -55,6 +55,18 @@ function loadFields(buffer: SharedArrayBuffer, list: FieldList<FieldMap>, base: 
     new Uint8Array(buffer, base + offset, bytes).set(saved.subarray(at, at + bytes));
     at += bytes;
   }
+}
+
+/** A hundred days, in ns; the longest round of a machine; how long a timer may have been due (those armed by a vCPU wait for the end of its round). */
+const LATEST = 2 ** 53, LONGEST_ROUND = 2 ** 30, LATE = 2 ** 30;
+/** Where each saved field lies in what `saveFields` made. */
+function placesOf(list: FieldList<FieldMap>): { readonly name: string; readonly kind: string; readonly at: number; readonly count: number }[] {
+  let at = 0;
+  return list.placed.filter(({ field }) => !field.derived).map(({ name, field, bytes }) => { const place = { name, kind: field.kind, at, count: field.count }; at += bytes; return place; });
+}
+function* doublesOf(list: FieldList<FieldMap>, saved: Uint8Array): Generator<readonly [string, number]> {
+  const view = new DataView(saved.buffer, saved.byteOffset);
+  for (const { name, kind, at, count } of placesOf(list)) if (kind === 'f64' || kind === 'f64s') for (let n = 0; n < count; n++) yield [name, view.getFloat64(at + 8 * n, true)];
 }
 
 export class Snapshots {
@@ -126,6 +138,34 @@ export class Snapshots {
   get layout(): string {
     const lists = this.#blocks.map(({ name, list }) => [name, list.placed.filter(({ field }) => !field.derived).map(({ name: field, offset, bytes }) => [field, offset, bytes])]);
     return crc32(JSON.stringify([SNAPSHOT_VERSION, ARCH_FIELDS, lists, this.#outside.map(({ name }) => name)])).toString(16).padStart(8, '0');
+  }
+
+  /**
+   * Why a state cannot be one that a machine was in, as far as that would keep the host's thread: times that are no times, or so far apart that timers would be
+   * caught up with for ever. Undefined: it may be. A guest that has been given nonsense is the guest's business; sizes are `restore`'s.
+   */
+  implausible({ blocks, cpuStates }: Snapshot): string | undefined {
+    for (const { name, list } of this.#blocks) {
+      const saved = blocks.get(name);
+      if (!saved || saved.length !== savedBytes(list)) continue;
+      for (const [field, value] of doublesOf(list, saved)) if (Number.isNaN(value) || (value !== Infinity && Math.abs(value) > LATEST)) return `${name}.${field} is ${value}`;
+    }
+    const header = HEADER as unknown as FieldList<FieldMap>, schedule = blocks.get('header'), events = this.#blocks.find(({ name }) => name === 'events'), armed = blocks.get('events');
+    if (!schedule || schedule.length !== savedBytes(header) || !events || !armed || armed.length !== savedBytes(events.list)) return undefined;
+    const of = (name: string): number => [...doublesOf(header, schedule)].find(([field]) => field === name)![1], now = of('roundStartNs'), round = of('roundNs'), busy = of('roundBusyNs');
+    const word = (name: string): number => { const { at } = placesOf(header).find((place) => place.name === name)!; return new DataView(schedule.buffer, schedule.byteOffset + at).getUint32(0, true); };
+    if (!(now >= 0 && now <= LATEST)) return `the time is ${now} ns`;
+    if (!(round >= 0 && round <= LONGEST_ROUND && busy >= 0 && busy <= round && word('sliceLeft') <= LONGEST_ROUND)) return `a round of ${round} ns, ${busy} of them done`;
+    for (const [, deadline] of doublesOf(events.list, armed)) if (deadline < now - LATE) return `a timer was due ${now - deadline} ns ago`;
+    for (const [cpu, saved] of cpuStates.entries()) {
+      let at = 0;
+      for (const { name, bytes } of ARCH_FIELDS) {
+        if (name === 'retired' && saved.length >= at + 8 && new DataView(saved.buffer, saved.byteOffset + at).getBigUint64(0, true) > BigInt(LATEST)) return `vCPU ${cpu} has retired too many instructions`;
+        if (name === 'runState' && saved.length >= at + 4 && new DataView(saved.buffer, saved.byteOffset + at).getUint32(0, true) > RUN.dead) return `vCPU ${cpu} is in no state`;
+        at += bytes;
+      }
+    }
+    return undefined;
   }
 
   /** Returns the RAM pages whose contents changed. The caller recomputes INTR and tells the engines. */
