@@ -6,6 +6,7 @@
  *
  *     node test/vectors/fuzz.ts --seed=1 --count=300 --loop=200 --x87 --jit=on      with x87
  *     node test/vectors/fuzz.ts --seed=1 --count=300 --loop=40 --sse --jit=on       with SSE to SSE3
+ *     node test/vectors/fuzz.ts --seed=1 --count=300 --loop=3 --sse --nan           the same with NaNs, infinities and denormals in most registers; --x87 too
  *     node test/vectors/fuzz.ts --seed=1 --seconds=600                              all kinds in turn, for a time; prints shrunk programs that disagree
  *     node test/vectors/fuzz.ts --seed=1 --count=300 --walk --jit=on         loops that run into an unmapped page and must stop exactly there
  *
@@ -13,6 +14,7 @@
  * no instruction reads one, so both sides must agree on everything else at the end. Memory operands stay inside the data window.
  * A failing program is shrunk by leaving instructions out while the two sides still disagree.
  */
+import { createHash } from 'node:crypto';
 import { DATA, HOLE, EAX, EBP, EBX, ECX, EDI, EDX, ESI, ESP, FLAG, STATUS_FLAGS, SNIPPET, STACK } from './environment.ts';
 import { NativeHarness, type Captured, type NativeInput } from './capture/native.ts';
 import { bytes32, littleEndian, operand, Random, Scene, SIZES, type Size } from './capture/scene.ts';
@@ -23,7 +25,7 @@ import { vectorEngine, type Tier, type VectorEngineFactory } from './engine.ts';
 
 interface Piece { bytes: number[]; /** Undefined flags after it, given those before. */ flags: (before: number) => number; /** Flags it reads. */ reads?: number }
 export interface Program { seed: number; scene: Scene; pieces: Piece[]; loop: number }
-export interface Shape { loop: number; /** Half of the pieces compute on the x87 stack. */ x87?: boolean; /** Half of the pieces are SSE, SSE2 and SSE3. */ sse?: boolean; /** ESI walks towards the hole, one dword a round; some operands go through it. */ walk?: boolean }
+export interface Shape { loop: number; /** Half of the pieces compute on the x87 stack. */ x87?: boolean; /** Half of the pieces are SSE, SSE2 and SSE3. */ sse?: boolean; /** Most of its numbers are NaNs with a payload, quiet and signalling, infinities, zeros and denormals. */ nan?: boolean; /** ESI walks towards the hole, one dword a round; some operands go through it. */ walk?: boolean }
 
 /** EDI counts the loop, EBX and EBP point into the window, ESP is the stack: the rest is free. */
 const ALL_FREE = [EAX, ECX, EDX, ESI], WALK_FREE = [EAX, ECX, EDX];
@@ -119,10 +121,10 @@ function conditionFlags(cc: number): number {
   return [FLAG.OF, FLAG.CF, FLAG.ZF, FLAG.CF | FLAG.ZF, FLAG.SF, FLAG.PF, FLAG.SF | FLAG.OF, FLAG.SF | FLAG.OF | FLAG.ZF][cc >> 1]!;
 }
 
-export function randomProgram(seed: number, { loop, walk = false, x87 = false, sse = false }: Shape): Program {
+export function randomProgram(seed: number, { loop, walk = false, x87 = false, sse = false, nan = false }: Shape): Program {
   const r = new Random(seed), scene = new Scene(r), pieces: Piece[] = [];
-  if (x87) scene.fpu = x87Image(r);
-  if (sse) scene.xmm = sseImage(r);
+  if (x87) scene.fpu = x87Image(r, nan);
+  if (sse) scene.xmm = sseImage(r, nan);
   for (const n of ALL_FREE) scene.regs[n] = operand(r, 32);
   scene.regs[EBX] = DATA + 0x500 + r.below(64);
   scene.regs[EBP] = DATA + (r.chance(20) ? 0x1000 - r.below(64) : 0x900);
@@ -186,10 +188,14 @@ function x87Piece(r: Random): Piece {
   return { bytes, flags };
 }
 /** Numbers of ordinary size, and a few that are not; exceptions are masked. */
-function sseImage(r: Random): Uint8Array {
+function sseImage(r: Random, nan: boolean): Uint8Array {
   const image = new Uint8Array(128), view = new DataView(image.buffer);
+  const sign = (): number => r.chance(50) ? 0x8000_0000 : 0, fraction = (): number => r.pick([0, 1, r.u32() >>> 10]);
   for (let i = 0; i < 16; i++) {
-    if (r.chance(20)) { view.setUint32(i * 8, r.u32(), true); view.setUint32(i * 8 + 4, r.u32(), true); } else if (r.chance(50)) view.setFloat64(i * 8, (r.u32() - 2 ** 31) / 65536, true);
+    if (nan && r.chance(70)) {
+      if (r.chance(50)) { view.setUint32(i * 8, r.pick([0, 1, r.u32()]), true); view.setUint32(i * 8 + 4, (sign() | r.pick([0x7ff8_0000, 0x7ff0_0000, 0]) | fraction() >>> 3) >>> 0, true); }
+      else for (const at of [0, 4]) view.setUint32(i * 8 + at, (sign() | r.pick([0x7fc0_0000, 0x7f80_0000, 0]) | fraction()) >>> 0, true);
+    } else if (r.chance(20)) { view.setUint32(i * 8, r.u32(), true); view.setUint32(i * 8 + 4, r.u32(), true); } else if (r.chance(50)) view.setFloat64(i * 8, (r.u32() - 2 ** 31) / 65536, true);
     else { view.setFloat32(i * 8, (r.u32() - 2 ** 31) / 1000, true); view.setFloat32(i * 8 + 4, (r.u32() - 2 ** 31) / 7, true); }
   }
   return image;
@@ -213,12 +219,12 @@ function ssePiece(r: Random): Piece {
   }
 }
 /** Three numbers on the stack, masked exceptions. */
-function x87Image(r: Random): Uint8Array {
+function x87Image(r: Random, nan: boolean): Uint8Array {
   const image = new Uint8Array(108), view = new DataView(image.buffer);
   view.setUint32(0, 0xffff037f, true); view.setUint32(4, 0xffff0000 | 5 << 11, true); view.setUint32(8, 0xffff0000 | 0x03ff, true); view.setUint32(24, 0xffff0000, true);
   for (let i = 0; i < 8; i++) {
     view.setUint32(28 + i * 10, r.u32(), true); view.setUint32(32 + i * 10, (r.u32() | 0x80000000) >>> 0, true);
-    view.setUint16(36 + i * 10, 0x3fff - 8 + r.below(16) | (r.chance(40) ? 0x8000 : 0), true);
+    view.setUint16(36 + i * 10, (nan && r.chance(60) ? 0x7fff : 0x3fff - 8 + r.below(16)) | (r.chance(40) ? 0x8000 : 0), true);
   }
   return image;
 }
@@ -241,12 +247,24 @@ export interface FuzzResult { programs: number; failures: string[] }
 
 export interface FuzzOptions extends Shape { seed: number; count: number; jit: Tier; maxFailures?: number; /** Instructions per call of run(). */ piece?: number }
 
+/** What the programs of some seeds leave behind on an engine, as one SHA-256. No CPU is asked: the same from every engine that computes the same. */
+export function digest(createEngine: VectorEngineFactory, { seed, count, jit, ...shape }: FuzzOptions): string {
+  const machine = new VectorMachine(createEngine, jit), sum = createHash('sha256');
+  for (let n = 0; n < count; n++) {
+    const program = randomProgram(seed + n, shape);
+    const unknown: Captured = { ...inputOf(program), trap: 3, error: 0, cr2: 0, eip: 0, changes: [] };
+    const { regs, eflags, eip, trap, mxcsr, xmm, fpu, changes } = machine.run(vectorOf(program, unknown), shape.loop * 600 + 1000);
+    sum.update(JSON.stringify([regs, eflags, eip, trap, mxcsr, xmm && [...xmm], fpu && [...fpu], changes]));
+  }
+  return sum.digest('hex');
+}
+
 export function fuzz(createEngine: VectorEngineFactory, options: FuzzOptions): FuzzResult {
   const native = new NativeHarness(), failures: string[] = [], budget = options.loop * 600 + 1000;
   let machine = new VectorMachine(createEngine, options.jit);
   const problemsOf = (v: Vector): string[] => differences(v, machine.run(v, budget, options.piece));
   const onCpu = (p: Program): Vector => vectorOf(p, native.run([inputOf(p)], 10_000)[0]!);
-  const again = `node test/vectors/fuzz.ts --count=1 --loop=${options.loop} --jit=${options.jit}${options.walk ? ' --walk' : ''}${options.x87 ? ' --x87' : ''}${options.sse ? ' --sse' : ''}${options.piece ? ` --piece=${options.piece}` : ''} --seed=`;
+  const again = `node test/vectors/fuzz.ts --count=1 --loop=${options.loop} --jit=${options.jit}${options.walk ? ' --walk' : ''}${options.x87 ? ' --x87' : ''}${options.sse ? ' --sse' : ''}${options.nan ? ' --nan' : ''}${options.piece ? ` --piece=${options.piece}` : ''} --seed=`;
   const programs = Array.from({ length: options.count }, (_, i) => randomProgram(options.seed + i, options));
   try {
     const results = native.run(programs.map(inputOf), 60_000);
@@ -276,7 +294,7 @@ if (process.argv[1] === import.meta.filename) {
   const has = (name: string): boolean => process.argv.includes(`--${name}`), seed = Number(option('seed', '1')), seconds = Number(option('seconds', '0'));
   let result: FuzzResult = { programs: 0, failures: [] };
   if (seconds > 0) {
-    const kinds: Omit<FuzzOptions, 'seed' | 'count'>[] = [{ loop: 1, jit: 'off' }, { loop: 40, jit: 'on' }, { loop: 40, jit: 'on', x87: true }, { loop: 40, jit: 'on', sse: true }, { loop: 40, jit: 'off', sse: true }, { loop: 40, jit: 'on', x87: true, piece: 97 }, { loop: 30, jit: 'on', walk: true }, { loop: 300, jit: 'mixed', sse: true }];
+    const kinds: Omit<FuzzOptions, 'seed' | 'count'>[] = [{ loop: 1, jit: 'off' }, { loop: 40, jit: 'on' }, { loop: 40, jit: 'on', x87: true }, { loop: 40, jit: 'on', sse: true }, { loop: 40, jit: 'off', sse: true }, { loop: 3, jit: 'off', sse: true, nan: true }, { loop: 20, jit: 'on', sse: true, nan: true }, { loop: 20, jit: 'on', x87: true, nan: true }, { loop: 40, jit: 'on', x87: true, piece: 97 }, { loop: 30, jit: 'on', walk: true }, { loop: 300, jit: 'mixed', sse: true }];
     const end = performance.now() + seconds * 1000;
     for (let round = 0; performance.now() < end && result.failures.length < 5; round++) {
       const r = fuzz(vectorEngine, { ...kinds[round % kinds.length]!, seed: seed + Math.floor(round / kinds.length) * 50, count: 50 });
@@ -286,7 +304,7 @@ if (process.argv[1] === import.meta.filename) {
     console.log(`${result.programs} programs, ${result.failures.length} disagreements`);
     process.exit(result.failures.length > 0 ? 1 : 0);
   }
-  result = fuzz(vectorEngine, { seed, count: Number(option('count', '1000')), loop: Number(option('loop', has('walk') ? '100' : '1')), walk: has('walk'), x87: has('x87'), sse: has('sse'), jit: option('jit', 'off') as Tier, ...(option('piece', '') ? { piece: Number(option('piece', '')) } : {}) });
+  result = fuzz(vectorEngine, { seed, count: Number(option('count', '1000')), loop: Number(option('loop', has('walk') ? '100' : '1')), walk: has('walk'), x87: has('x87'), sse: has('sse'), nan: has('nan'), jit: option('jit', 'off') as Tier, ...(option('piece', '') ? { piece: Number(option('piece', '')) } : {}) });
   for (const f of result.failures) console.log(f);
   console.log(`${result.programs} programs, ${result.failures.length} disagreements${result.failures.length >= 5 ? ' (stopped)' : ''}`);
   process.exitCode = result.failures.length > 0 ? 1 : 0;
