@@ -1,5 +1,6 @@
 /** Machines whose kernel is a few bytes of machine code: multiboot, flat protected mode, no paging; code begins at CODE. */
 import { createDeterministicMachine, type DeterministicMachine, type MachineConfig } from '../../vm/machine.ts';
+import { FaultPort } from '../../vm/faults.ts';
 import { MULTIBOOT_HEADER_MAGIC } from '../../vm/loader.ts';
 
 const BASE = 0x10_0000;
@@ -25,3 +26,12 @@ export const counting = (rounds: number): number[] => [
   0xb0, 0, 0xe6, 0xf4, // mov al, 0; out f4h, al
   0xa3, ...le32(COUNTING.word), 0x03, 0x1d, ...le32(COUNTING.word), 0xc3, // f: mov [word], eax; add ebx, [word]; ret
 ];
+
+/** Starts the second vCPU at `eip`, in the mode of the first and with registers of its own. */
+export function startSecond(machine: DeterministicMachine, eip: number): void {
+  const port = new FaultPort(machine);
+  for (const name of ['seg', 'cr0', 'cpl', 'runState', 'eflags']) port.writeState(`cpu1.${name}`, port.readState(`cpu0.${name}`)!);
+  port.writeState('cpu1.eip', Uint8Array.from(le32(eip)));
+}
+/** n times: in al, 61h; ebx += eax; eax++; out 80h, al; six instructions a round behind three of setup. Then debug exit. */
+export const portLoop = (n: number): number[] => [0xb9, ...le32(n), 0x31, 0xdb, 0x31, 0xc0, 0xe4, 0x61, 0x01, 0xc3, 0x40, 0xe6, 0x80, 0x49, 0x75, 0xf6, 0xe6, 0xf4];

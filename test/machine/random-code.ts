@@ -12,11 +12,11 @@ export class Random {
 }
 const DATA = 0x20_0000;
 
-/** Machine code for CODE. Registers: EDI counts rounds, EBX points into data. */
-export function randomProgram(seed: number): number[] {
+/** Machine code for `at`. Registers: EDI counts rounds, EBX points into data, which programs share. */
+export function randomProgram(seed: number, at = CODE, stack = 0x9_0000): number[] {
   const random = new Random(seed), out: number[] = [];
   const free = [0, 1, 2, 5, 6], reg = (): number => free[random.below(free.length)]!;
-  out.push(0xbc, ...le32(0x9_0000), 0xbb, ...le32(DATA), 0xbf, ...le32(random.below(400) + 1));
+  out.push(0xbc, ...le32(stack), 0xbb, ...le32(DATA), 0xbf, ...le32(random.below(400) + 1));
   for (const r of free) out.push(0xb8 + r, ...le32(random.next()));
   const loop = out.length;
   for (let n = random.below(24) + 2; n > 0; n--) {
@@ -33,7 +33,7 @@ export function randomProgram(seed: number): number[] {
       case 11: out.push(0x57, 0xbf, ...le32(DATA + 256 + random.below(256)), 0xb9, ...le32(random.below(64)), 0xf3, [0xaa, 0xab][random.below(2)]!, 0x5f); break; // push edi; rep stos; pop edi
       case 12: out.push(0x50, 0x66, 0xba, 0xf8, 0x03, 0xee, 0x58); break; // push eax; out 3f8h, al; pop eax
       case 13: out.push(0x66, 0xba, 0x40, 0, 0xec); break; // in al, 40h: the timer
-      case 14: if (random.below(4) === 0) out.push(0xc6, 0x05, ...le32(CODE + loop + random.below(8)), 0x40 + reg()); else out.push(0x90); break; // a store into the loop
+      case 14: if (random.below(4) === 0) out.push(0xc6, 0x05, ...le32(at + loop + random.below(8)), 0x40 + reg()); else out.push(0x90); break; // a store into the loop
       default: if (random.below(40) === 0) out.push(0x0f, 0x0b); else out.push(0x87, 0xc0 | reg() << 3 | reg()); // rarely ud2; xchg
     }
   }

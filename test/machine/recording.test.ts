@@ -6,7 +6,7 @@ import { Recorder, ReplayChecker, decodeRecording, type Recording, type Recorder
 import { restoreStored } from '../../vm/snapshot-file.ts';
 import { FaultPort } from '../../vm/faults.ts';
 import { verifiedRun, verifyRuns, type VerifiedRun } from '../../vm/verify.ts';
-import { CODE, COUNTING, bareMachine, counting, le32 } from './bare.ts';
+import { CODE, COUNTING, bareMachine, counting, le32, portLoop, startSecond } from './bare.ts';
 import { randomProgram } from './random-code.ts';
 
 /** Reads COM1 until a byte 0 comes, sums up what it got into [200000h], then debug exit with the sum. */
@@ -121,25 +121,63 @@ describe('two runs that should be one', () => {
     const ends = (['off', 'on'] as const).map((jit) => { const machine = bareMachine([0xe9, ...le32(0x4000_0ff0)], { jit }); machine.runFor(10_000); return `${machine.stopReason} ${machine.instructions} ${machine.hash()}`; });
     expect(ends[1]).toBe(ends[0]);
   });
-  it('short random programs, again and again, in both tiers', { timeout: 1_800_000 }, () => {
-    const most = process.env['KINTSUGI_FULL'] === undefined ? 120 : 10_000, ends = new Map<string, number>();
-    // Three machines for all of them, the one with the JIT for every tenth (it compiles each program anew): what a program leaves behind in caches and translations must not matter to the next.
-    const machines = [bareMachine([0xf4], { jit: 'off', seed: 3 }), bareMachine([0xf4], { jit: 'off', seed: 3 }), bareMachine([0xf4], { jitHeat: 500, seed: 3 })].map((machine) => ({ machine, port: new FaultPort(machine), start: machine.snapshot() }));
+  /** A device whose answer to the IN that vCPU `cpu` makes as its instruction number `nth` is another one. */
+  const unreliable = (machine: DeterministicMachine, cpu: number, nth: number, times = Infinity): DeterministicMachine => {
+    let left = times;
+    machine.setHooks({ access: ({ cpu: by, address, write }) => (address === 0x61 && !write && by === cpu && machine.cpus.retired(cpu) === nth && left-- > 0 ? { value: 0x5a } : undefined) });
+    return machine;
+  };
+  it.each(['off', 'on'] as const)('are told apart at the instruction that read a device which does not repeat itself, jit %s', async (jit) => {
+    for (const round of [0, 1, 2999, 15_000]) {
+      const make = (): DeterministicMachine => bareMachine(portLoop(20_000), { jit, jitHeat: 2000 }), { divergence } = await verifyRuns(verifiedRun(make()), verifiedRun(unreliable(make(), 0, 3 + 6 * round)), { every: 25_000 });
+      expect(divergence).toMatchObject({ after: 3 + 6 * round, exact: true, cpu: 0, eip: CODE + 9, instruction: 'in al, 0x61' });
+      expect(divergence!.differences.map(({ where }) => where)).toEqual(['cpu0.eax']);
+    }
+  });
+  it('are told apart on two vCPUs: which one, which instruction', async () => {
+    const make = (): DeterministicMachine => { const m = bareMachine([...portLoop(20_000), ...portLoop(30_000)], { cpus: 2, seed: 7, quantum: 300 }); startSecond(m, CODE + portLoop(0).length); return m; };
+    for (const [cpu, round] of [[1, 0], [0, 777], [1, 4321]] as const) {
+      const { divergence } = await verifyRuns(verifiedRun(make()), verifiedRun(unreliable(make(), cpu, 3 + 6 * round)), { every: 20_000 });
+      expect(divergence).toMatchObject({ exact: true, cpu, eip: CODE + 9 + cpu * portLoop(0).length, instruction: 'in al, 0x61' });
+      expect(divergence!.differences.map(({ where }) => where)).toEqual([`cpu${cpu}.eax`]);
+      const again = make();
+      again.runFor(divergence!.after);
+      expect(again.cpus.retired(cpu)).toBe(3 + 6 * round);
+    }
+  });
+  it('are told apart between two comparisons when what differed does not come again', async () => {
+    const make = (): DeterministicMachine => bareMachine(portLoop(20_000)), { divergence } = await verifyRuns(verifiedRun(make()), verifiedRun(unreliable(make(), 0, 3 + 6 * 5000, 1)), { every: 20_000 });
+    expect(divergence).toMatchObject({ after: 20_000, exact: false });
+    expect(divergence!.differences.map(({ where }) => where)).toContain('cpu0.ebx');
+  });
+  // 10,000 double runs with KINTSUGI_FULL: half of them on one vCPU, half on two that share their data.
+  it.each([1, 2])('short random programs, again and again, in both tiers, on %i vCPU(s)', { timeout: 3_600_000 }, (cpus) => {
+    const most = process.env['KINTSUGI_FULL'] === undefined ? 60 : 5000, ends = new Map<string, number>(), SECOND = CODE + 0x1000;
+    // The same machines for all of them, those with the JIT for every fifth (it compiles each program anew): what a program leaves behind in caches and translations must not matter to the next.
+    const machines = ([{ jit: 'off' }, { jit: 'off' }, { jitHeat: 500 }, { jitHeat: 500 }] as const).map((config) => {
+      const machine = bareMachine([0xf4], { ...config, seed: 3, cpus });
+      if (cpus === 2) startSecond(machine, SECOND);
+      return { machine, port: new FaultPort(machine), start: machine.snapshot() };
+    });
+    let together = 0;
     for (let seed = 1; seed <= most; seed++) {
-      const code = Uint8Array.from(randomProgram(seed));
-      const [a, ...others] = machines.slice(0, seed % 10 === 0 ? 3 : 2).map(({ machine, port, start }, index) => {
+      const code = Uint8Array.from(randomProgram(seed)), second = Uint8Array.from(randomProgram(seed + 1_000_000, SECOND, 0x8_0000));
+      const [a, ...others] = machines.slice(0, seed % 5 === 0 ? 4 : 2).map(({ machine, port, start }, index) => {
         machine.restore(start);
         port.writePhysical(CODE, code);
+        if (cpus === 2) port.writePhysical(SECOND, second);
         const seen: string[] = [];
-        for (let n = 0; n < 3; n++) { machine.runFor(index === 0 ? 1500 : 700); if (index > 0) machine.runFor(800); seen.push(`${machine.instructions} ${machine.hash()}`); }
+        for (let n = 0; n < 3; n++) { machine.runFor(index === 0 ? 1500 : 700 + index); if (index > 0) machine.runFor(800 - index); seen.push(`${machine.instructions} ${machine.hash()}`); }
         const { pause } = machine.runFor(40_000);
         return [...seen, `${pause} ${machine.stopReason} ${machine.instructions} ${machine.hash()}`];
       });
-      for (const other of others) expect(other, `random program ${seed}`).toEqual(a);
-      const end = machines[0]!.machine.stopReason ?? 'runs on';
+      for (const other of others) expect(other, `random program ${seed} on ${cpus} vCPU(s)`).toEqual(a);
+      const { machine } = machines[0]!, end = machine.stopReason ?? 'runs on';
       ends.set(end, (ends.get(end) ?? 0) + 1);
+      if (cpus === 2 && machine.cpus.retired(1) > 100) together++;
     }
-    // They are no empty programs: most come to their end.
+    // They are no empty programs: most come to their end, and both vCPUs take part.
     expect(ends.get('exit') ?? 0).toBeGreaterThan(most / 3);
+    if (cpus === 2) expect(together).toBeGreaterThan(most / 2);
   });
 });
