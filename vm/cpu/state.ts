@@ -25,6 +25,9 @@
 /** Bytes reserved per vCPU. */
 export const VCPU_BLOCK_BYTES = 0x10000;
 
+/** Bytes of one soft-MMU table. `tlbWrite` is always `tlbRead` + this (views.ts). */
+export const TABLE_BYTES = 4 << 20;
+
 /** Offsets of the fields inside a vCPU block. 32-bit unless said otherwise. */
 export const S = {
   // General registers in encoding order. Byte registers are addressed directly: AH is offset 1, and so on.

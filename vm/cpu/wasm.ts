@@ -35,6 +35,8 @@ const fold = (op: number, t: T, a: N, b: N, f: (x: number, y: number) => number)
   a.op === CONST && b.op === CONST ? k(f(a.n, b.n)) : node(op, t, [a, b]);
 export const add = (a: N, b: N): N => isConstant(b, 0) ? a : isConstant(a, 0) ? b
   : b.op === CONST && a.op === 0x6a && a.args[1].op === CONST ? add(a.args[0], k(a.args[1].n + b.n)) : fold(0x6a, I, a, b, (x, y) => x + y);
+/** A sum with a constant as its two parts: for addresses that do not wrap. */
+export const split = (x: N): readonly [N, number] => x.op === 0x6a && x.args[1].op === CONST ? [x.args[0], x.args[1].n] : [x, 0];
 export const sub = (a: N, b: N): N => isConstant(b, 0) ? a : fold(0x6b, I, a, b, (x, y) => x - y);
 export const mul = (a: N, b: N): N => isConstant(b, 1) ? a : fold(0x6c, I, a, b, Math.imul);
 export const and = (a: N, b: N): N => isConstant(b, -1) ? a : fold(0x71, I, a, b, (x, y) => x & y);

@@ -6,9 +6,9 @@
  *
  *     flagKind   0: flagRes/flagAux locals hold the two flag words; else 1 + 3*kind + size, see FLAG_KINDS
  *     carryX, carryY   CF = carryX <u carryY, always valid
- *     result     the (zero-extended) result of logic, inc and dec
+ *     result     the (zero-extended) result of inc and dec
  *
- *   add: carryX = result, carryY = a      sub: carryX = a, carryY = b      logic: 0, 0      inc, dec: the pair of before
+ *   add: carryX = result, carryY = a      sub: carryX = a, carryY = b      inc, dec: the pair of before      logic: as the result - 0
  *
  * so INC and DEC, which keep CF, do not touch the pair, and a loop that ends in `dec; jnz` moves three locals and computes nothing.
  * The flag words are made only where someone can see them: at exits (cold), by the shared helper `settle`.
@@ -19,7 +19,7 @@
  */
 import { Cx, aligned, type Direct, type FlagKind, type FpuNote, type PendingFlags, type SlowCalls } from '../lower/context.ts';
 import type { Insn, Operand } from '../isa/decode.ts';
-import { S, SEG, segSelector } from '../state.ts';
+import { S, SEG, TABLE_BYTES, segSelector } from '../state.ts';
 import * as w from '../wasm.ts';
 import type { Fn, Label, N } from '../wasm.ts';
 import { EXIT } from './exit.ts';
@@ -27,10 +27,10 @@ import type { Access, Group, Grouped } from './groups.ts';
 import type { Stream, StripAccess, Stripped } from './strip.ts';
 
 const k = w.k;
-export const FLAG_KINDS: readonly FlagKind[] = ['add', 'sub', 'logic', 'inc', 'dec'];
+export const FLAG_KINDS: readonly Exclude<FlagKind, 'logic'>[] = ['add', 'sub', 'inc', 'dec'];
 const SIZES = [8, 16, 32];
 /** Number of a producer in `flagKind`; 0 = flag words. */
-export const flagKindNumber = (kind: FlagKind, size: number): number => 1 + FLAG_KINDS.indexOf(kind) * 3 + SIZES.indexOf(size);
+export const flagKindNumber = (kind: Exclude<FlagKind, 'logic'>, size: number): number => 1 + FLAG_KINDS.indexOf(kind) * 3 + SIZES.indexOf(size);
 
 /** The locals of a region function. */
 export interface Locals {
@@ -42,7 +42,7 @@ export interface Locals {
   readonly flagRes: number; readonly flagAux: number;
   readonly exitEip: number; readonly exitCode: number;
   readonly dispatch: number;
-  readonly tlbRead: number; readonly tlbWrite: number; readonly linear: number;
+  readonly tlbRead: number; readonly linear: number;
 }
 
 type Flags =
@@ -278,7 +278,8 @@ export class RegionCx extends Cx {
   implicitSegment(): N | null { return this.insn.seg >= 4 ? k(segSelector(this.insn.seg)) : null; }
   override expected(): N { return w.local(this.at.linear); }
   tlbRead(): N { return w.local(this.at.tlbRead); }
-  tlbWrite(): N { return w.local(this.at.tlbWrite); }
+  /** Write tables lie behind read tables (views.ts): one register for both. */
+  tlbWrite(): N { return w.add(this.tlbRead(), k(TABLE_BYTES)); }
   flatStack(): boolean { return true; }
   address16(): boolean { return this.insn.addr16; }
   repeat(): 0 | 2 | 3 { return !this.insn.entry.str || this.insn.rep === 0 ? 0 : this.insn.rep === 0xf2 ? 2 : 3; }
@@ -376,7 +377,7 @@ export class RegionCx extends Cx {
     const x = w.local(this.at.carryX), y = w.local(this.at.carryY), res = w.local(this.at.result);
     if (kind === 'add') return { kind, size, a: y, b: w.sub(x, y), res: x };
     if (kind === 'sub') return { kind, size, a: x, b: y, res: w.sub(x, y) };
-    if (kind === 'logic') return { kind, size, a: res, b: res, res };
+    if (kind === 'logic') return { kind, size, a: x, b: x, res: x };
     return { kind, size, a: kind === 'inc' ? w.sub(res, k(1)) : w.add(res, k(1)), b: k(1), res };
   }
   /** CF as a comparison x <u y. */
@@ -491,13 +492,12 @@ export class RegionCx extends Cx {
     if (s.t === 'in') return;
     if (s.t === 'from' || s.t === 'rotated') { this.toWords(); this.flagState = s; }
     if (s.t === 'sym') {
-      const needResult = s.kind !== 'add' && s.kind !== 'sub';
-      const result = needResult ? this.let(this.unsigned(s.res, s.size)) : null;
-      const x = this.let(s.x), y = this.let(s.y);
-      if (result) fn.set(at.result, result);
+      const kind = s.kind === 'logic' ? 'sub' : s.kind, result = (): N => this.let(this.unsigned(s.res, s.size));
+      const x = s.kind === 'logic' ? result() : this.let(s.x), y = this.let(s.y);
+      if (kind === 'inc' || kind === 'dec') fn.set(at.result, result());
       fn.set(at.carryX, x);
       fn.set(at.carryY, y);
-      fn.set(at.flagKind, k(flagKindNumber(s.kind, s.size)));
+      fn.set(at.flagKind, k(flagKindNumber(kind, s.size)));
       return;
     }
     fn.set(at.carryX, k(0));

@@ -140,7 +140,7 @@ class RegionEmitter {
     const regs = Array.from({ length: 8 }, local);
     this.at = {
       regs, budget: local(), flagKind: local(), carryX: local(), carryY: local(), result: local(), flagRes: local(), flagAux: local(),
-      exitEip: local(), exitCode: local(), dispatch: local(), tlbRead: local(), tlbWrite: local(), linear: local(),
+      exitEip: local(), exitCode: local(), dispatch: local(), tlbRead: local(), linear: local(),
       xmm: xmmOf(region).map(used => used ? fn.newLocal(w.V) : -1),
     };
     const at = this.at;
@@ -148,7 +148,6 @@ class RegionEmitter {
     options.guards.forEach((page, i) => {
       fn.if(w.ne(w.load(w.local(at.tlbRead), page * 4), w.global(i)), () => fn.ret(k(EXIT.MISS)), undefined, 0);
     });
-    fn.set(at.tlbWrite, w.load(cpu, S.tlbWrite));
     // Odd, as every entry is: never the zero of an entry that is not there.
     fn.set(at.linear, w.or(w.load(cpu, S.linear), k(1)));
     fn.set(at.budget, w.load(cpu, S.budget));

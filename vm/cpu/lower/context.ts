@@ -328,7 +328,10 @@ export abstract class Cx {
       fn.if(bytes > 1 ? w.and(mapped, w.leu(w.and(va, w.k(4095)), w.k(4096 - bytes))) : mapped, () => access(w.add(va, w.local(entry))), slow);
     });
   }
-  entry(table: N, va: N): N { return w.load(w.add(table, w.shl(w.shr(va, w.k(12)), w.k(2)))); }
+  entry(table: N, va: N): N {
+    const index = w.shl(w.shr(va, w.k(12)), w.k(2)), [base, offset] = w.split(table);
+    return w.load(w.add(base, index), offset);
+  }
   /** Soft-MMU hit and natural alignment in one test: entry = addend - 3, so entry + 3 is 0 mod 16, and never when invalid. */
   fast(entry: N, va: N, size: number): N {
     if (size === 8) return w.and(entry, w.k(1));
