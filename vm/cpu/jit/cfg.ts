@@ -78,12 +78,24 @@ export interface Source {
   peek(va: number): number | undefined;
 }
 
-/** Targets of `jmp [table + reg * 4]` or `call`, as long as they look like code nearby. A wrong guess is an entry nobody uses. */
-function jumpTable(insn: Insn, eip: number, source: Source): number[] {
+/** That a register was found below `limit` in front of an instruction: what `cmp reg, limit; jae` and `cmp reg, limit - 1; ja` leave behind. */
+interface Bound { readonly reg: number; readonly limit: number }
+function boundBehind(compare: Insn | undefined, jump: Insn): Bound | undefined {
+  const [a, b] = compare?.entry.name === 'cmp' ? compare.ops : [];
+  if (a?.c !== 'R' || a.size !== 32 || b?.c !== 'I' || (jump.entry.name !== 'jae' && jump.entry.name !== 'ja')) return undefined;
+  return { reg: a.reg, limit: (b.value >>> 0) + (jump.entry.name === 'ja' ? 1 : 0) };
+}
+
+/**
+ * Targets of `jmp [table + reg * 4]` or `call`, as long as they look like code nearby: as many as the check in front of a compiled switch
+ * leaves, because tables lie one behind the other. A wrong guess is an entry nobody uses, or one that is missing.
+ */
+function jumpTable(insn: Insn, eip: number, source: Source, bound: Bound | undefined): number[] {
   const op = insn.ops[0];
   if ((insn.entry.name !== 'jmp_ind' && insn.entry.name !== 'call_ind') || op?.c !== 'M' || op.index < 0 || op.scale !== 2) return [];
   const targets: number[] = [];
-  for (let i = 0; i < MAX_TABLE; i++) {
+  const most = bound?.reg === op.index ? Math.min(bound.limit, MAX_TABLE) : MAX_TABLE;
+  for (let i = 0; i < most; i++) {
     const target = source.peek((op.disp + i * 4) | 0);
     if (target === undefined || Math.abs((target | 0) - (eip | 0)) > 0x10000 || !source.page((target & ~4095) >>> 0)) break;
     targets.push(target >>> 0);
@@ -111,6 +123,7 @@ export function discover(head: number, mode: number, source: Source): Region | n
   const entryEips = new Set<number>([head]);
   const walked = new Set<number>();
   const queue = [head];
+  const bounds = new Map<number, Bound>();
   let count = 0;
   while (queue.length > 0 && leaders.size <= MAX_BLOCKS && count < MAX_REGION_INSNS) {
     let eip = queue.shift()!;
@@ -120,6 +133,8 @@ export function discover(head: number, mode: number, source: Source): Region | n
       leaders.add(target);
       if (!walked.has(target)) queue.push(target);
     };
+    const bound = bounds.get(eip);
+    let previous: Insn | undefined;
     for (;;) {
       if (walked.has(eip) || count >= MAX_REGION_INSNS) break;
       const insn = decodeAt(eip);
@@ -137,11 +152,16 @@ export function discover(head: number, mode: number, source: Source): Region | n
         if (insn.entry.name === 'call' || insn.entry.name === 'call_ind') add(next, true);
         // A REP may use up any budget: what follows asks again, as every entry does.
         else if (insn.entry.str) add(next, true);
-        else if (CONDITIONAL.test(insn.entry.name)) add(next);
+        else if (CONDITIONAL.test(insn.entry.name)) {
+          const left = boundBehind(previous, insn);
+          if (left) bounds.set(next, left);
+          add(next);
+        }
         if (target !== undefined) add(target);
-        for (const indirect of jumpTable(insn, eip, source)) add(indirect, true);
+        for (const indirect of jumpTable(insn, eip, source, bound)) add(indirect, true);
         break;
       }
+      previous = insn;
       eip = next;
     }
   }
