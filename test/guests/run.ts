@@ -19,7 +19,8 @@ for (const guest of GUESTS) {
   const run = qemu ? runOnQemu(guest, elf, 30_000) : bochs ? runOnBochs(guest, elf, 30_000) : await (await import('./here.ts')).runHere(guest, elf, { mode: args.includes('--parallel') ? 'parallel' : 'deterministic', jit: (option('jit') ?? 'on') as 'on', ...(option('seed') ? { seed: Number(option('seed')) } : {}), ...(option('cpu') ? { cpu: option('cpu') as 'max' } : {}) });
   const report = parseKtap(run.output);
   const bad = report.lines.filter(l => !l.ok).length, good = run.status === 0x10 && report.problems.length === 0 && bad === 0;
-  console.log(`${good ? 'ok  ' : 'FAIL'} ${guest.name.padEnd(12)} ${report.lines.length - bad}/${report.planned ?? '?'} exit ${run.status} ${Math.round(performance.now() - start)} ms ${report.problems.join('; ')}`);
+  const [, checks, deviations] = /^# (\d+) checks(?:.* in (\d+))?/m.exec(run.output) ?? [];
+  console.log(`${good ? 'ok  ' : 'FAIL'} ${guest.name.padEnd(12)} ${report.lines.length - bad}/${report.planned ?? '?'} exit ${run.status} ${Math.round(performance.now() - start)} ms ${checks ? `${checks} checks ` : ''}${deviations ? `${deviations} not as the manual says ` : ''}${report.problems.join('; ')}`);
   if (!good || verbose) console.log(run.output.split('\n').map(l => `     ${l}`).join('\n'));
   if (!good) failed++;
 }

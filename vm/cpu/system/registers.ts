@@ -22,9 +22,11 @@ export function writeControl(cpu: Cpu, number: number, value: number): void {
       if ((value < 0 && !(value & CR0.PE)) || (value & CR0.NW && !(value & CR0.CD))) throw new GuestFault(VEC.GP, 0);
       const next = (value & (CR0.PE | CR0.MP | CR0.EM | CR0.TS | CR0.NE | CR0.WP | CR0.AM | CR0.NW | CR0.CD | CR0.PG)) | CR0.ET;
       const changed = old ^ next;
-      if (changed < 0 && next < 0 && cpu.get(S.cr4) & CR4.PAE && !cpu.mmu.loadPdptes(cpu.get(S.cr3))) throw new GuestFault(VEC.GP, 0);
+      // A change of PG, CD or NW loads the page-directory pointers (SDM vol. 3 4.4.1).
+      const pointers = (changed & (CR0.PG | CR0.CD | CR0.NW)) !== 0 && next < 0 && (cpu.get(S.cr4) & CR4.PAE) !== 0;
+      if (pointers && !cpu.mmu.loadPdptes(cpu.get(S.cr3))) throw new GuestFault(VEC.GP, 0);
       cpu.set(S.cr0, next);
-      if (changed & (CR0.PG | CR0.WP | CR0.PE)) cpu.mmu.flush();
+      if (pointers || changed & (CR0.PG | CR0.WP | CR0.PE)) cpu.mmu.flush();
       cpu.update();
       return;
     }
