@@ -388,6 +388,7 @@ export class BlockCache {
         const insn = dispBytes + immBytes === 0 ? shape.insn : decode(source, start, start + SHAPE_BYTES, mode)!;
         words[to + 5] = record[4];
         words[to + 6] = record[5];
+        if (shape.helper === KIND.SYSTEM && dispBytes !== 0) words[to + 5] = signed(source, start + shape.dispAt, dispBytes);
         if (shape.helper === KIND.SYSTEM && immBytes !== 0) words[to + 6] = signed(source, start + shape.immAt, immBytes) & shape.immMask;
         words[to + 7] = limit ? TRUNCATED_INSN + this.truncatedInsns.push(insn) - 1 : this.insns.push(insn) - 1;
         continue;
@@ -603,6 +604,13 @@ export class BlockCache {
   private fastOperands(at: number, insn: Insn): void {
     const [first, second] = insn.ops;
     if (first?.c === 'I' || first?.c === 'S') this.words[(at + R.imm) >> 2] = first.c === 'I' ? first.value : first.reg;
+    if (first?.c === 'M') {
+      this.words[(at + R.base) >> 2] = this.cpuBase + (first.base >= 0 ? first.base * 4 : S.zero);
+      this.words[(at + R.index) >> 2] = this.cpuBase + (first.index >= 0 ? first.index * 4 : S.zero);
+      this.words[(at + R.disp) >> 2] = first.disp;
+      this.bytes[at + R.scale] = first.scale;
+      this.bytes[at + R.seg] = first.seg;
+    }
     if (second?.c === 'I') this.words[(at + R.imm) >> 2] = second.value;
     if (second?.c === 'R') this.words[(at + R.base) >> 2] = this.cpuBase + second.reg * 4;
   }

@@ -37,6 +37,9 @@ export const PAGE_TABLE = 8;
 
 export const ACCESS = { READ: 0, WRITE: 1, EXECUTE: 2 } as const;
 
+/** So many stores that a region gives up, one at least in so many instructions. */
+const MAX_DISTURBANCES = 1000, DISTURBANCE_INSNS = 100;
+
 /** What a store to a code page must tell. */
 export interface CodeWatcher {
   written(physical: number, bytes: number): void;
@@ -101,6 +104,9 @@ export class Mmu {
     this.pageMap = board.pageMap; this.dirtyMap = board.dirtyMap;
     this.viewLimit = Math.min(32, board.layout.viewsPerCpu);
     this.views.push(new View(board, cpu, 0));
+    words[S.viewCount >> 2] = 1;
+    words.fill(0, S.largeFilter >> 2, (S.largeFilter >> 2) + 32);
+    words.fill(0, S.codeFilter >> 2, (S.codeFilter >> 2) + 128);
     words[S.viewIndex >> 2] = 0;
     this.forgetViews();
   }
@@ -158,7 +164,7 @@ export class Mmu {
       writable = (entry & 2) !== 0; userPage = (entry & 4) !== 0; noExecute = high < 0;
       if (entry & 0x80) {
         if (entry & 0x1fe000) { this.faultCode = base | 9; return -1; }
-        this.view.largePages.add(va >>> 22);
+        this.usesLargePage(va);
         physical = (entry & 0xffe00000 | va & 0x1fffff) >>> 0;
       } else {
         if (!(entry & 0x20) && !this.orTable(entryAt, entry, 0x20)) return this.walk(va, access, user);
@@ -180,7 +186,7 @@ export class Mmu {
       writable = (entry & 2) !== 0; userPage = (entry & 4) !== 0;
       if (entry & 0x80 && cr4 & CR4.PSE) {
         if (entry & 0x3fe000) { this.faultCode = base | 9; return -1; }
-        this.view.largePages.add(va >>> 22);
+        this.usesLargePage(va);
         physical = (entry & 0xffc00000 | va & 0x3fffff) >>> 0;
       } else {
         if (!(entry & 0x20) && !this.orTable(entryAt, entry, 0x20)) return this.walk(va, access, user);
@@ -322,6 +328,8 @@ export class Mmu {
   flush(): void {
     this.words[S.countFlushes >> 2]++;
     for (const view of this.views) { view.flush(); view.cr3 = -1; }
+    this.words.fill(0, S.largeFilter >> 2, (S.largeFilter >> 2) + 32);
+    this.words.fill(0, S.codeFilter >> 2, (S.codeFilter >> 2) + 128);
     this.forgetViews();
     this.view.cr3 = this.words[S.cr3 >> 2];
     this.rememberPointers();
@@ -355,7 +363,7 @@ export class Mmu {
     this.words.set(view.pointers, entry + 4);
   }
   private freeView(): View {
-    if (this.views.length < this.viewLimit) { const view = new View(this.board, this.cpu, this.views.length); this.views.push(view); return view; }
+    if (this.views.length < this.viewLimit) { const view = new View(this.board, this.cpu, this.views.length); this.words[S.viewCount >> 2] = this.views.push(view); return view; }
     const age = ({ index }: View): number => this.words[S.viewUses >> 2] - this.words[(S.viewUse >> 2) + index] >>> 0;
     return this.views.reduce((oldest, candidate) => age(candidate) > age(oldest) ? candidate : oldest);
   }
@@ -405,6 +413,11 @@ export class Mmu {
       else this.code.dropped(page);
     }, () => { this.flush(); this.code.dropped(-1); });
   }
+  private usesLargePage(va: number): void {
+    this.view.largePages.add(va >>> 22);
+    this.words[(S.largeFilter >> 2) + (va >>> 27)] |= 1 << (va >>> 22 & 31);
+  }
+  /** Generated code does the same where neither large pages nor code are about (tier0/system.ts). */
   invalidatePage(va: number): void {
     // INVLPG of any address drops the whole large page (SDM vol. 3 4.10.4.1); other views may hold the page as a global one.
     for (const view of this.views) if (view.largePages.has(va >>> 22)) view.flush(); else view.dropPage(va >>> 12);
@@ -460,7 +473,10 @@ export class Mmu {
     this.walkedUserPage = this.walkedNoExecute = false;
     this.fill(page << 12, physicalPage * 4096, false);
   }
-  noteCodePage(va: number): void { this.view.noteCodePage(va >>> 12, this.words[S.cpl >> 2] === 3); }
+  noteCodePage(va: number): void {
+    this.words[(S.codeFilter >> 2) + (va >>> 17 & 127)] |= 1 << (va >>> 12 & 31);
+    this.view.noteCodePage(va >>> 12, this.words[S.cpl >> 2] === 3);
+  }
   private jumpCacheIndex(eip: number): number {
     return ((this.words[S.jumpCache >> 2] - this.view.jumpCacheAddress) >> 2) + ((eip ^ eip >>> 12) & 4095) * 4;
   }
@@ -596,6 +612,16 @@ export class Mmu {
     this.words[S.fault >> 2] = 1;
     return 0;
   }
+  /** The store that regions gave up last, how often in a row, and since which instruction. */
+  private disturber = 0; private disturbances = 0; private disturbedSince = 0;
+  /** A region gives this store up, and nearly each time it comes by: tables are its business, and a region that it ends is of no use. Filling whole pages is not meant. */
+  private disturbsOften(): boolean {
+    const words = this.words, eip = words[S.blockEip >> 2], now = words[S.retiredEnd >> 2] - words[S.budget >> 2] | 0;
+    if (eip !== this.disturber || (now - this.disturbedSince | 0) > this.disturbances * DISTURBANCE_INSNS + DISTURBANCE_INSNS) { this.disturber = eip; this.disturbances = 0; this.disturbedSince = now; }
+    if (++this.disturbances < MAX_DISTURBANCES) return false;
+    this.disturbances = 0;
+    return true;
+  }
   private get fromRegion(): boolean { return this.words[S.rec >> 2] === 0; }
   /** A store there takes translations away. */
   private disturbs(physical: number, size: number, kind: number): boolean {
@@ -665,7 +691,7 @@ export class Mmu {
       const kind = this.kind(physical);
       if (this.fromRegion) {
         if (!isMemory(kind)) { this.giveUp(REPEAT_IN_TIER0); return; }
-        if (this.walkDropped || this.disturbs(physical, size, kind)) { this.giveUp(ONCE_IN_TIER0); return; }
+        if (this.walkDropped || this.disturbs(physical, size, kind)) { this.giveUp(this.disturbsOften() ? REPEAT_IN_TIER0 : ONCE_IN_TIER0); return; }
       }
       if ((kind & (PAGE_KIND_MASK | PAGE_CODE | PAGE_TABLE)) === PAGE_KIND_RAM) this.fill(va, physical, true);
       this.writePhysical(physical, size, value);

@@ -132,6 +132,11 @@ export const S = {
   asks: 0x1800,
   /** PLAIN_PORTS x {port | 10000h, address of its value, address of a word that must be 0, -}, by plainPortSlot: ports that generated code reads. Derived, and kept by resets. */
   plainPorts: 0x1900,
+  // What INVLPG in generated code needs of the views. Derived, and kept by resets.
+  /** Views there are; by view: the page in View.devicePage. 32 words. */
+  viewCount: 0x1b00, viewDevice: 0x1c00,
+  /** Bits: stretches of 4 MiB that some view has translated by large pages (1024), and pages modulo 4096 that some view has code of. Some may be left over. */
+  largeFilter: 0x1b40, codeFilter: 0x1d00,
   /** Ring of pages other vCPUs want dropped (see mmu): head, tail, then entries. */
   flushRing: 0x4000,
 } as const;

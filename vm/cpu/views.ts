@@ -10,6 +10,7 @@
  * they are selected: the guarantee is that of a real TLB or better.
  */
 import { GUEST_RAM_BASE, type Board } from '../board.ts';
+import { S } from './state.ts';
 import { JUMP_CACHE_BYTES } from './tier0/record.ts';
 
 const MAX_FILLED = 8192;
@@ -48,7 +49,9 @@ export class View {
    * The page of a device that was accessed last, which has no entries: what a walk for it found. Kept and dropped like entries.
    * `deviceFor`: bit 0 user, bit 1 write.
    */
-  devicePage = -1;
+  get devicePage(): number { return this.device[0]; }
+  set devicePage(page: number) { this.device[0] = page; }
+  private readonly device: Int32Array;
   deviceFor = 0;
   devicePhysical = 0;
   /** Mmu.walkedNoExecute of that walk. */
@@ -62,6 +65,7 @@ export class View {
 
   constructor(board: Board, cpu: number, index: number) {
     this.index = index;
+    this.device = new Int32Array(board.buffer, board.vcpuBase(cpu) + S.viewDevice + index * 4, 1).fill(-1);
     this.address = board.viewBase(cpu, index);
     this.table = new Int32Array(board.buffer, this.address, 4 << 20);
     this.jumpCacheAddress = board.enginePrivateBase(cpu) + index * VIEW_CACHE_BYTES;

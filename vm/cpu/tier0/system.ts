@@ -20,18 +20,18 @@ const k = w.k;
 /** i32x4.replace_lane, i32x4.add. */
 const REPLACE_LANE = w.simd(0x1c), ADD_LANES = w.simd(0xae);
 /** Instructions with a fast path, in the order of their table slots. */
-export const FAST_OPERATIONS = ['int', 'iret', 'sysenter', 'sysexit', 'popf', 'rdtsc', 'mov_to_seg', 'sti', 'mov_to_cr', 'in'] as const;
+export const FAST_OPERATIONS = ['int', 'iret', 'sysenter', 'sysexit', 'popf', 'rdtsc', 'mov_to_seg', 'sti', 'mov_to_cr', 'in', 'invlpg'] as const;
 export const fastSlot = (name: string): number => (FAST_OPERATIONS as readonly string[]).indexOf(name);
 
-/** MOV Sreg only from a register and not to SS (which casts an interrupt shadow); of MOV CRn only CR3; IN of a byte. */
-export const hasFastForm = ({ entry, ops: [first, second] }: Insn): boolean =>
-  entry.name === 'in' ? first.size === 8 : entry.name === 'mov_to_seg' ? second.c === 'R' && first.c === 'S' && first.reg !== SEG.SS : entry.name !== 'mov_to_cr' || (first.c === 'S' && first.reg === 3);
+/** MOV Sreg only from a register and not to SS (which casts an interrupt shadow); of MOV CRn only CR3; IN of a byte; INVLPG with a 32-bit address. */
+export const hasFastForm = ({ entry, addr16, ops: [first, second] }: Insn): boolean =>
+  entry.name === 'in' ? first.size === 8 : entry.name === 'invlpg' ? first.c === 'M' && !addr16 : entry.name === 'mov_to_seg' ? second.c === 'R' && first.c === 'S' && first.reg !== SEG.SS : entry.name !== 'mov_to_cr' || (first.c === 'S' && first.reg === 3);
 /**
  * STI does not end its block: with nobody asking for attention its interrupt shadow is over when the next instruction is, and that one
  * is in the same block. As the last instruction of a block (or with attention pending) it runs in TypeScript, which casts the shadow.
- * IN goes on too, when it is one of a plain port.
+ * IN goes on too, when it is one of a plain port, and INVLPG, of a page without code.
  */
-export const goesOn = (insn: Insn, mode: number): boolean => (insn.entry.name === 'sti' || (insn.entry.name === 'in' && hasFastForm(insn))) && insn.operandSize === 32 && !(mode & MODE.SINGLE);
+export const goesOn = (insn: Insn, mode: number): boolean => (insn.entry.name === 'sti' || ((insn.entry.name === 'in' || insn.entry.name === 'invlpg') && hasFastForm(insn))) && insn.operandSize === 32 && !(mode & MODE.SINGLE);
 
 const USER_TABLES = 8 << 20;
 const FLAT_MODE = MODE.CODE32 | MODE.STACK32 | MODE.SS_FLAT | MODE.CS_FLAT;
@@ -312,6 +312,32 @@ function defineIn(fn: Fn, slow: SlowCalls): void {
   p.set(S.eip, nextEip());
   fn.emit(k(FAST.JUMP));
 }
+/** INVLPG of a page in a stretch without large pages, of which no view has looked up code: its entries in all views (Mmu.invalidatePage). */
+function defineInvlpg(fn: Fn, slow: SlowCalls): void {
+  const p = new Path(fn, slow), pc = w.local(1);
+  p.require(w.eq(w.and(p.state(S.mode), k(MODE.PROTECTED | MODE.V86 | MODE.SINGLE)), k(MODE.PROTECTED)));
+  p.require(w.eqz(w.or(p.state(S.cpl), w.or(p.state(S.attention), p.state(S.shadow)))));
+  const offset = w.add(w.add(w.load(w.load(pc, R.base)), w.shl(w.load(w.load(pc, R.index)), w.load8u(pc, R.scale))), w.load(pc, R.disp));
+  const base = w.load(w.add(p.cpu, w.shl(w.and(w.load8u(pc, R.seg), k(7)), k(4))), segBase(0));
+  const page = fn.let(w.shr(w.add(offset, base), k(12)));
+  const bit = (filter: number, index: N): N => w.and(w.shr(w.load(w.add(p.cpu, w.shl(w.shr(index, k(5)), k(2))), filter), w.and(index, k(31))), k(1));
+  p.require(w.eqz(w.or(bit(S.largeFilter, fn.let(w.shr(page, k(10)))), bit(S.codeFilter, fn.let(w.and(page, k(4095)))))));
+  const table = fn.newLocal(), device = fn.newLocal(), left = fn.newLocal();
+  fn.set(table, w.add(p.state(S.viewBase), w.shl(page, k(2))));
+  fn.set(device, p.cpu);
+  fn.set(left, p.state(S.viewCount));
+  fn.loop(next => {
+    for (let part = 0; part < 4; part++) fn.store(w.local(table), k(0), part << 22);
+    fn.if(w.eq(w.load(w.local(device), S.viewDevice), page), () => fn.store(w.local(device), k(-1), S.viewDevice));
+    fn.set(table, w.add(w.local(table), k(VIEW_BYTES)));
+    fn.set(device, w.add(w.local(device), k(4)));
+    fn.set(left, w.sub(w.local(left), k(1)));
+    fn.brIf(next, w.local(left));
+  });
+  fn.if(w.gtu(w.load8u(pc, R.rest), k(1)), () => fn.ret(k(FAST.NEXT)));
+  p.set(S.eip, nextEip());
+  fn.emit(k(FAST.JUMP));
+}
 /** MOV CR3 to an address space whose view may be continued as it is (mmu.ts), with PAE: whose PDPTEs are as they were. A swap of pointers. */
 function defineMoveToCr3(fn: Fn, slow: SlowCalls): void {
   const p = new Path(fn, slow);
@@ -364,5 +390,6 @@ export function defineFastOperations(module: ModuleBuilder, slow: SlowCalls): nu
   operation('sti', fn => defineSti(fn, slow));
   operation('mov_to_cr', fn => defineMoveToCr3(fn, slow));
   operation('in', fn => defineIn(fn, slow));
+  operation('invlpg', fn => defineInvlpg(fn, slow));
   return gate;
 }
