@@ -602,7 +602,7 @@ export class Engine implements EngineInterface {
       let mode = words[S.mode >> 2] & ~MODE.SINGLE;
       if (!(mode & MODE.CS_FLAT) && eip >>> 0 > cpu.segmentLimit(SEG.CS)) throw new GuestFault(VEC.GP, 0);
       const linear = cpu.segmentBase(SEG.CS) + eip | 0;
-      const physical = this.mmu.translate(linear, ACCESS.EXECUTE, cpu.user);
+      const physical = this.mmu.fetchFrom(linear);
       if (single) mode |= MODE.SINGLE;
       const block = this.blocks.block(linear, physical, mode, cpu.user, limit);
       if (single) this.issue(block);
@@ -613,8 +613,8 @@ export class Engine implements EngineInterface {
       }
       if (!limit && !single && mode & MODE.CS_FLAT) {
         this.mmu.jumpCacheSet(eip, mode, block.record);
-        this.mmu.noteCodePage(linear);
-        if (block.secondPage >= 0) this.mmu.noteCodePage(linear + 4096 | 0);
+        this.mmu.noteCodePage(linear, physical);
+        if (block.secondPage >= 0) this.mmu.noteCodePage(linear + 4096 | 0, block.secondPage * 4096 + (linear & 0xfff));
       }
       return block.record;
     } catch (fault) {

@@ -473,9 +473,17 @@ export class Mmu {
     this.walkedUserPage = this.walkedNoExecute = false;
     this.fill(page << 12, physicalPage * 4096, false);
   }
-  noteCodePage(va: number): void {
+  /** Where the instruction at `va` is fetched from. */
+  fetchFrom(va: number): number {
+    const user = this.words[S.cpl >> 2] === 3, page = this.view.codePhysical(va >>> 12, user);
+    return page >= 0 ? page + (va & 0xfff) : this.translate(va, ACCESS.EXECUTE, user);
+  }
+  /** Code at `va`, which is fetched from `physical`, has been looked up. */
+  noteCodePage(va: number, physical: number): void {
+    const user = this.words[S.cpl >> 2] === 3;
+    if (this.view.isCodePage(va >>> 12, user)) return;
     this.words[(S.codeFilter >> 2) + (va >>> 17 & 127)] |= 1 << (va >>> 12 & 31);
-    this.view.noteCodePage(va >>> 12, this.words[S.cpl >> 2] === 3);
+    this.view.noteCodePage(va >>> 12, user, physical - (va & 0xfff));
   }
   private jumpCacheIndex(eip: number): number {
     return ((this.words[S.jumpCache >> 2] - this.view.jumpCacheAddress) >> 2) + ((eip ^ eip >>> 12) & 4095) * 4;

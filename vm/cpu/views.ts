@@ -41,8 +41,8 @@ export class View {
   lastGigabyte = 0;
   lastTable = -1;
   lastSlot = 0;
-  /** Virtual pages with jump-cache entries: page number * 2 + user. */
-  private readonly codePages = new Set<number>();
+  /** Virtual pages with jump-cache entries, page number * 2 + user, and the physical address each leads to: looked up like the entries, without a walk. */
+  private readonly codePages = new Map<number, number>();
   /** 4 MiB stretches translated by large pages. */
   readonly largePages = new Set<number>();
   /**
@@ -103,10 +103,12 @@ export class View {
   }
   clearJumpCaches(): void { if (this.codePages.size) { this.jumpCaches.fill(-1); this.codePages.clear(); } }
   isCodePage(page: number, user: boolean): boolean { return this.codePages.has(page * 2 + (user ? 1 : 0)); }
-  noteCodePage(page: number, user: boolean): void {
+  /** Physical address of a page of code, or -1. */
+  codePhysical(page: number, user: boolean): number { return this.codePages.get(page * 2 + (user ? 1 : 0)) ?? -1; }
+  noteCodePage(page: number, user: boolean, physical: number): void {
     const code = page * 2 + (user ? 1 : 0);
     if (this.codePages.size >= MAX_CODE_PAGES && !this.codePages.has(code)) this.clearJumpCaches();
-    this.codePages.add(code);
+    this.codePages.set(code, physical);
   }
   dropPage(page: number, codeDropped?: CodeDropped): void {
     if (page === this.devicePage) this.devicePage = -1;
@@ -117,7 +119,7 @@ export class View {
     const page = stretch * 512;
     this.devicePage = -1;
     for (let part = 0; part < 4; part++) this.table.fill(0, part * 0x100000 + page, part * 0x100000 + page + pages);
-    for (const code of this.codePages) if (code >>> 1 >= page && code >>> 1 < page + pages) { this.clearJumpCaches(); codeDropped(page, pages); break; }
+    for (const code of this.codePages.keys()) if (code >>> 1 >= page && code >>> 1 < page + pages) { this.clearJumpCaches(); codeDropped(page, pages); break; }
   }
   /** Whether anything was translated through this entry of a directory. */
   private usesStretch(stretch: number): boolean {
