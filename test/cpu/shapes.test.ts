@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { Bench, type BenchOptions } from '../../vm/cpu/testdriver.ts';
 import { MODE, S, SEG } from '../../vm/cpu/state.ts';
 import { R, RECORD_BYTES } from '../../vm/cpu/tier0/record.ts';
+import { le32 } from '../machine/bare.ts';
 import { createBoard } from '../../vm/board.ts';
 
 const FLAT = MODE.CODE32 | MODE.STACK32 | MODE.DS_FLAT | MODE.ES_FLAT | MODE.SS_FLAT | MODE.CS_FLAT | MODE.PROTECTED;
@@ -168,6 +169,32 @@ describe('stores into code', () => {
     };
     const whole = run(100_000, {});
     for (const options of JITS) for (let piece = 1; piece < 24; piece++) expect(run(piece, options), `${piece} at a time`).toEqual(whole);
+  });
+  test('an instruction that stores over its own operands, in pieces', () => {
+    for (const [code, at] of [
+      [[0x0f, 0x11, 0x05, ...le32(0x5013)], 0x5013], // movups [5013h], xmm0: the first piece is its displacement
+      [[0xdb, 0x3d, ...le32(0x5012)], 0x5012], // fstp tbyte [5012h]
+      [[0xc7, 0x05, ...le32(0x5016), ...le32(0x11223344)], 0x5016], // mov dword [5016h], 11223344h: its immediate
+      [[0xc7, 0x05, ...le32(0x5012), ...le32(0x6000)], 0x5012], // mov dword [5012h], 6000h: its displacement
+    ] as const) {
+      const outcome = (quick: boolean): unknown => {
+        const b = new Bench();
+        b.engine.blocks.quick = quick;
+        b.words[S.cr0 >> 2] = b.words[S.cr0 >> 2]! & ~4; b.words[S.cr4 >> 2] = 0x600;
+        b.engine.stateChanged();
+        b.xmm(0).set([0, 0x60, 0, 0, 0x90, 0x90, 0x90, 0x90, 0xf4, 0xf4, 0xf4, 0xf4, 1, 2, 3, 4]);
+        b.load(0x5000, [0xd9, 0xe8, 0xd9, 0xe8, ...new Array<number>(12).fill(0x90), ...code, ...new Array<number>(24).fill(0xf4)]); // fld1 x 2
+        // Once elsewhere, without harm: the form is compiled then, and here the block is one of shapes.
+        b.load(0x4000, [0xd9, 0xe8, 0xd9, 0xe8, ...new Array<number>(12).fill(0x90), ...code.slice(0, 1 + (code[0] === 0xdb ? 1 : code[0] === 0xc7 ? 1 : 2)), ...le32(0x7000), ...code.slice(code[0] === 0x0f ? 7 : 6), ...new Array<number>(24).fill(0xf4)]);
+        for (const start of [0x4000, 0x5000]) {
+          b.words[S.runState >> 2] = 0;
+          b.registers({ eip: start, eax: 0 });
+          b.run(100);
+        }
+        return [b.read(), b.fault, b.peek(0x5000, 64), b.peek(0x6000, 32), b.engine.retired, at];
+      };
+      expect(outcome(true)).toEqual(outcome(false));
+    }
   });
   test('another vCPU runs the new operand', () => {
     const board = createBoard({ cpus: 2, memoryMiB: 4, viewsPerCpu: 4 }), a = new Bench({ board, cpu: 0 }), b = new Bench({ board, cpu: 1 });

@@ -434,13 +434,20 @@ export class BlockCache {
   private changes = 0;
   /** The last store that `locate` found to be one into operands: where, and the words of records that have the value. */
   private patchedAt = -1; private patchedBytes = 0; private patchedChanges = -1; private patches = 0;
+  private readonly patchRecord = new Int32Array(MAX_PATCHES);
   private readonly patchWord = new Int32Array(MAX_PATCHES);
   private readonly patchFrom = new Int32Array(MAX_PATCHES);
   private readonly patchCount = new Int32Array(MAX_PATCHES);
   private readonly patchMask = new Int32Array(MAX_PATCHES);
   /** Whether the bytes are operands only: values of instructions of blocks of shapes, and no region has code on the page. */
   private locate(physical: number, bytes: number): boolean {
-    if (physical === this.patchedAt && bytes === this.patchedBytes && this.changes === this.patchedChanges) return true;
+    if (!(physical === this.patchedAt && bytes === this.patchedBytes && this.changes === this.patchedChanges) && !this.search(physical, bytes)) return false;
+    // Not of the instruction that stores: it may store in several pieces, and take its operands from the record again for the second.
+    const running = this.mmu.words[S.rec >> 2];
+    for (let n = 0; n < this.patches; n++) if (this.patchRecord[n] === running) return false;
+    return true;
+  }
+  private search(physical: number, bytes: number): boolean {
     if (bytes > MAX_PATCH_BYTES || !this.quick) return false;
     const number = physical >>> 12, page = this.pages.get(number);
     if (!page || this.hasRegions(number)) return false;
@@ -471,6 +478,7 @@ export class BlockCache {
       const imm = shape.immBytes !== 0 && !shape.jump && within >= shape.immAt && within + bytes <= shape.immAt + shape.immBytes;
       if (!imm && !(shape.dispBytes !== 0 && within >= shape.dispAt && within + bytes <= shape.dispAt + shape.dispBytes)) return false;
       const n = this.patches++;
+      this.patchRecord[n] = this.base + at;
       this.patchWord[n] = (at + (imm ? R.imm : R.disp)) >> 2;
       this.patchFrom[n] = block.physical + delta + (imm ? shape.immAt : shape.dispAt);
       this.patchCount[n] = imm ? shape.immBytes : shape.dispBytes;
