@@ -7,7 +7,7 @@
  * or an access, `setHooks` (vm/hooks.ts) to a device access or an interrupt.
  */
 import { DIRTY_ALL, type BoardOffset } from './board.ts';
-import { ARCH_FIELDS, ATTN, CR4, FLAG, S, readEflags, writeEflags } from './cpu/state.ts';
+import { ARCH_FIELDS, ATTN, CR4, FLAG, RUN, S, readEflags, writeEflags } from './cpu/state.ts';
 import type { Disk } from './io/disk.ts';
 import type { DeterministicMachine } from './machine.ts';
 
@@ -42,8 +42,12 @@ export class FaultPort {
     else words[S[name] >> 2] = value | 0;
     this.machine.engines[cpu].registersChanged();
   }
-  /** An exception at the present instruction, as if it had raised it. `error` -1: the vector pushes none. */
-  raise(cpu: number, vector: number, error = -1): void { this.machine.engines[cpu].raiseException(vector, error); }
+  /** An exception at the present instruction, as if it had raised it. `error` -1: the vector pushes none. A triple fault stops the machine as always. */
+  raise(cpu: number, vector: number, error = -1): void {
+    const { engines, cpus } = this.machine;
+    engines[cpu].raiseException(vector, error);
+    if (cpus.runState(cpu) === RUN.dead) cpus.stop('shutdown', cpu);
+  }
 
   // ---- any state, by the names that differences (vm/compare.ts) have
   /** `cpu0.eax`, `cpu1.xmm`, `IOAPIC.low`, ...: all that can be read and written here, with sizes in bytes. RAM and disks have calls of their own. */

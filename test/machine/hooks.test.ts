@@ -258,6 +258,23 @@ describe('state', () => {
   });
 });
 
+describe('an exception that is raised', () => {
+  it('is delivered in front of the instruction; one that nobody can take is a triple fault like any other', async () => {
+    const m = waiting(BUSY), port = new FaultPort(m);
+    m.runFor(500);
+    const { eip } = port.position(0);
+    port.raise(0, VECTOR);
+    expect([register(m, 'eip'), m.board.ramWords[m.cpus.words(0)[S.esp >> 2]! >>> 2]]).toEqual([CODE + BUSY.length, eip]);
+    m.runFor(100);
+    expect(taken(m)).toBe(1);
+    const none = bareMachine([0x40, 0xeb, 0xfd]); // no IDT
+    none.runFor(100);
+    new FaultPort(none).raise(0, 13, 0);
+    const result = await none.run();
+    expect([result.reason, result.detail!.split('\n')[0]]).toEqual(['shutdown', 'CPU 0: triple fault']);
+  });
+});
+
 describe('code that is changed', () => {
   const changes: [string, number, number[]][] = [['the head of the loop', COUNTING.loop, [0x48]], ['a store in the function', COUNTING.store, [0xa3, ...le32(COUNTING.word + 8)]], ['its return, which becomes a nop and falls out', COUNTING.ret, [0x90]], ['a load', COUNTING.load + 1, [0x2d]]];
   it.each(changes)('while a region runs it is the new code from the next instruction on: %s', (_name, at, bytes) => {

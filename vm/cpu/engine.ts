@@ -257,7 +257,12 @@ export class Engine implements EngineInterface {
     this.cpu.update();
   }
   registersChanged(): void { this.cpu.update(); }
-  raiseException(vector: number, error: number): void { this.raise(new GuestFault(vector, error)); }
+  raiseException(vector: number, error: number): void {
+    try { this.raise(new GuestFault(vector, error)); } catch (problem) {
+      if (!(problem instanceof Shutdown)) throw problem;
+      this.words[S.runState >> 2] = RUN.dead;
+    }
+  }
   setMark(eip: number, physical: number, mark: Mark): void {
     const insn = decode(this.board.ram, physical, (physical & ~0xfff) + 4096, this.words[S.mode >> 2] | MODE.CODE32);
     if (!insn || insn.entry.end) throw new RangeError(`no mark on the instruction at ${(eip >>> 0).toString(16)}: ${insn ? `${insn.entry.name} ends its block` : 'it crosses a page'}`);
