@@ -216,6 +216,29 @@ static void code_limits(void) {
   table[X] = descriptor((u32)area, 0xffb, 0xfb, 4);
   DEVIATES(TCG) FAULTS(3, at_the_end, 13, 0);
 }
+/* Near transfers beyond the limit are #GP(0) in front of everything they do (vol. 2 JMP, CALL, RET). */
+SNIPPET(near_go, "mov param + 8, %eax\n mov param + 12, %ecx\n pushl param + 16\n pushl param\n pushl param + 4\n cmp %eax, %eax", "lret");
+static void near_transfers(void) {
+  if (peer & TCG) { skip("TCG checks no limits"); return; }
+  static const struct { u8 bytes[8], length; u32 eax, ecx, top; int leaves; } cases[] = {
+    { { 0xe9, 0, 0x10, 0, 0 }, 5, 0, 0, 0, 1 }, { { 0xeb, 0x40 }, 2, 0, 0, 0, 1 }, { { 0xeb, 0x10 }, 2, 0, 0, 0, 0 }, { { 0xe8, 0, 0x10, 0, 0 }, 5, 0, 0, 0, 1 }, { { 0xe8, 0x10, 0, 0, 0 }, 5, 0, 0, 0, 0 },
+    { { 0x74, 0x40 }, 2, 0, 0, 0, 1 }, { { 0x75, 0x40 }, 2, 0, 0, 0, 0 }, { { 0x0f, 0x84, 0, 0x10, 0, 0 }, 6, 0, 0, 0, 1 }, { { 0x0f, 0x87, 0, 0x10, 0, 0 }, 6, 0, 0, 0, 0 }, { { 0x7e, 0x40 }, 2, 0, 0, 0, 1 }, { { 0x7c, 0x40 }, 2, 0, 0, 0, 0 },
+    { { 0xff, 0xe0 }, 2, 0x1000, 0, 0, 1 }, { { 0xff, 0xe0 }, 2, 0xfe8, 0, 0, 0 }, { { 0xff, 0xd0 }, 2, 0xffffffff, 0, 0, 1 }, { { 0xff, 0xd0 }, 2, 0xfe8, 0, 0, 0 }, { { 0xc3 }, 1, 0, 0, 0x1000, 1 }, { { 0xc3 }, 1, 0, 0, 0xfe8, 0 }, { { 0xc2, 4, 0 }, 3, 0, 0, 0x80000000, 1 },
+    { { 0xe2, 0x40 }, 2, 0, 2, 0, 1 }, { { 0xe2, 0x40 }, 2, 0, 1, 0, 0 }, { { 0xe1, 0x40 }, 2, 0, 5, 0, 1 }, { { 0xe0, 0x40 }, 2, 0, 5, 0, 0 }, { { 0xe3, 0x40 }, 2, 0, 0, 0, 1 }, { { 0xe3, 0x40 }, 2, 0, 1, 0, 0 }, { { 0x90, 0x40, 0x48, 0xe9, 0, 0x10, 0, 0 }, 8, 0, 0, 0, 1 },
+  };
+  table[X] = descriptor((u32)area, 0xfff, 0xfb, 4);
+  param[0] = X << 3 | 3; param[1] = 0xfd0;
+  for (u32 i = 0; i < sizeof cases / sizeof *cases; i++) {
+    u32 n = cases[i].length, skip_over = cases[i].bytes[0] == 0x90 ? 3 : 0;
+    memset(area + 0xfd0, 0x90, 0x30); memcpy(area + 0xfd0, cases[i].bytes, n); area[0xffd] = 0xcd; area[0xffe] = 0x80;
+    param[2] = cases[i].eax; param[3] = cases[i].ecx; param[4] = cases[i].top;
+    for (int again = 0; again < 3; again++) {
+      u32 got = ring(3, near_go);
+      if (!cases[i].leaves) { EQUAL(got, DONE); EQUAL(seen.eip, 0xfff); continue; }
+      EQUAL(got, VECTOR(13, 0)); EQUAL(seen.eip, 0xfd0 + skip_over); EQUAL(seen.cs, X << 3 | 3); EQUAL(seen.esp, top_of(3) - 4); EQUAL(seen.ecx, cases[i].ecx);
+    }
+  }
+}
 /* ---- LDT */
 static u64 local[4] __attribute__((aligned(16)));
 SNIPPET(lldt3, "mov $0x68, %eax", "lldt %ax");
@@ -279,4 +302,4 @@ static void shadow(void) {
 }
 static void init(void) { rings_init(); for (int r = 0; r < 4; r++) { param[0] = 0; RUNS(r, load_fs); if (r) { EQUAL(seen.cs, code_selector(r)); EQUAL(seen.ss, data_selector(r)); EQUAL(seen.esp, top_of(r)); } } }
 const struct test tests[] = { { "all four rings", init }, { "loads of data segments: every type, DPL, RPL, CPL", data_loads }, { "loads of the stack segment", stack_loads }, { "POP, LFS, LSS", other_loads }, { "null selectors", nulls }, { "limit of the GDT", table_limits }, { "LAR LSL VERR VERW: every type, DPL, RPL, CPL", looks }, { "ARPL", arpl }, { "limits: every size, up and down", limits },
-  { "the stack segment's limit and size", stack_limits }, { "SP of 16 bits", stack16 }, { "read-only, execute-only", types }, { "fetching at the limit", code_limits }, { "LLDT, SLDT, local descriptors", local_table }, { "LTR, STR", task_register }, { "MOV SS holds off the trap", shadow }, { 0, 0 } };
+  { "the stack segment's limit and size", stack_limits }, { "SP of 16 bits", stack16 }, { "read-only, execute-only", types }, { "fetching at the limit", code_limits }, { "near transfers at the limit", near_transfers }, { "LLDT, SLDT, local descriptors", local_table }, { "LTR, STR", task_register }, { "MOV SS holds off the trap", shadow }, { 0, 0 } };

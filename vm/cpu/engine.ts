@@ -28,6 +28,7 @@ import { Shutdown, deliver } from './system/exceptions.ts';
 import { CpuTrace } from './trace.ts';
 import { fpuInit } from './system/fpu.ts';
 import { Breakpoints } from './system/breakpoints.ts';
+import { NearTransfers } from './system/near.ts';
 import { execute } from './system/operations.ts';
 import { seedRandom } from './system/random.ts';
 import type { Form } from './tier0/forms.ts';
@@ -92,6 +93,7 @@ export class Engine implements EngineInterface {
   private readonly trace: CpuTrace | undefined;
   /** The guest's own, in DR0 to DR3. */
   private readonly breakpoints: Breakpoints;
+  private readonly nearTransfers: NearTransfers;
   private readonly watch: BlockWatch | undefined;
   private debug: DebugPlan | undefined;
   /** A watched access asked to stop behind its instruction. */
@@ -113,6 +115,7 @@ export class Engine implements EngineInterface {
     this.mmu = new Mmu(board, cpu, bus, this.words, this.coherence);
     this.cpu = new Cpu(board, cpu, this.mmu, bus, this.words);
     this.breakpoints = new Breakpoints(this.words);
+    this.nearTransfers = new NearTransfers(this.cpu);
     this.cpu.breakpointsChanged = () => { if (this.breakpoints.update()) this.watchMemory(); };
     this.readPlainPorts(true);
     const float = new FloatUnit(board.buffer, base);
@@ -615,6 +618,10 @@ export class Engine implements EngineInterface {
         // One at a time up to the limit; the instruction that has a byte beyond it is #GP(0) (SDM vol. 3 5.3).
         if (block.count > 1) return this.lookup(1);
         throw new GuestFault(VEC.GP, 0);
+      }
+      if (!(mode & MODE.CS_FLAT) && cpu.segmentLimit(SEG.CS) !== 0xffffffff && this.nearTransfers.leaves(block, eip, mode)) {
+        if (block.count > 1) return this.lookup(block.count - 1);
+        this.nearTransfers.check(eip, mode);
       }
       if (!limit && !single && mode & MODE.CS_FLAT) {
         this.mmu.jumpCacheSet(eip, mode, block.record);
