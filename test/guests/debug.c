@@ -53,6 +53,31 @@ static void two_at_once(void) {
   EQUAL(hits, 1); if (!is_tcg()) EQUAL(status, 5); /* TCG tells of the first only */
   disarm();
 }
+/* Length, alignment and overlap (17.2.5): the low bits of the address do not count, and one common byte is a match. */
+static u8 field[32] __attribute__((aligned(16)));
+static void overlaps(void) {
+  for (u32 n = 0; n < 4; n++) for (u32 bytes = 1; bytes <= 4; bytes *= 2) for (u32 to = 8; to < 12; to++) for (u32 kind = WRITE; kind <= ACCESS; kind += 2) {
+    u32 first = to & -bytes, last = first + bytes - 1;
+    for (u32 size = 1; size <= 4; size *= 2) for (u32 from = 4; from < 14; from++) for (int write = 0; write < 2; write++) {
+      volatile u8 *p = field + from;
+      u32 want = from <= last && from + size - 1 >= first && (write || kind == ACCESS);
+      arm(n, (u32)field + to, kind, bytes);
+      if (write) { if (size == 1) *p = 1; else if (size == 2) *(volatile u16 *)p = 1; else *(volatile u32 *)p = 1; }
+      else { if (size == 1) (void)*p; else if (size == 2) (void)*(volatile u16 *)p; else (void)*(volatile u32 *)p; }
+      u32 got = hits, why = status;
+      disarm();
+      EQUAL(got, want); if (want) EQUAL(why, 1u << n);
+    }
+  }
+}
+/* Nothing of DR7 and DR6 but what there is; DR4 and DR5 are DR6 and DR7 without CR4.DE; breakpoints that are off do not set DR6. */
+static void fixed_bits(void) {
+  u32 v;
+  set_dr7(0xffff0000 & ~0x2000u); DEVIATES(TCG) EQUAL(dr7(), 0xffff0400); disarm();
+  set_dr6(0); v = dr6(); set_dr6(0xe00f); EQUAL(dr6(), v | 0xe00f); set_dr6(0);
+  asm volatile(".byte 0x0f, 0x21, 0xe0" : "=a"(v)); EQUAL(v, dr6());
+  asm volatile(".byte 0x0f, 0x21, 0xe8" : "=a"(v)); EQUAL(v, dr7());
+}
 static void strings(void) {
   static u8 buffer[64];
   arm(0, (u32)buffer + 10, WRITE, 1);
@@ -98,4 +123,4 @@ static void unannounced(void) {
   TRY(".byte 0x0f, 0x21, 0xe0", ::: "eax", "memory"); EXPECT(6, 0);
   set_cr4(cr4() & ~8);
 }
-const struct test tests[] = { { "execution: a fault in front, RF passes it once", execution_faults_in_front }, { "writes of any of the bytes trap behind the instruction", writes }, { "reads and writes", reads_and_writes }, { "two breakpoints, one exception", two_at_once }, { "REP goes on behind its trap", strings }, { "ports with CR4.DE", ports }, { "DR7.GD", general_detect }, { "together with single step", with_single_step }, { "DR4 and fixed bits", unannounced }, { 0, 0 } };
+const struct test tests[] = { { "execution: a fault in front, RF passes it once", execution_faults_in_front }, { "writes of any of the bytes trap behind the instruction", writes }, { "reads and writes", reads_and_writes }, { "two breakpoints, one exception", two_at_once }, { "lengths and overlaps", overlaps, TCG }, { "fixed bits and aliases", fixed_bits }, { "REP goes on behind its trap", strings }, { "ports with CR4.DE", ports }, { "DR7.GD", general_detect }, { "together with single step", with_single_step }, { "DR4 and fixed bits", unannounced }, { 0, 0 } };
