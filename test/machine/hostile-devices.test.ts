@@ -12,10 +12,10 @@ import { Rig } from './rig.ts';
 const FULL = process.env['KINTSUGI_FULL'] !== undefined;
 const FULL_MS = 30_000; // two tests take a minute together
 
-/** The seeds 1 to 6, or with KINTSUGI_FULL as many as half a minute holds. */
+/** The seeds 1 to 30, or with KINTSUGI_FULL as many as half a minute holds. */
 function seeds(run: (seed: number) => void): void {
   const end = performance.now() + FULL_MS;
-  for (let seed = 1; FULL ? performance.now() < end : seed <= 6; seed++) {
+  for (let seed = 1; FULL ? performance.now() < end : seed <= 30; seed++) {
     try { run(seed); } catch (cause) { throw new Error(`seed ${seed}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause }); }
   }
 }
