@@ -33,7 +33,7 @@ const PLACES: readonly (readonly [RegExp, Category | undefined])[] = [
   [/\/vm\/cpu\/(wasm|trace)\.ts$|\/vm\/cpu\/lower\/|\/vm\/cpu\/tier0\/(context|forms|record|module)\.ts$/, undefined],
   [/\/vm\/cpu\/jit\//, 'building'],
   [/\/vm\/cpu\/(blocks|templates)\.ts$|\/vm\/cpu\/isa\//, 'decode'],
-  [/\/vm\/cpu\/(mmu|views|coherence|dma)\.ts$/, 'mmu'],
+  [/\/vm\/cpu\/((mmu|views|coherence|dma)|mmu\/\w+)\.ts$/, 'mmu'],
   [/\/vm\/cpu\/float\//, 'float'],
   [/\/vm\/cpu\/system\//, 'system'],
   [/\/vm\/cpu\/engine\.ts$|\/vm\/cpu\/tier0\//, 'engine'],
