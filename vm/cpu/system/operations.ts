@@ -128,7 +128,12 @@ const look = (kind: 'lar' | 'lsl'): Operation => (cpu, insn) => {
 function debugRegister(cpu: Cpu, number: number): number {
   if (number === 4 || number === 5) { if (cpu.get(S.cr4) & CR4.DE) undefinedOpcode(); number += 2; }
   cpu.requireCpl0();
-  if (cpu.get(S.dr7) & 0x2000) { cpu.set(S.dr6, cpu.get(S.dr6) | 0x2000); throw new GuestFault(VEC.DB); }
+  if (cpu.get(S.dr7) & 0x2000) {
+    cpu.set(S.dr6, cpu.get(S.dr6) | 0x2000);
+    // A fault that is no breakpoint's: RF is set in its image (17.3.1.1), and cleared again by the delivery.
+    cpu.set(S.eflags, cpu.get(S.eflags) | FLAG.RF);
+    throw new GuestFault(VEC.DB);
+  }
   return number < 4 ? S.dr0 + number * 4 : number === 6 ? S.dr6 : S.dr7;
 }
 const regOf = (insn: Insn, i: number): number => { const op = insn.ops[i]; return op.c === 'R' || op.c === 'S' ? op.reg : 0; };
