@@ -13,8 +13,8 @@
  * so INC and DEC, which keep CF, do not touch the pair, and a loop that ends in `dec; jnz` moves three locals and computes nothing.
  * The flag words are made only where someone can see them: at exits (cold), by the shared helper `settle`.
  *
- * Exactness. Every way out goes through the shared exit: registers are spilled, EIP is that of the instruction, the budget gets back
- * what the block had paid for instructions that did not complete. What would change translations under us is never done from here:
+ * Exactness. Every way out goes through the shared exit: registers are spilled, EIP is that of the instruction, the budget pays for
+ * the instructions in front of it. What would change translations under us is never done from here:
  * an access that reaches a device, code or a page table faults without a vector, and tier 0 runs the instruction (mmu.ts).
  */
 import { Cx, aligned, type Direct, type FlagKind, type FpuNote, type PendingFlags, type SlowCalls } from '../lower/context.ts';
