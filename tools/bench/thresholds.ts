@@ -18,7 +18,7 @@ import type { PeerEnd, PeerJob } from './peer.worker.ts';
 import { chooseRows } from './vm.ts';
 
 /** Part of a row's iterations: a sweep is many runs. */
-const SCALE = 0.5, REPETITIONS = 6, SILENCE_MS = 60_000;
+const SCALE = 0.4, REPETITIONS = 6, SILENCE_MS = 60_000;
 
 export interface Threshold { readonly value: string; /** CPU time relative to the value in the sources. */ readonly steady: number; readonly first: number; readonly rows: Readonly<Record<string, number>> }
 
@@ -65,8 +65,10 @@ export async function sweep(file: string, name: string, others: readonly string[
   const roots = values.map((value, i) => copy(file, name, value, i));
   const plan = new Map(rows.map(p => [p.number, Math.max(1, Math.round(p.nativeIterations * (p.kind === 'kernel' ? 1 : 0.4) * SCALE))]));
   const steady = values.map(() => new Map<number, number[]>()), first = values.map(() => new Map<number, number[]>());
-  for (let round = 0; round < rounds; round++) for (const [v, root] of roots.entries()) {
-    const answer = await runRows(startIn(root, freestanding), plan, REPETITIONS, SILENCE_MS);
+  for (let run = 0; run < rounds * roots.length; run++) {
+    // Each round begins with another value: what the process has compiled before helps those behind it.
+    const v = (run + Math.floor(run / roots.length)) % roots.length;
+    const answer = await runRows(startIn(roots[v]!, freestanding), plan, REPETITIONS, SILENCE_MS);
     for (const [number, reason] of answer.lost) throw new BenchError(`${name} = ${values[v]}, row ${number}: ${reason}`);
     const add = (to: Map<number, number[]>, number: number, ns: number): void => { const list = to.get(number); if (list) list.push(ns); else to.set(number, [ns]); };
     for (const [number, { repetitionsNs }] of answer.rows) { add(first[v]!, number, repetitionsNs[0]!); for (const ns of repetitionsNs.slice(1)) add(steady[v]!, number, ns); }

@@ -40,6 +40,8 @@ export interface AccessWatch {
   accessed(va: number, bytes: number, write: boolean): void;
 }
 
+/** Stores to a page table between two walks of it, before it is taken for a page that is being filled. With others each one is an event for all. */
+const PATIENCE = 8, PATIENCE_SMP = 2;
 /** Fills by which S.linear outlives a change of the guest's habits. */
 const MAX_VOTES = 32;
 
@@ -57,8 +59,7 @@ export abstract class Translations extends PageWalk {
     this.cpu = cpu;
     this.tableStores = new Uint8Array(board.ramBytes >>> 12);
     this.guarded = new Uint8Array(board.ramBytes >>> 12);
-    // Each store is an event for the other vCPUs.
-    this.patience = board.cpus === 1 ? 8 : 2;
+    this.patience = board.cpus === 1 ? PATIENCE : PATIENCE_SMP;
     this.viewLimit = Math.min(32, board.layout.viewsPerCpu);
     this.views.push(new View(board, cpu, 0));
     words[S.viewCount >> 2] = 1;
