@@ -1,4 +1,5 @@
 /** The bench rows give the same checksums natively, in the interpreter and in regions, alone and in any order; a peer that hangs loses a row, not the run. */
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { benchImages } from '../../tools/bench/images.ts';
 import { LineStamper, Reading, runRows, steady, type Running, type Stamped, type Start } from '../../tools/bench/lines.ts';
@@ -6,7 +7,7 @@ import { BENCH_PROGRAMS, type BenchProgram } from '../../tools/bench/programs.ts
 import { runNative } from '../../tools/bench/processes.ts';
 import { warmUp } from '../../tools/bench/start.ts';
 import { constantOf, withConstant } from '../../tools/bench/thresholds.ts';
-import { chooseRows, formatBenchVm, type BenchVmResult } from '../../tools/bench/vm.ts';
+import { TABLE_IN, chooseRows, formatBenchVm, withTable, type BenchVmResult } from '../../tools/bench/vm.ts';
 import { vmFigure } from '../../tools/bench/vm-figure.ts';
 import { DeterministicMachine } from '../../vm/machine.ts';
 import { createEngine } from '../../vm/cpu/engine.ts';
@@ -141,6 +142,14 @@ describe('showing it', () => {
     expect(text).toMatch(/^> first byte +160 ms +110 ms +120 ms +<= 150$/m);
     expect(text).toContain('- v86 smc: no line for 10 s');
     expect(text).toContain('40 % of the host\'s cores meanwhile: DISTURBED');
+  });
+  test('a recorded run takes the place of the table in docs/machine.md, and of nothing else', () => {
+    const document = readFileSync(TABLE_IN, 'utf8'), once = withTable(document, result);
+    expect(once).toContain('QEMU undefined, 2026-01-01\n\ninteger ');
+    expect(withTable(once, result)).toBe(once);
+    expect(once.slice(0, once.indexOf('<!-- bench vm'))).toBe(document.slice(0, document.indexOf('<!-- bench vm')));
+    expect(once.slice(once.indexOf('<!-- end of'))).toBe(document.slice(document.indexOf('<!-- end of')));
+    expect(() => withTable('no table here', result)).toThrow(/has no lines/);
   });
   test('the figure has a bar for each figure and escapes what it quotes', () => {
     const svg = vmFigure(result);

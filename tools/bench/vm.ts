@@ -216,6 +216,16 @@ export function formatBenchVm(result: BenchVmResult): string {
 /** One line of docs/history/vm.jsonl: where, when, and the times of all rows. */
 export const historyLine = (result: BenchVmResult): string => `${JSON.stringify({ environment: result.environment, geomean: result.geomean, scaling: result.scaling, behind: result.behind, lost: result.lost, rows: result.rows, start: result.start })}\n`;
 export const HISTORY = path.join(REPOSITORY_ROOT, 'docs', 'history', 'vm.jsonl');
+/** Where the table of the last recorded run stands, between these two lines. */
+export const TABLE_IN = path.join(REPOSITORY_ROOT, 'docs', 'machine.md');
+const BEGIN = '<!-- bench vm: written by `bench vm --record` -->', END = '<!-- end of bench vm -->';
+/** The document with the result's table in the place of the one in it. */
+export function withTable(document: string, result: BenchVmResult): string {
+  const from = document.indexOf(BEGIN), to = document.indexOf(END);
+  if (from < 0 || to < from) throw new BenchError(`${TABLE_IN} has no lines "${BEGIN}" and "${END}" for the table`);
+  const { cpu, node, qemu, date } = result.environment;
+  return `${document.slice(0, from)}${BEGIN}\n\`\`\`\n${cpu}, Node ${node}, QEMU ${qemu}, ${String(date).slice(0, 10)}\n\n${formatBenchVm(result)}\n\`\`\`\n${document.slice(to)}`;
+}
 
 if (process.argv[1] === import.meta.filename) {
   const args = process.argv.slice(2);

@@ -1,5 +1,5 @@
 /** `./kintsugi bench vm|ipc|fs|net|rewind`: each benchmark is a room in tools/bench; this finds it and shows its table or JSON. */
-import { appendFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
 import type { Peer } from '../bench/vm.ts';
 import { EXIT, UserError } from './errors.ts';
 
@@ -26,12 +26,15 @@ export interface BenchOptions {
 export async function bench(what: string, options: BenchOptions): Promise<number> {
   const progress = (text: string): void => { process.stderr.write(`${text}\n`); };
   if (what === 'vm') {
-    const { HISTORY, benchVm, formatBenchVm, historyLine } = await import('../bench/vm.ts'), { BenchError } = await import('../bench/lines.ts');
+    const { HISTORY, TABLE_IN, benchVm, formatBenchVm, historyLine, withTable } = await import('../bench/vm.ts'), { BenchError } = await import('../bench/lines.ts');
     const result = await benchVm({ runs: options.runs, progress, ...(options.rows === undefined ? {} : { rows: options.rows.split(',') }), ...(options.peers === undefined ? {} : { peers: options.peers.split(',') as Peer[] }) }).catch((error: unknown) => {
       throw error instanceof BenchError ? new UserError(error.message, EXIT.usage) : error;
     });
     if (options.svg !== undefined) writeFileSync(options.svg, (await import('../bench/vm-figure.ts')).vmFigure(result));
-    if (options.record) appendFileSync(HISTORY, historyLine(result));
+    if (options.record) {
+      appendFileSync(HISTORY, historyLine(result));
+      writeFileSync(TABLE_IN, withTable(readFileSync(TABLE_IN, 'utf8'), result));
+    }
     process.stdout.write(options.json ? `${JSON.stringify(result)}\n` : `${formatBenchVm(result)}\n`);
     return result.problems.some((problem) => problem.includes('checksums differ')) ? EXIT.failure : EXIT.ok;
   }

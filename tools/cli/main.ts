@@ -224,7 +224,7 @@ async function main(argv: readonly string[]): Promise<number> {
     .addOption(new Option('--only <part>', 'net: leave the other part out').choices(['instructions', 'times']))
     .option('--force', 'ipc: measure although the machine is not steady', false)
     .option('--svg <file>', 'write the figure: vm: multiples of native time; ipc: distributions and size sweep')
-    .option('--record', 'vm, ipc: append a line to docs/history', false)
+    .option('--record', 'vm, ipc: append a line to docs/history; vm: also write its table into docs/machine.md', false)
     .addHelpText('after', '\nExamples:\n  $ ./kintsugi bench vm --svg vm.svg --record\n  $ ./kintsugi bench vm --rows smp,start --peers here,qemu\n  $ ./kintsugi bench vm --rows ipc,fault --runs 9\n  $ ./kintsugi bench ipc --quick\n  $ ./kintsugi bench ipc --svg ipc.svg --record   about a minute on a quiet machine\n  $ ./kintsugi bench net --rows ping,incoming --json\n')
     .action(async (what: string, raw: import('./bench.ts').BenchOptions) => { status = await (await import('./bench.ts')).bench(what, raw); });
 
