@@ -48,7 +48,7 @@ function copy(file: string, name: string, value: string, index: number): string 
 }
 
 const startIn = (root: string, image: string): Start => (plan, line): Running => {
-  const workerData: PeerJob = { peer: 'here', image, plan, jit: 'on' };
+  const workerData: PeerJob = { peer: 'here', image, plan, jit: 'on', fine: true };
   const worker = new Worker(pathToFileURL(path.join(root, 'tools/bench/peer.worker.ts')), { workerData, execArgv: [] });
   return {
     kill: () => { void worker.terminate(); },
