@@ -21,7 +21,7 @@ v8.setFlagsFromString('--experimental-wasm-branch-hinting');
  * Instructions per call of the machine, so that a call takes about PIECE_MS: a call costs some microseconds, and a line is stamped when the one
  * that printed it returns. With one vCPU the schedule has nothing to interleave.
  */
-const LEAST_PIECE = 20_000, MOST_PIECE = 1_000_000, PIECE_MS = 0.5;
+const LEAST_PIECE = 20_000, MOST_PIECE = 4_000_000, PIECE_MS = 0.5;
 
 /**
  * User and system time of this thread, ns. Linux brings a thread's count up to date only at ticks (4 ms) and switches, but for the thread that asks
