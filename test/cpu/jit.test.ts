@@ -22,6 +22,7 @@ function pair(code: readonly number[], registers: Partial<Record<'eax' | 'ebx' |
   return { off: make('off'), on: make('on') };
 }
 const memory = (bench: Bench): string => createHash('sha256').update(bench.board.ram.subarray(CODE, STACK)).digest('hex');
+const inRegions = ({ words }: Bench): number => words[S.countInRegions >> 2];
 const regions = (bench: Bench): number => bench.words[S.countRegions >> 2];
 
 /** Runs both in the same pieces and compares after each. */
@@ -99,6 +100,29 @@ describe('a region', () => {
     expect(p.on.fault).toEqual(p.off.fault);
   });
 
+  it('reaches pages that lie scattered in physical memory, across their edges too', () => {
+    // top: eax = eax * 1664525 + 1013904223 ; esi = eax >> 15 & 0xffff ; mov edx,[esi+DATA] ; add edx,eax ; mov [esi+DATA+4],edx
+    //      ebp = eax >> 7 & 0xffff ; movzx ecx,byte [ebp+DATA] ; xor edx,[ecx*4+DATA+0x4000] ; add [eax & 0xfffe + DATA],edx ; dec edi ; jnz top ; mov edi,1000 ; jmp top
+    const body = [0x69, 0xc0, ...le32(1664525), 0x05, ...le32(1013904223), 0x89, 0xc6, 0xc1, 0xee, 0x0f, 0x81, 0xe6, ...le32(0xffff), 0x8b, 0x96, ...le32(DATA), 0x01, 0xc2, 0x89, 0x96, ...le32(DATA + 4),
+      0x89, 0xc5, 0xc1, 0xed, 0x07, 0x81, 0xe5, ...le32(0xffff), 0x0f, 0xb6, 0x8d, ...le32(DATA), 0x33, 0x14, 0x8d, ...le32(DATA + 0x4000), 0x89, 0xc3, 0x81, 0xe3, ...le32(0xfffe), 0x01, 0x93, ...le32(DATA), 0x4f];
+    const code = [...body, 0x0f, 0x85, ...le32(-(body.length + 6)), 0xbf, ...le32(1000), 0xe9, ...le32(-(body.length + 16))];
+    for (const pages of [1, 17]) {
+      const p = pair(code, { edi: 1000, eax: 1 });
+      for (const bench of [p.on, p.off]) {
+        for (let i = 0; i < 1024; i++) bench.poke32(0x41000 + i * 4, i << 12 | 7);
+        // One page moved leaves the entry that generated code expects right for all others.
+        for (let i = 0; i < pages; i++) bench.poke32(0x41000 + ((DATA >> 12) + i) * 4, 0x50000 + (i * 7 + 3) % 17 * 0x1000 | 7);
+        bench.poke32(0x40000, 0x41007);
+        bench.words[S.cr3 >> 2] = 0x40000;
+        bench.words[S.cr0 >> 2] |= CR0.PG | CR0.WP;
+        bench.engine.stateChanged();
+      }
+      agree(p, [150_000, 1, 7, 60_000, 33_333]);
+      expect(regions(p.on)).toBeGreaterThan(0);
+      expect(inRegions(p.on)).toBeGreaterThan(50_000);
+    }
+  });
+
   it('moves blocks with REP in pieces that never exceed the budget', () => {
     // top: mov esi,DATA ; mov edi,DATA+0x1001 ; mov ecx,700 ; rep movsd ; mov ecx,33 ; rep stosb ; jmp top
     const p = pair([0xbe, ...le32(DATA), 0xbf, ...le32(DATA + 0x1001), 0xb9, ...le32(700), 0xf3, 0xa5, 0xb9, ...le32(33), 0xf3, 0xaa, 0xeb, 0xe6]);
@@ -139,7 +163,6 @@ describe('a region', () => {
 describe('what becomes a region', () => {
   /** `blocks` basic blocks of 6 instructions: inc eax ; add ebx,eax ; inc edx ; xor ebx,edx ; dec edi ; jmp +0. */
   const chain = (blocks: number): number[] => Array.from({ length: blocks }, () => [0x40, 0x01, 0xc3, 0x42, 0x31, 0xd3, 0x4f, 0xeb, 0x00]).flat();
-  const inRegions = ({ words }: Bench): number => words[S.countInRegions >> 2];
   const share = (bench: Bench, run: () => void): number => {
     const [before, retired] = [inRegions(bench), bench.engine.retired];
     run();
