@@ -76,6 +76,7 @@ export class Mmu extends GuestMemory {
   private get fromRegion(): boolean { return this.words[S.rec >> 2] === 0; }
   /** A store there takes translations away. */
   private disturbs(physical: number, size: number, kind: number): boolean {
+    this.settle();
     return ((kind & PAGE_TABLE) !== 0 && !(this.tableStores[physical >>> 12] < this.patience && this.absent(physical, size))) || ((kind & PAGE_CODE) !== 0 && this.code.hits(physical, size));
   }
   /** The entries of a table that these bytes belong to are not present: nothing can have been derived from them. */
@@ -114,7 +115,7 @@ export class Mmu extends GuestMemory {
         if (!isMemory(kind)) return this.giveUp(REPEAT_IN_TIER0);
         if (this.walkDropped || (forWrite && this.disturbs(physical, size, kind))) return this.giveUp(ONCE_IN_TIER0);
       }
-      if ((kind & PAGE_KIND_MASK) === PAGE_KIND_RAM) this.fill(va, physical, forWrite !== 0 && !(kind & (PAGE_CODE | PAGE_TABLE)));
+      if ((kind & PAGE_KIND_MASK) === PAGE_KIND_RAM) { this.fill(va, physical, forWrite !== 0 && !(kind & (PAGE_CODE | PAGE_TABLE))); this.permitWalks(); }
       else if ((kind & PAGE_KIND_MASK) === PAGE_KIND_ROM && physical < this.ramBytes) this.fill(va, physical, false);
       const value = this.readPhysical(physical, size);
       this.watch?.accessed(va, size, false);
@@ -146,6 +147,7 @@ export class Mmu extends GuestMemory {
       }
       if ((kind & (PAGE_KIND_MASK | PAGE_CODE | PAGE_TABLE)) === PAGE_KIND_RAM) this.fill(va, physical, true);
       this.writePhysical(physical, size, value);
+      if ((kind & PAGE_KIND_MASK) === PAGE_KIND_RAM) this.permitWalks();
       this.watch?.accessed(va, size, true);
     } catch (fault) { this.caught(fault); }
   }

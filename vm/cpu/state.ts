@@ -137,10 +137,19 @@ export const S = {
   viewCount: 0x1b00, viewDevice: 0x1c00,
   /** Bits: stretches of 4 MiB that some view has translated by large pages (1024), and pages modulo 4096 that some view has code of. Some may be left over. */
   largeFilter: 0x1b40, codeFilter: 0x1d00,
+  // Page walks by generated code (tier0/walk.ts, mmu/translations.ts). Derived, and kept by resets.
+  /** Number + 1 of the view whose last directory and table (addresses; the stretch of 4 MiB it maps) these are, 0: none; how many fills there is room for; fills made; whether a walk was. */
+  walkView: 0x1f00, walkDirectory: 0x1f04, walkTable: 0x1f08, walkStretch: 0x1f0c, walkRoom: 0x1f10, walkFills: 0x1f14, walked: 0x1f18,
+  /** Fills for which the present value of `linear` has been right more often than wrong. */
+  votes: 0x1f1c,
+  /** WALK_FILLS x {page number * 2 + user | bit 31: a new entry | bit 30: a new write entry}: fills that the view has not in its lists yet. */
+  walkFilled: 0x2000,
   /** Ring of pages other vCPUs want dropped (see mmu): head, tail, then entries. */
   flushRing: 0x4000,
 } as const;
 
+/** Fills of the soft MMU by generated code between two looks of TypeScript at its views. */
+export const WALK_FILLS = 256;
 export const PLAIN_PORTS = 32;
 export const plainPortSlot = (port: number): number => (port ^ port >> 4 ^ port >> 8) & PLAIN_PORTS - 1;
 

@@ -86,6 +86,13 @@ export class View {
       this.table[at + 0x100000] = entry;
     }
   }
+  /** So many pages more may be filled before all are dropped. */
+  get room(): number { return MAX_FILLED - Math.max(this.filledCount, this.writtenCount); }
+  /** Generated code has filled a page: `name` = page number * 2 + user. There was room. */
+  noteFilled(name: number, entry: boolean, writeEntry: boolean): void {
+    if (entry && (this.filledCount === 0 || this.filled[this.filledCount - 1] !== name)) this.filled[this.filledCount++] = name;
+    if (writeEntry && (this.writtenCount === 0 || this.written[this.writtenCount - 1] !== name)) this.written[this.writtenCount++] = name;
+  }
   flush(): void {
     this.devicePage = -1;
     for (let i = 0; i < this.filledCount; i++) {
@@ -112,8 +119,9 @@ export class View {
   }
   dropPage(page: number, codeDropped?: CodeDropped): void {
     if (page === this.devicePage) this.devicePage = -1;
-    for (const at of [page, page + 0x200000]) { this.table[at] = 0; this.table[at + 0x100000] = 0; }
-    if (this.isCodePage(page, false) || this.isCodePage(page, true)) { this.clearJumpCaches(); codeDropped?.(page, 1); }
+    const table = this.table;
+    table[page] = 0; table[page + 0x100000] = 0; table[page + 0x200000] = 0; table[page + 0x300000] = 0;
+    if (this.codePages.size !== 0 && (this.isCodePage(page, false) || this.isCodePage(page, true))) { this.clearJumpCaches(); codeDropped?.(page, 1); }
   }
   private dropStretch(stretch: number, pages: number, codeDropped: CodeDropped): void {
     const page = stretch * 512;

@@ -92,6 +92,7 @@ export abstract class GuestMemory extends Translations {
   protected warm(va: number, physical: number, user: boolean, write: boolean): void {
     const kind = this.kind(physical);
     if ((kind & PAGE_KIND_MASK) !== PAGE_KIND_RAM || this.isWatched(va >>> 12) || (this.unfilled && this.withholds(user)) || (this.walkedNoExecute && this.guarded[physical >>> 12] !== 0)) return;
+    this.settle();
     if (write && !(kind & (PAGE_CODE | PAGE_TABLE))) this.dirtyMap[physical >>> 12] = DIRTY_ALL;
     this.view.fill(va >>> 12, user ? 1 : 0, GUEST_RAM_BASE + (physical & 0xfffff000) - (va & 0xfffff000) - 3 | 0, write && !(kind & (PAGE_CODE | PAGE_TABLE)));
   }

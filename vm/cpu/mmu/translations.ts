@@ -8,7 +8,7 @@
  */
 import { DIRTY_ALL, GUEST_RAM_BASE, type Board } from '../../board.ts';
 import { EVENT, type Coherence } from '../coherence.ts';
-import { CR0, CR4, FLAG, S, VEC } from '../state.ts';
+import { CR0, CR4, FLAG, S, VEC, WALK_FILLS } from '../state.ts';
 import { JUMP_CACHE_BYTES } from '../tier0/record.ts';
 import { DIRECTORY, View, type CodeDropped } from '../views.ts';
 import { ACCESS, GuestFault, isMemory, PageWalk } from './walk.ts';
@@ -43,7 +43,7 @@ export interface AccessWatch {
 /** Stores to a page table between two walks of it, before it is taken for a page that is being filled. With others each one is an event for all. */
 const PATIENCE = 8, PATIENCE_SMP = 2;
 /** Fills by which S.linear outlives a change of the guest's habits. */
-const MAX_VOTES = 32;
+export const MAX_VOTES = 32;
 
 export abstract class Translations extends PageWalk {
   protected readonly cpu: number;
@@ -77,6 +77,32 @@ export abstract class Translations extends PageWalk {
     words[S.viewBase >> 2] = this.views[0].address;
     words[S.viewCaches >> 2] = this.views[0].jumpCacheAddress;
     words[S.coherence >> 2] = this.coherence.processedAt;
+  }
+
+  /**
+   * From here on generated code may do walks of its own (tier0/walk.ts) through the directory and the table that the current view used last: until settle(). Only
+   * without what it knows nothing of: PAE, SMEP, SMAP, watched pages.
+   */
+  protected permitWalks(): void {
+    const words = this.words, view = this.view, directory = words[S.cr3 >> 2] & 0xfffff000;
+    if (this.watch !== undefined || (words[S.cr4 >> 2] & (CR4.PAE | CR4.SMEP | CR4.SMAP)) !== 0 || view.lastTable < 0 || view.lastDirectory !== directory >>> 12 || view.lastGigabyte !== DIRECTORY
+      || view.lastTable >= this.ramBytes >>> 12 || view.lastDirectory >= this.ramBytes >>> 12) return;
+    words[S.walkDirectory >> 2] = directory;
+    words[S.walkTable >> 2] = view.lastTable << 12;
+    words[S.walkStretch >> 2] = view.lastSlot >> 1;
+    words[S.walkRoom >> 2] = Math.min(WALK_FILLS, view.room);
+    words[S.walkView >> 2] = view.index + 1;
+  }
+  /** What generated code has done by walks of its own is taken into the books, and it does none until it is permitted again: before anything that reads the books or changes them. */
+  protected settle(): void { if (this.words[S.walkView >> 2] !== 0) this.settled(); }
+  private settled(): void {
+    const words = this.words, view = this.views[words[S.walkView >> 2] - 1], fills = words[S.walkFills >> 2];
+    words[S.walkView >> 2] = 0;
+    if (words[S.walked >> 2] === 0) return;
+    words[S.walked >> 2] = 0;
+    this.tableStores[words[S.walkDirectory >> 2] >>> 12] = this.tableStores[words[S.walkTable >> 2] >>> 12] = 0;
+    for (let i = 0; i < fills; i++) { const fill = words[(S.walkFilled >> 2) + i]; view.noteFilled(fill & 0x1fffff, fill < 0, (fill & 1 << 30) !== 0); }
+    words[S.walkFills >> 2] = 0;
   }
 
   /** Points the state block at the tables of the current privilege. */
@@ -115,19 +141,18 @@ export abstract class Translations extends PageWalk {
   isWatched(page: number): boolean { return this.watch !== undefined && this.watch.pages.has(page); }
   protected fill(va: number, physical: number, write: boolean): void {
     if (this.isWatched(va >>> 12) || (this.unfilled && this.withholds(this.words[S.cpl >> 2] === 3)) || (this.walkedNoExecute && this.guarded[physical >>> 12] !== 0)) return;
+    this.settle();
     if (write) this.dirtyMap[physical >>> 12] = DIRTY_ALL;
     const entry = GUEST_RAM_BASE + (physical & 0xfffff000) - (va & 0xfffff000) - 3 | 0;
     this.view.fill(va >>> 12, this.words[S.cpl >> 2] === 3 ? 1 : 0, entry, write);
     this.vote(entry);
   }
-  /** For how many fills the present value of S.linear has been right more often than wrong. */
-  private votes = 0;
   /** Majority vote (Boyer and Moore) over the entries that are filled. */
   private vote(entry: number): void {
     const words = this.words;
-    if (words[S.linear >> 2] === entry) { if (this.votes < MAX_VOTES) this.votes++; }
-    else if (this.votes > 0) this.votes--;
-    else { words[S.linear >> 2] = entry; this.votes = 1; }
+    if (words[S.linear >> 2] === entry) { if (words[S.votes >> 2] < MAX_VOTES) words[S.votes >> 2]++; }
+    else if (words[S.votes >> 2] > 0) words[S.votes >> 2]--;
+    else { words[S.linear >> 2] = entry; words[S.votes >> 2] = 1; }
   }
   /**
    * By physical page: regions take a read entry for it as the right to execute (jit/region.ts). There is none then where data may be read but
@@ -135,13 +160,15 @@ export abstract class Translations extends PageWalk {
    */
   protected readonly guarded: Uint8Array;
   setGuarded(physicalPage: number, on: boolean): void {
+    this.settle();
     if (on && this.guarded[physicalPage] === 0) for (const view of this.views) view.dropEntries(physicalPage);
     this.guarded[physicalPage] = on ? 1 : 0;
   }
   /** Entries in all views: what it costs to look through them. */
-  get entries(): number { return this.views.reduce((sum, view) => sum + view.entries, 0); }
+  get entries(): number { this.settle(); return this.views.reduce((sum, view) => sum + view.entries, 0); }
   /** Everything translated so far is forgotten: mode change, snapshot restore. */
   flush(): void {
+    this.settle();
     this.words[S.countFlushes >> 2]++;
     for (const view of this.views) { view.flush(); view.cr3 = -1; }
     this.words.fill(0, S.largeFilter >> 2, (S.largeFilter >> 2) + 32);
@@ -154,6 +181,7 @@ export abstract class Translations extends PageWalk {
   private rememberPointers(): void { if (this.pae) this.view.pointers.set(this.words.subarray(S.pdpte0 >> 2, (S.pdpte0 >> 2) + 8)); }
   /** CR3 (and the PDPTEs) have been loaded: continue in that address space's view. */
   switchSpace(): void {
+    this.settle();
     const cr3 = this.words[S.cr3 >> 2];
     if (this.coherence.pending) this.drain();
     let view = this.view;
@@ -185,6 +213,7 @@ export abstract class Translations extends PageWalk {
   }
   /** A walk read an entry of the table at `physical`. */
   protected override usesTable(physical: number, slot: number): void {
+    this.settle();
     const page = physical >>> 12, view = this.view;
     this.tableStores[page] = 0;
     if (slot <= DIRECTORY ? view.lastDirectory === page && view.lastGigabyte === slot : view.lastTable === page && view.lastSlot === slot) return;
@@ -206,6 +235,7 @@ export abstract class Translations extends PageWalk {
    * filled, and becomes an ordinary one.
    */
   tableStored(physical: number, bytes: number): void {
+    this.settle();
     const page = physical >>> 12;
     if (this.tableStores[page]++ >= this.patience) { this.tableWritten(page); return; }
     for (const view of this.views) view.entryWritten(page, physical & 0xfff, bytes, this.pae, view === this.view ? this.unmapped : ignored);
@@ -213,6 +243,7 @@ export abstract class Translations extends PageWalk {
   }
   /** A page table has been stored to, nobody knows where: what was derived from it goes, and the page is an ordinary one again. */
   tableWritten(page: number): void {
+    this.settle();
     Atomics.and(this.pageMap, page, ~PAGE_TABLE);
     for (const view of this.views) view.tableWritten(page, this.pae, view === this.view ? this.unmapped : ignored);
     this.forgetViews();
@@ -221,6 +252,7 @@ export abstract class Translations extends PageWalk {
   private readonly unmapped: CodeDropped = (page, pages) => this.code.unmapped(page, pages);
   /** What other vCPUs have posted. What one vCPU stores while no other runs must not depend on what the others have cached: that is no state of the machine. */
   drain(): void {
+    this.settle();
     this.forgetViews();
     this.coherence.drain((kind, page) => {
       if (kind === EVENT.CODE) { if (this.dropWriteEntries(page)) this.coherence.post(EVENT.CODE_WRITTEN, page); }
@@ -235,17 +267,19 @@ export abstract class Translations extends PageWalk {
   }
   /** Generated code does the same where neither large pages nor code are about (tier0/system.ts). */
   invalidatePage(va: number): void {
+    this.settle();
     // INVLPG of any address drops the whole large page (SDM vol. 3 4.10.4.1); other views may hold the page as a global one.
     for (const view of this.views) if (view.largePages.has(va >>> 22)) view.flush(); else view.dropPage(va >>> 12);
   }
   /** A physical page lost its write entries: it holds code or is a page table. True when there were any. */
   dropWriteEntries(physicalPage: number): boolean {
+    this.settle();
     let found = false;
     for (const view of this.views) found = view.dropWriteEntries(physicalPage) || found;
     return found;
   }
   /** All write entries: a consumer has cleaned the dirty map. */
-  dropAllWriteEntries(): void { for (const view of this.views) view.dropAllWriteEntries(); }
+  dropAllWriteEntries(): void { this.settle(); for (const view of this.views) view.dropAllWriteEntries(); }
   /** An aligned dword through a read entry that exists already. */
   peekMapped(va: number): number | undefined {
     const at = (this.words[S.tlbRead >> 2] - this.view.address >> 2) + (va >>> 12), entry = this.view.table[at];

@@ -10,6 +10,7 @@
 import { Tier0Cx, rareExits, type Exits } from './context.ts';
 import { hotForms, type Form } from './forms.ts';
 import { defineFastOperations } from './system.ts';
+import { defineWalk, PAGE_FAULT } from './walk.ts';
 import { FAST, JUMP_CACHE_ENTRIES, KIND, R, RARE, RECORD_BYTES } from './record.ts';
 import { EXIT, ONCE_IN_TIER0 } from '../jit/exit.ts';
 import type { SlowCalls } from '../lower/context.ts';
@@ -75,8 +76,8 @@ export function rareModule(forms: readonly Form[], options: Tier0Options): Uint8
   return module.build();
 }
 
-/** Defines the slow paths over two JavaScript imports. */
-function defineSlowCalls(module: ModuleBuilder, js: { read: number; write: number; atomic: number; exchange64: number; float: number }): SlowCalls {
+/** Defines the slow paths: a page walk here, the rest by JavaScript imports. */
+function defineSlowCalls(module: ModuleBuilder, parallel: boolean, js: { read: number; write: number; atomic: number; exchange64: number; float: number }): SlowCalls {
   const calls = { read: {} as Record<number, number>, readForWrite: {} as Record<number, number>, write: {} as Record<number, number>, atomic: 0, exchange64: 0, segment: 0, raise: 0, float: 0 };
   for (const size of SIZES) {
     calls.read[size] = module.declare(slowName('read', size), [I, I, I, I], [valueType(size)], true);
@@ -90,20 +91,33 @@ function defineSlowCalls(module: ModuleBuilder, js: { read: number; write: numbe
   calls.float = module.declare('float', [I, I, I, I, I], [I], true);
   module.define(calls.float, fn => fn.emit(w.call(js.float, I, ...[0, 1, 2, 3, 4].map(i => w.local(i)))));
 
+  const walk = defineWalk(module, parallel);
   const cpu = w.local(0), va = w.local(1);
   const entryOf = (table: number): N => w.load(w.add(w.load(cpu, table), w.shl(w.shr(va, k(12)), k(2))));
   /** Valid entry and the access does not leave the page. */
   const within = (entry: N, bytes: number): N => w.and(w.and(entry, k(1)), w.leu(w.and(va, k(4095)), k(4096 - bytes)));
   const note = (fn: Fn, rec: N, blockEip: N): void => { fn.store(cpu, rec, S.rec); fn.store(cpu, blockEip, S.blockEip); };
+  /** The page walk of an access inside one page, if it is one for generated code. */
+  const walked = (fn: Fn, size: number, write: N, fault: () => void, through: (found: N) => void): void => {
+    fn.if(w.leu(w.and(va, k(4095)), k(4096 - (size >> 3))), () => {
+      const found = fn.let(w.call(walk, I, cpu, va, write));
+      fn.if(found, () => { fn.if(w.eq(found, k(PAGE_FAULT)), fault); through(found); });
+    });
+  };
   const reader = (size: number, forWrite: boolean) => (fn: Fn): void => {
     const rec = w.local(2), blockEip = w.local(3);
     const entry = fn.let(entryOf(forWrite ? S.tlbWrite : S.tlbRead));
-    fn.if(within(entry, size >> 3), () => {
-      const host = w.add(va, entry);
+    const through = (found: N): void => {
+      const host = w.add(va, found);
       fn.ret(size === 8 ? w.load8u(host, 3) : size === 16 ? w.load16u(host, 3) : size === 32 ? w.load(host, 3) : w.load64(host, 3));
-    });
+    };
+    fn.if(within(entry, size >> 3), () => { through(entry); });
     note(fn, rec, blockEip);
-    if (size < 64) { fn.emit(w.call(js.read, I, cpu, va, k(size >> 3), k(forWrite ? 1 : 0))); return; }
+    if (size < 64) {
+      walked(fn, size, k(forWrite ? 1 : 0), () => { fn.ret(k(0)); }, through);
+      fn.emit(w.call(js.read, I, cpu, va, k(size >> 3), k(forWrite ? 1 : 0)));
+      return;
+    }
     const half = forWrite ? calls.readForWrite[32] : calls.read[32];
     fn.if(w.and(va, k(7)), () => { fn.drop(w.call(js.read, I, cpu, va, k(8), k(0))); fn.if(w.load(cpu, S.fault), () => fn.ret(w.k64(0n))); });
     const low = fn.let(w.call(half, I, cpu, va, rec, blockEip));
@@ -114,14 +128,19 @@ function defineSlowCalls(module: ModuleBuilder, js: { read: number; write: numbe
   const writer = (size: number) => (fn: Fn): void => {
     const value = w.local(2, valueType(size)), rec = w.local(3), blockEip = w.local(4);
     const entry = fn.let(entryOf(S.tlbWrite));
-    fn.if(within(entry, size >> 3), () => {
-      const host = w.add(va, entry);
+    const through = (found: N): void => {
+      const host = w.add(va, found);
       if (size === 8) fn.store8(host, value, 3); else if (size === 16) fn.store16(host, value, 3);
       else if (size === 32) fn.store(host, value, 3); else fn.store64(host, value, 3);
       fn.ret();
-    });
+    };
+    fn.if(within(entry, size >> 3), () => { through(entry); });
     note(fn, rec, blockEip);
-    if (size < 64) { fn.do(w.call(js.write, 0x40, cpu, va, value, k(size >> 3))); return; }
+    if (size < 64) {
+      walked(fn, size, k(1), () => { fn.ret(); }, through);
+      fn.do(w.call(js.write, 0x40, cpu, va, value, k(size >> 3)));
+      return;
+    }
     fn.if(w.and(va, k(7)), () => { fn.drop(w.call(js.read, I, cpu, va, k(8), k(0))); fn.if(w.load(cpu, S.fault), () => fn.ret()); });
     // No partial write: both halves must be writable first.
     fn.drop(w.call(calls.readForWrite[32], I, cpu, va, rec, blockEip));
@@ -191,7 +210,7 @@ export function tier0Module(options: Tier0Options): Uint8Array {
   module.importTable = true;
   const rareType = module.typeIndex({ params: [I, I, I], results: [I] });
   const regionType = module.typeIndex({ params: [I, I], results: [I] });
-  const slow = defineSlowCalls(module, memory);
+  const slow = defineSlowCalls(module, options.parallel, memory);
   const gate = defineFastOperations(module, slow);
   const run = module.declare('run', [I], [I], true);
   const forms = HOT_FORMS();
