@@ -142,6 +142,8 @@ export const S = {
   walkView: 0x1f00, walkDirectory: 0x1f04, walkTable: 0x1f08, walkStretch: 0x1f0c, walkRoom: 0x1f10, walkFills: 0x1f14, walked: 0x1f18,
   /** Fills for which the present value of `linear` has been right more often than wrong. */
   votes: 0x1f1c,
+  /** Stores to entries that are not present of the page table in View.devicePage, by generated code: physical address (-1: none may be), the CPL-3 bit of the memo, stores before the patience ends. */
+  storeTable: 0x1f20, storeUser: 0x1f24, storeRoom: 0x1f28,
   /** WALK_FILLS x {page number * 2 + user | bit 31: a new entry | bit 30: a new write entry}: fills that the view has not in its lists yet. */
   walkFilled: 0x2000,
   /** Ring of pages other vCPUs want dropped (see mmu): head, tail, then entries. */

@@ -41,7 +41,8 @@ export interface AccessWatch {
 }
 
 /** Stores to a page table between two walks of it, before it is taken for a page that is being filled. With others each one is an event for all. */
-const PATIENCE = 8, PATIENCE_SMP = 2;
+export const PATIENCE = 8;
+const PATIENCE_SMP = 2;
 /** Fills by which S.linear outlives a change of the guest's habits. */
 export const MAX_VOTES = 32;
 
@@ -51,6 +52,8 @@ export abstract class Translations extends PageWalk {
   private readonly views: View[] = [];
   private readonly viewLimit: number;
   protected readonly patience: number;
+  /** There is no other vCPU that would have to be told of stores to tables. */
+  private readonly alone: boolean;
   watch: AccessWatch | undefined;
   code: CodeWatcher = { written: () => undefined, hits: () => false, unmapped: () => undefined, dropped: () => undefined };
 
@@ -59,6 +62,7 @@ export abstract class Translations extends PageWalk {
     this.cpu = cpu;
     this.tableStores = new Uint8Array(board.ramBytes >>> 12);
     this.guarded = new Uint8Array(board.ramBytes >>> 12);
+    this.alone = board.cpus === 1 && !coherence.parallel;
     this.patience = board.cpus === 1 ? PATIENCE : PATIENCE_SMP;
     this.viewLimit = Math.min(32, board.layout.viewsPerCpu);
     this.views.push(new View(board, cpu, 0));
@@ -91,6 +95,9 @@ export abstract class Translations extends PageWalk {
     words[S.walkTable >> 2] = view.lastTable << 12;
     words[S.walkStretch >> 2] = view.lastSlot >> 1;
     words[S.walkRoom >> 2] = Math.min(WALK_FILLS, view.room);
+    const memo = view.devicePage !== -1 && (view.deviceFor & 2) !== 0 && this.alone && view.devicePhysical < this.ramBytes ? view.devicePhysical : -1;
+    words[S.storeTable >> 2] = memo;
+    if (memo >= 0) { words[S.storeUser >> 2] = view.deviceFor & 1; words[S.storeRoom >> 2] = this.patience - this.tableStores[memo >>> 12]; }
     words[S.walkView >> 2] = view.index + 1;
   }
   /** What generated code has done by walks of its own is taken into the books, and it does none until it is permitted again: before anything that reads the books or changes them. */
@@ -98,9 +105,12 @@ export abstract class Translations extends PageWalk {
   private settled(): void {
     const words = this.words, view = this.views[words[S.walkView >> 2] - 1], fills = words[S.walkFills >> 2];
     words[S.walkView >> 2] = 0;
-    if (words[S.walked >> 2] === 0) return;
+    const stored = words[S.storeTable >> 2], walked = words[S.walked >> 2] !== 0;
+    if (walked) this.tableStores[words[S.walkDirectory >> 2] >>> 12] = this.tableStores[words[S.walkTable >> 2] >>> 12] = 0;
+    // Walks between the stores are counted in already.
+    if (stored >= 0) this.tableStores[stored >>> 12] = this.patience - words[S.storeRoom >> 2];
+    if (!walked) return;
     words[S.walked >> 2] = 0;
-    this.tableStores[words[S.walkDirectory >> 2] >>> 12] = this.tableStores[words[S.walkTable >> 2] >>> 12] = 0;
     for (let i = 0; i < fills; i++) { const fill = words[(S.walkFilled >> 2) + i]; view.noteFilled(fill & 0x1fffff, fill < 0, (fill & 1 << 30) !== 0); }
     words[S.walkFills >> 2] = 0;
   }

@@ -10,7 +10,7 @@
 import { Tier0Cx, rareExits, type Exits } from './context.ts';
 import { hotForms, type Form } from './forms.ts';
 import { defineFastOperations } from './system.ts';
-import { defineWalk, PAGE_FAULT } from './walk.ts';
+import { defineTableStore, defineWalk, PAGE_FAULT } from './walk.ts';
 import { FAST, JUMP_CACHE_ENTRIES, KIND, R, RARE, RECORD_BYTES } from './record.ts';
 import { EXIT, ONCE_IN_TIER0 } from '../jit/exit.ts';
 import type { SlowCalls } from '../lower/context.ts';
@@ -91,7 +91,7 @@ function defineSlowCalls(module: ModuleBuilder, parallel: boolean, js: { read: n
   calls.float = module.declare('float', [I, I, I, I, I], [I], true);
   module.define(calls.float, fn => fn.emit(w.call(js.float, I, ...[0, 1, 2, 3, 4].map(i => w.local(i)))));
 
-  const walk = defineWalk(module, parallel);
+  const walk = defineWalk(module, parallel), tableStore = defineTableStore(module);
   const cpu = w.local(0), va = w.local(1);
   const entryOf = (table: number): N => w.load(w.add(w.load(cpu, table), w.shl(w.shr(va, k(12)), k(2))));
   /** Valid entry and the access does not leave the page. */
@@ -138,6 +138,7 @@ function defineSlowCalls(module: ModuleBuilder, parallel: boolean, js: { read: n
     note(fn, rec, blockEip);
     if (size < 64) {
       walked(fn, size, k(1), () => { fn.ret(); }, through);
+      if (size === 32) fn.if(w.call(tableStore, I, cpu, va, value), () => { fn.ret(); });
       fn.do(w.call(js.write, 0x40, cpu, va, value, k(size >> 3)));
       return;
     }

@@ -4,7 +4,7 @@
  * is a page fault. Anything else is refused before anything has changed, and Mmu.slowRead and slowWrite do it.
  */
 import { DIRTY_ALL, DIRTY_MAP_BASE, GUEST_RAM_BASE, PAGE_KIND_MASK, PAGE_KIND_RAM, PAGE_MAP_BASE } from '../../board.ts';
-import { MAX_VOTES, PAGE_CODE, PAGE_TABLE } from '../mmu/translations.ts';
+import { MAX_VOTES, PAGE_CODE, PAGE_TABLE, PATIENCE } from '../mmu/translations.ts';
 import { CR0, S, VEC } from '../state.ts';
 import * as w from '../wasm.ts';
 import { I, type ModuleBuilder, type N } from '../wasm.ts';
@@ -31,8 +31,11 @@ export function defineWalk(module: ModuleBuilder, parallel: boolean): number {
     require(w.eq(w.and(pde, k(FRAME | PRESENT | ACCESSED | LARGE)), w.or(state(S.walkTable), k(PRESENT | ACCESSED))));
     const at = fn.let(w.add(w.and(pde, k(FRAME)), w.and(w.shr(va, k(10)), k(0xffc))));
     const pte = fn.let(w.load(at, GUEST_RAM_BASE)), user = fn.let(w.eq(state(S.cpl), k(3)));
+    const patience = k(PATIENCE);
     const done = (): void => {
       set(S.walked, k(1));
+      const stored = fn.let(state(S.storeTable));
+      fn.if(w.or(w.eq(stored, directory), w.eq(stored, state(S.walkTable))), () => { set(S.storeRoom, patience); });
       set(S.countSlow, w.add(state(S.countSlow), k(1)));
       set(S.countWalks, w.add(state(S.countWalks), k(1)));
     };
@@ -72,6 +75,34 @@ export function defineWalk(module: ModuleBuilder, parallel: boolean): number {
       fn.if(w.gt(votes, k(0)), () => { set(S.votes, w.sub(votes, k(1))); }, () => { set(S.linear, entry); set(S.votes, k(1)); });
     });
     fn.emit(entry);
+  });
+  return index;
+}
+
+/**
+ * tableStore(cpu, va, value) -> 1 stored, 0 refused: a dword into an entry, not present so far, of the page table that stores of this privilege went to last. Nothing was
+ * derived from such an entry (Mmu.absent), so that nothing has to go.
+ */
+export function defineTableStore(module: ModuleBuilder): number {
+  const index = module.declare('tableStore', [I, I, I], [I]);
+  module.define(index, fn => {
+    const cpu = w.local(0), va = w.local(1), value = w.local(2);
+    const state = (offset: number): N => w.load(cpu, offset);
+    const require = (condition: N): void => { fn.if(w.eqz(condition), () => { fn.ret(k(0)); }, undefined, 0); };
+    const view = fn.let(state(S.viewIndex)), table = fn.let(state(S.storeTable)), room = fn.let(state(S.storeRoom));
+    require(w.eq(state(S.walkView), w.add(view, k(1))));
+    require(w.and(w.ge(table, k(0)), w.gt(room, k(0))));
+    require(w.eq(w.load(w.add(cpu, w.shl(view, k(2))), S.viewDevice), w.shr(va, k(12))));
+    require(w.and(w.eqz(w.and(va, k(3))), w.eq(state(S.storeUser), w.eq(state(S.cpl), k(3)))));
+    require(w.eq(w.and(state(S.cr0), k(CR0.PG | CR0.AM)), k(CR0.PG)));
+    require(w.eq(w.and(w.load8u(w.shr(table, k(12)), PAGE_MAP_BASE), k(PAGE_KIND_MASK | PAGE_CODE | PAGE_TABLE)), k(PAGE_KIND_RAM | PAGE_TABLE)));
+    const at = fn.let(w.or(table, w.and(va, k(0xffc))));
+    require(w.eqz(w.and(w.load(at, GUEST_RAM_BASE), k(PRESENT))));
+    fn.store(at, value, GUEST_RAM_BASE);
+    fn.store8(w.shr(table, k(12)), k(DIRTY_ALL), DIRTY_MAP_BASE);
+    fn.store(cpu, w.sub(room, k(1)), S.storeRoom);
+    fn.store(cpu, w.add(state(S.countSlow), k(1)), S.countSlow);
+    fn.emit(k(1));
   });
   return index;
 }
