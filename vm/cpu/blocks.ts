@@ -60,7 +60,7 @@ export interface Block {
   /** A BREAK record stands in front of it. */
   readonly stop: boolean;
 }
-interface CodePage { blocks: Block[]; /** blocks that begin here, by offset * 512 + mode */ starts: Map<number, Block>; /** link fields waiting for a block at a physical address and mode */ waiting: Map<number, number[]> }
+interface CodePage { /** Row of the last lean block that begins here, and so on by LEAN.before; 0: none */ lean: number; blocks: Block[]; /** blocks that begin here, by offset * 512 + mode */ starts: Map<number, Block>; /** link fields waiting for a block at a physical address and mode */ waiting: Map<number, number[]> }
 
 /** A form with its br_table kind (-1: rare) and, once compiled, its table slot. */
 interface Resolved { readonly form: Form; readonly kind: number; slot: number }
@@ -86,6 +86,16 @@ interface QuickShape extends Shape {
   /** It has a fall-through link in `disp`. */
   readonly twoWays: boolean;
 }
+
+/**
+ * Most blocks live only until their page dies, and are never looked at again: those made of shapes are rows of words, without an object for V8's collector to
+ * carry about, until somebody wants one (BlockCache.wanted). `chain`: the next row of the same hash. Row 0 is none.
+ */
+const LEAN = { physical: 0, mode: 1, record: 2, count: 3, bytes: 4, records: 5, before: 6, chain: 7 } as const;
+const LEAN_HASHES = 1 << 15;
+/** Room for so many at first, and for twice as many each time it is used up. */
+const LEAN_ROWS = 1 << 11;
+const leanHash = (physical: number, mode: number): number => (Math.imul(physical, 0x9e3779b1) ^ Math.imul(mode, 0x85ebca6b)) >>> 17;
 
 export interface RareCompiler { slots(forms: readonly Form[]): number[] }
 
@@ -164,6 +174,7 @@ export class BlockCache {
     for (const offset of added) this.stops.add(offset);
     if (added.length === 0) return;
     for (const [number, page] of [...this.pages]) {
+      this.wantAll(page);
       if (page.blocks.some(({ physical, bytes }) => physical >>> 12 === number && added.some(offset => offset >= (physical & 0xfff) && offset < (physical & 0xfff) + bytes))) this.dropPage(number);
     }
   }
@@ -177,7 +188,75 @@ export class BlockCache {
   ends(record: number): boolean { return this.halves[(record - this.base) >> 1] === KIND.END_CHECK; }
   rest(record: number): number { return this.bytes[record - this.base + R.rest]; }
   length(record: number): number { return this.bytes[record - this.base + R.len]; }
-  find(physical: number, mode: number): Block | undefined { return this.pages.get(physical >>> 12)?.starts.get((physical & 0xfff) << 9 | mode); }
+  find(physical: number, mode: number): Block | undefined {
+    const row = this.leanRow(physical, mode);
+    return row !== 0 ? this.wanted(row) : this.pages.get(physical >>> 12)?.starts.get((physical & 0xfff) << 9 | mode);
+  }
+
+  // ---- lean blocks
+  private lean = new Int32Array(LEAN_ROWS * 8);
+  private readonly leanHeads = new Int32Array(LEAN_HASHES);
+  private leanRows = 0;
+  private leanRow(physical: number, mode: number): number {
+    const { lean } = this;
+    let row = this.leanHeads[leanHash(physical, mode)];
+    while (row !== 0 && (lean[row * 8] !== (physical | 0) || lean[row * 8 + LEAN.mode] !== mode)) row = lean[row * 8 + LEAN.chain];
+    return row;
+  }
+  private newRow(): number {
+    const row = ++this.leanRows;
+    if (row * 8 === this.lean.length) { const grown = new Int32Array(row * 16); grown.set(this.lean); this.lean = grown; }
+    return row;
+  }
+  /** Nothing finds the row by its address any more; it stays in the list of its page, without a record. */
+  private unchain(row: number): void {
+    const { lean, leanHeads } = this, hash = leanHash(lean[row * 8], lean[row * 8 + LEAN.mode]), next = lean[row * 8 + LEAN.chain];
+    lean[row * 8 + LEAN.record] = 0;
+    let at = leanHeads[hash];
+    if (at === row) { leanHeads[hash] = next; return; }
+    while (lean[at * 8 + LEAN.chain] !== row) at = lean[at * 8 + LEAN.chain];
+    lean[at * 8 + LEAN.chain] = next;
+  }
+  /** The row becomes a block like others. */
+  private wanted(row: number): Block {
+    const { lean } = this, at = row * 8, physical = lean[at] >>> 0, mode = lean[at + LEAN.mode];
+    const block: Block = { physical, mode, insns: null, count: lean[at + LEAN.count], record: lean[at + LEAN.record], records: lean[at + LEAN.records], bytes: lean[at + LEAN.bytes], secondPage: -1, point: NO_POINT, stop: false };
+    this.unchain(row);
+    const page = this.pages.get(physical >>> 12)!;
+    page.starts.set((physical & 0xfff) << 9 | mode, block);
+    page.blocks.push(block);
+    return block;
+  }
+  /** All lean blocks of a page become blocks like others. */
+  private wantAll(page: CodePage): void {
+    const { lean } = this;
+    for (let row = page.lean; row !== 0; row = lean[row * 8 + LEAN.before]) if (lean[row * 8 + LEAN.record] !== 0) this.wanted(row);
+    page.lean = 0;
+  }
+  private killLean(page: CodePage): void {
+    const { lean } = this;
+    for (let row = page.lean; row !== 0; row = lean[row * 8 + LEAN.before]) {
+      const record = lean[row * 8 + LEAN.record];
+      if (record === 0) continue;
+      this.killRecords(record, lean[row * 8 + LEAN.records]);
+      this.unchain(row);
+    }
+    page.lean = 0;
+  }
+  /** Record of the lean block there, made if it can be one; 0: ask `block`. */
+  leanRecord(linear: number, physical: number, mode: number): number {
+    if (physical >= this.board.ramBytes) return 0;
+    let row = this.leanRow(physical, mode);
+    if (row === 0) {
+      if (!this.quick) return 0;
+      const page = this.markedNumber === physical >>> 12 ? this.marked : this.pages.get(physical >>> 12);
+      if (page && page.starts.size !== 0 && page.starts.has((physical & 0xfff) << 9 | mode)) return 0;
+      row = this.quickBlock(physical, mode, 0);
+      if (row === 0) return 0;
+      this.repeated(linear, mode);
+    }
+    return this.lean[row * 8 + LEAN.record];
+  }
 
   /** The block at a linear address; decodes if needed. `limit` > 0 makes an uncached block of at most that many instructions. */
   block(linear: number, translated: number, mode: number, user: boolean, limit: number): Block {
@@ -190,8 +269,12 @@ export class BlockCache {
       }
     }
     if (this.quick) {
-      const block = this.quickBlock(physical, mode, limit);
-      if (block) { if (!limit) this.repeated(linear, mode); return block; }
+      const row = this.quickBlock(physical, mode, limit);
+      if (row !== 0) {
+        if (limit) return this.truncated!;
+        this.repeated(linear, mode);
+        return this.wanted(row);
+      }
     }
     // A truncated block is the beginning of one that has been decoded already.
     const whole = limit ? this.find(physical, mode) : undefined;
@@ -335,17 +418,17 @@ export class BlockCache {
       writes: entry.writes, keeps: ~entry.kills, reads: entry.reads, visible: entry.fault || entry.stack || entry.str || ops.some(({ c }) => c === 'M'),
       ends: (entry.end && !goesOn(insn, mode)) || (entry.str && insn.rep !== 0), leaves: entry.end, twoWays: condition >= 0 || CONDITION_OF.has(entry.name) || entry.name === 'jcxz' || entry.name.startsWith('loop') };
   }
-  /** The block at `physical`, of at most `limit` instructions (0: whole), if all its instructions have shapes. */
-  private quickBlock(physical: number, mode: number, limit: number): Block | undefined {
-    if (this.restricted || !this.fastOperations || this.trace || this.stops.size !== 0 || mode & MODE.SINGLE || !(mode & MODE.CODE32) || physical >= this.board.ramBytes) return undefined;
+  /** Makes the block at `physical`, of at most `limit` instructions (0: whole), if all its instructions have shapes: 0 (no), or its row; with a limit it is `truncated`. */
+  private quickBlock(physical: number, mode: number, limit: number): number {
+    if (this.restricted || !this.fastOperations || this.trace || this.stops.size !== 0 || mode & MODE.SINGLE || !(mode & MODE.CODE32) || physical >= this.board.ramBytes) return 0;
     const kind = this.board.pageMap[physical >>> 12] & PAGE_KIND_MASK;
-    if ((kind !== PAGE_KIND_RAM && kind !== PAGE_KIND_ROM) || (this.mmioPages.size !== 0 && this.mmioPages.has(physical >>> 12))) return undefined;
+    if ((kind !== PAGE_KIND_RAM && kind !== PAGE_KIND_ROM) || (this.mmioPages.size !== 0 && this.mmioPages.has(physical >>> 12))) return 0;
     const source = this.board.ram, last = (physical | 0xfff) + 1 - SHAPE_BYTES, most = limit && limit < MAX_BLOCK ? limit : MAX_BLOCK, { shapes, found, words } = this, learnt = shapes.learnt;
     let count = 0, end = physical, stays = true;
     do {
-      if (end > last) return undefined;
+      if (end > last) return 0;
       const shape = shapes.at(source, end, mode);
-      if (shape === undefined) return undefined;
+      if (shape === undefined) return 0;
       found[count++] = shape;
       end += shape.length;
       stays = !shape.ends;
@@ -364,7 +447,7 @@ export class BlockCache {
         if (shape.fused !== null && i + 1 < count && found[i + 1]!.condition >= 0) resolved = this.fusedForm(shape, found[i + 1]!.condition) ?? resolved;
         kind = resolved.kind;
         if (kind < 0) {
-          if (resolved.slot < 0) return undefined; // compiled together with others of its block
+          if (resolved.slot < 0) return 0; // compiled together with others of its block
           kind = KIND.RARE;
           link = resolved.slot;
         }
@@ -402,22 +485,38 @@ export class BlockCache {
       words[at >> 2] = KIND.END | bytes << 16;
       at += RECORD_BYTES;
     }
-    const block: Block = { physical, mode, insns: null, count, record: this.base + first, records: (at - first) / RECORD_BYTES, bytes, secondPage: -1, point: NO_POINT, stop: false };
+    const record = this.base + first, records = (at - first) / RECORD_BYTES;
     this.changes++;
-    if (limit) { this.truncated = block; this.watch(block); return block; }
+    if (limit) {
+      const block: Block = { physical, mode, insns: null, count, record, records, bytes, secondPage: -1, point: NO_POINT, stop: false };
+      this.truncated = block;
+      this.watch(block);
+      return -1;
+    }
     this.next = at;
     if (shapes.learnt === learnt) this.mmu.words[S.countCopied >> 2]++; else this.mmu.words[S.countBlocks >> 2]++;
-    const page = this.place(block);
+    this.made++;
+    const page = this.mark(physical >>> 12, physical & 0xfff, (physical & 0xfff) + bytes), row = this.newRow(), to = row * 8, { lean, leanHeads } = this, hash = leanHash(physical, mode);
+    lean[to] = physical;
+    lean[to + LEAN.mode] = mode;
+    lean[to + LEAN.record] = record;
+    lean[to + LEAN.count] = count;
+    lean[to + LEAN.bytes] = bytes;
+    lean[to + LEAN.records] = records;
+    lean[to + LEAN.before] = page.lean;
+    lean[to + LEAN.chain] = leanHeads[hash];
+    page.lean = leanHeads[hash] = row;
+    if (page.waiting.size !== 0) this.linkWaiting(page, (physical & 0xfff) << 9 | mode, record);
     if (mode & MODE.CS_FLAT) {
       const lastRecord = end32 - RECORD_BYTES;
-      if (!final.leaves) this.linkTo(page, block, end32 + R.link, bytes);
+      if (!final.leaves) this.linkTo(page, physical, mode, end32 + R.link, bytes);
       else if (final.jump && final.plain!.kind >= 0) {
         // The kind of the last record is its own: nothing behind it can be fused.
-        this.linkTo(page, block, lastRecord + R.link, words[(lastRecord + R.imm) >> 2]);
-        if (final.twoWays) this.linkTo(page, block, lastRecord + R.disp, bytes);
+        this.linkTo(page, physical, mode, lastRecord + R.link, words[(lastRecord + R.imm) >> 2]);
+        if (final.twoWays) this.linkTo(page, physical, mode, lastRecord + R.disp, bytes);
       }
     }
-    return block;
+    return row;
   }
   private fusedForm(shape: QuickShape, condition: number): Resolved | null {
     let known = shape.fused![condition];
@@ -451,6 +550,7 @@ export class BlockCache {
     if (bytes > MAX_PATCH_BYTES || !this.quick) return false;
     const number = physical >>> 12, page = this.pages.get(number);
     if (!page || this.hasRegions(number)) return false;
+    this.wantAll(page);
     this.patchedAt = -1;
     this.patches = 0;
     const stop = physical + bytes;
@@ -593,10 +693,12 @@ export class BlockCache {
     page.starts.set(key, block);
     page.blocks.push(block);
     if (block.secondPage >= 0) { this.pages.get(block.secondPage)!.blocks.push(block); return page; }
-    if (page.waiting.size === 0) return page;
-    const waiting = page.waiting.get(key);
-    if (waiting) { for (const field of waiting) this.words[field >> 2] = block.record; page.waiting.delete(key); }
+    if (page.waiting.size !== 0) this.linkWaiting(page, key, block.record);
     return page;
+  }
+  private linkWaiting(page: CodePage, key: number, record: number): void {
+    const waiting = page.waiting.get(key);
+    if (waiting) { for (const field of waiting) this.words[field >> 2] = record; page.waiting.delete(key); }
   }
 
   private resolve(insn: Insn, mode: number, needFlags: boolean, fused: number): Resolved {
@@ -653,12 +755,14 @@ export class BlockCache {
   private link(page: CodePage, block: Block, links: readonly Link[]): void {
     if (block.secondPage >= 0 || block.mode & MODE.SINGLE || !(block.mode & MODE.CS_FLAT) || !(block.mode & MODE.CODE32)) return;
     const first = block.record - this.base;
-    for (const { field, delta } of links) this.linkTo(page, block, first + field, delta);
+    for (const { field, delta } of links) this.linkTo(page, block.physical, block.mode, first + field, delta);
   }
-  private linkTo(page: CodePage, block: Block, field: number, delta: number): void {
-    const target = (block.physical & 0xfff) + delta;
+  private linkTo(page: CodePage, physical: number, mode: number, field: number, delta: number): void {
+    const target = (physical & 0xfff) + delta;
     if (target < 0 || target > 4095) { this.words[field >> 2] = 0; return; }
-    const key = target << 9 | block.mode;
+    const row = this.leanRow(physical + delta, mode);
+    if (row !== 0) { this.words[field >> 2] = this.lean[row * 8 + LEAN.record]; return; }
+    const key = target << 9 | mode;
     const known = page.starts.get(key);
     this.words[field >> 2] = known && known.secondPage < 0 ? known.record : 0;
     if (known) return;
@@ -666,26 +770,31 @@ export class BlockCache {
     if (waiting) waiting.push(field); else page.waiting.set(key, [field]);
   }
 
+  /** The page that `mark` was asked about last. */
+  private markedNumber = -1;
+  private marked: CodePage | undefined;
+  private mark(pageNumber: number, from: number, to: number): CodePage {
+    let page = this.markedNumber === pageNumber ? this.marked : this.pages.get(pageNumber);
+    if (!page) {
+      page = { lean: 0, blocks: [], starts: new Map(), waiting: new Map() };
+      this.pages.set(pageNumber, page);
+    }
+    this.markedNumber = pageNumber;
+    this.marked = page;
+    // Granules first: a store that sees the page bit must see them.
+    this.coherence.markCode(pageNumber, from, to);
+    // Who takes the bit away meanwhile says so behind it, and the block dies.
+    if (!(this.board.pageMap[pageNumber] & PAGE_CODE) && !(Atomics.or(this.board.pageMap, pageNumber, PAGE_CODE) & PAGE_CODE)) {
+      this.mmu.dropWriteEntries(pageNumber);
+      this.coherence.post(EVENT.CODE, pageNumber);
+    }
+    return page;
+  }
   /** Marks the granules of a block as code; returns the (first) page. */
   private watch(block: Block): CodePage {
-    const mark = (pageNumber: number, from: number, to: number): CodePage => {
-      let page = this.pages.get(pageNumber);
-      if (!page) {
-        page = { blocks: [], starts: new Map(), waiting: new Map() };
-        this.pages.set(pageNumber, page);
-      }
-      // Granules first: a store that sees the page bit must see them.
-      this.coherence.markCode(pageNumber, from, to);
-      // Who takes the bit away meanwhile says so behind it, and the block dies.
-      if (!(this.board.pageMap[pageNumber] & PAGE_CODE) && !(Atomics.or(this.board.pageMap, pageNumber, PAGE_CODE) & PAGE_CODE)) {
-        this.mmu.dropWriteEntries(pageNumber);
-        this.coherence.post(EVENT.CODE, pageNumber);
-      }
-      return page;
-    };
     const offset = block.physical & 0xfff, pageNumber = block.physical >>> 12;
-    const page = mark(pageNumber, offset, Math.min(4096, offset + block.bytes));
-    if (block.secondPage >= 0) mark(block.secondPage, 0, offset + block.bytes - 4096);
+    const page = this.mark(pageNumber, offset, Math.min(4096, offset + block.bytes));
+    if (block.secondPage >= 0) this.mark(block.secondPage, 0, offset + block.bytes - 4096);
     return page;
   }
 
@@ -706,7 +815,9 @@ export class BlockCache {
     this.mmu.words[S.countSmc >> 2]++;
     this.changes++;
     this.pages.delete(pageNumber);
+    this.markedNumber = -1;
     this.dropped(pageNumber);
+    this.killLean(page);
     for (const block of page.blocks) {
       this.kill(block);
       if (block.secondPage >= 0 && this.find(block.physical, block.mode) === block) this.pages.get(block.physical >>> 12)!.starts.delete((block.physical & 0xfff) << 9 | block.mode);
@@ -718,11 +829,20 @@ export class BlockCache {
   dropRunning(record: number): void {
     const within = (block: Block | null): boolean => block !== null && record >= block.record && record < block.record + block.records * RECORD_BYTES;
     if (within(this.truncated)) { this.kill(this.truncated!); this.dropPage(this.truncated!.physical >>> 12); return; }
-    for (const [number, page] of this.pages) if (page.blocks.some(within)) { this.dropPage(number); return; }
+    const { lean } = this;
+    for (const [number, page] of this.pages) {
+      let found = page.blocks.some(within);
+      for (let row = page.lean; row !== 0 && !found; row = lean[row * 8 + LEAN.before]) {
+        const first = lean[row * 8 + LEAN.record];
+        found = record >= first && record < first + lean[row * 8 + LEAN.records] * RECORD_BYTES && first !== 0;
+      }
+      if (found) { this.dropPage(number); return; }
+    }
   }
-  private kill(block: Block): void {
-    const first = block.record - this.base;
-    for (let i = 0; i < block.records; i++) this.halves[(first + i * RECORD_BYTES) >> 1] = KIND.LEAVE;
+  private kill(block: Block): void { this.killRecords(block.record, block.records); }
+  private killRecords(record: number, records: number): void {
+    const first = record - this.base;
+    for (let i = 0; i < records; i++) this.halves[(first + i * RECORD_BYTES) >> 1] = KIND.LEAVE;
   }
   // ---- regions (vm/cpu/jit/manager.ts)
   isRegion(record: number): boolean { return this.halves[(record - this.base) >> 1] === KIND.REGION; }
@@ -784,7 +904,12 @@ export class BlockCache {
   forgetContent(): void { this.templates.clear(); this.shapes.clear(); }
   /** Forgets all blocks. The running block's records stay intact until the pool wraps, and read LEAVE. */
   reset(): void {
-    for (const page of this.pages.values()) for (const block of page.blocks) this.kill(block);
+    for (const page of this.pages.values()) {
+      this.killLean(page);
+      for (const block of page.blocks) this.kill(block);
+    }
+    this.leanRows = 0;
+    this.markedNumber = -1;
     this.forgotten();
     this.changes++;
     this.pages.clear();

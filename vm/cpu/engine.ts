@@ -612,6 +612,14 @@ export class Engine implements EngineInterface {
       const linear = cpu.segmentBase(SEG.CS) + eip | 0;
       const physical = this.mmu.fetchFrom(linear);
       if (single) mode |= MODE.SINGLE;
+      else if (!limit && mode & MODE.CS_FLAT) {
+        const record = this.blocks.leanRecord(linear, physical, mode);
+        if (record !== 0) {
+          this.mmu.jumpCacheSet(eip, mode, record);
+          this.mmu.noteCodePage(linear, physical);
+          return record;
+        }
+      }
       const block = this.blocks.block(linear, physical, mode, cpu.user, limit);
       if (single) this.issue(block);
       if (!(mode & MODE.CS_FLAT) && (eip >>> 0) + block.bytes - 1 > cpu.segmentLimit(SEG.CS)) {

@@ -108,14 +108,25 @@ export class View {
     this.needs = 0;
     this.clearJumpCaches();
   }
-  clearJumpCaches(): void { if (this.codePages.size) { this.jumpCaches.fill(-1); this.codePages.clear(); } }
-  isCodePage(page: number, user: boolean): boolean { return this.codePages.has(page * 2 + (user ? 1 : 0)); }
+  clearJumpCaches(): void { this.lastCode = -1; if (this.codePages.size) { this.jumpCaches.fill(-1); this.codePages.clear(); } }
+  isCodePage(page: number, user: boolean): boolean { return this.codePhysical(page, user) >= 0; }
   /** Physical address of a page of code, or -1. */
-  codePhysical(page: number, user: boolean): number { return this.codePages.get(page * 2 + (user ? 1 : 0)) ?? -1; }
+  codePhysical(page: number, user: boolean): number {
+    const code = page * 2 + (user ? 1 : 0);
+    if (code === this.lastCode) return this.lastPhysical;
+    const physical = this.codePages.get(code);
+    if (physical === undefined) return -1;
+    this.lastCode = code;
+    return this.lastPhysical = physical;
+  }
+  /** The one of `codePages` that was asked for last, or -1. */
+  private lastCode = -1;
+  private lastPhysical = 0;
   noteCodePage(page: number, user: boolean, physical: number): void {
     const code = page * 2 + (user ? 1 : 0);
     if (this.codePages.size >= MAX_CODE_PAGES && !this.codePages.has(code)) this.clearJumpCaches();
     this.codePages.set(code, physical);
+    this.lastCode = -1;
   }
   dropPage(page: number, codeDropped?: CodeDropped): void {
     if (page === this.devicePage) this.devicePage = -1;
