@@ -40,13 +40,14 @@ export const S = {
   flagAux: 0x30,
   /** Decode mode: MODE_* bits; derived from segment caches and CR0. */
   mode: 0x34,
-  cpl: 0x38,
-  /** Byte addresses of the current view's read and write tables and of its jump cache. Derived. */
-  tlbRead: 0x3c, tlbWrite: 0x40, jumpCache: 0x44,
   /** Instructions left in this run() beyond the running block. */
-  budget: 0x48,
+  budget: 0x38,
   /** Non-zero: the instruction just attempted raised `faultVector`. */
-  fault: 0x4c,
+  fault: 0x3c,
+  /** With the three behind it one aligned vector: a change of ring is one store, and what is loaded next is forwarded from it (tier0/system.ts). */
+  cpl: 0x40,
+  /** Byte addresses of the current view's read and write tables and of its jump cache. Derived. */
+  tlbRead: 0x44, tlbWrite: 0x48, jumpCache: 0x4c,
   /** i64: instructions completed since reset. Exact outside run(); inside, use engine.retiredNow(). */
   retired: 0x50,
   /** i64: RDTSC = retired + tscOffset. */

@@ -47,9 +47,11 @@ class Path {
   private readonly reads: N;
   private readonly writes: N;
 
-  constructor(fn: Fn, slow: SlowCalls) {
+  /** `memory`: whether `host` will be asked. V8 keeps loads that nobody wants, for they might trap. */
+  constructor(fn: Fn, slow: SlowCalls, memory = true) {
     this.fn = fn;
     this.c = new Tier0Cx(fn, rareExits(fn), slow, false);
+    if (!memory) { this.reads = this.writes = k(0); return; }
     // Kernel tables, whatever the current privilege: descriptor tables and TSS are supervisor accesses.
     const shift = fn.let(w.select(k(USER_TABLES), k(0), w.eq(this.state(S.cpl), k(3))));
     this.reads = fn.let(w.sub(this.state(S.tlbRead), shift));
@@ -197,10 +199,11 @@ function defineIret(fn: Fn, slow: SlowCalls): void {
 }
 
 function defineSysenter(fn: Fn, slow: SlowCalls): void {
-  const p = new Path(fn, slow);
+  const p = new Path(fn, slow, false);
   const mode = fn.let(p.state(S.mode)), cs = fn.let(w.and(p.state(S.sysenterCs), k(0xfffc)));
   p.require(w.eq(w.and(mode, k(MODE.PROTECTED | MODE.V86 | MODE.SINGLE)), k(MODE.PROTECTED)));
-  p.require(w.and(w.ne(cs, k(0)), w.eq(p.state(S.cpl), k(3))));
+  p.require(cs);
+  p.require(w.eq(p.state(S.cpl), k(3)));
   p.set(S.eflags, w.and(p.state(S.eflags), k(~(FLAG.VM | FLAG.IF | FLAG.RF))));
   p.flat(SEG.CS, cs, k(0xc09b));
   p.flat(SEG.SS, w.add(cs, k(8)), k(0xc093));
@@ -211,10 +214,11 @@ function defineSysenter(fn: Fn, slow: SlowCalls): void {
   fn.emit(k(RARE.JUMP));
 }
 function defineSysexit(fn: Fn, slow: SlowCalls): void {
-  const p = new Path(fn, slow);
+  const p = new Path(fn, slow, false);
   const mode = fn.let(p.state(S.mode)), cs = fn.let(w.and(p.state(S.sysenterCs), k(0xfffc)));
   p.require(w.eq(w.and(mode, k(MODE.PROTECTED | MODE.V86 | MODE.SINGLE)), k(MODE.PROTECTED)));
-  p.require(w.and(w.ne(cs, k(0)), w.eqz(w.or(p.state(S.cpl), w.and(p.state(S.eflags), k(FLAG.AC))))));
+  p.require(cs);
+  p.require(w.eqz(w.or(p.state(S.cpl), w.and(p.state(S.eflags), k(FLAG.AC)))));
   p.flat(SEG.CS, w.or(w.add(cs, k(16)), k(3)), k(0xc0fb));
   p.flat(SEG.SS, w.or(w.add(cs, k(24)), k(3)), k(0xc0f3));
   p.set(S.esp, p.state(S.ecx));
@@ -288,7 +292,7 @@ function defineMoveToSegment(fn: Fn, slow: SlowCalls): void {
 }
 
 function defineSti(fn: Fn, slow: SlowCalls): void {
-  const p = new Path(fn, slow);
+  const p = new Path(fn, slow, false);
   p.require(w.eq(w.and(p.state(S.mode), k(MODE.PROTECTED | MODE.V86 | MODE.SINGLE)), k(MODE.PROTECTED)));
   p.require(w.eqz(w.or(p.state(S.cpl), w.or(p.state(S.attention), p.state(S.shadow)))));
   p.require(w.gtu(w.load8u(w.local(1), R.rest), k(1)));
@@ -297,7 +301,7 @@ function defineSti(fn: Fn, slow: SlowCalls): void {
 }
 /** IN AL of a port that is only a word on the board (devices/bus.ts), where no permission map has to be asked. */
 function defineIn(fn: Fn, slow: SlowCalls): void {
-  const p = new Path(fn, slow), pc = w.local(1);
+  const p = new Path(fn, slow, false), pc = w.local(1);
   p.require(w.eq(w.and(p.state(S.mode), k(MODE.PROTECTED | MODE.V86 | MODE.SINGLE)), k(MODE.PROTECTED)));
   p.require(w.eqz(w.or(p.state(S.attention), p.state(S.shadow))));
   p.require(w.leu(p.state(S.cpl), w.and(w.shr(p.state(S.eflags), k(12)), k(3))));
@@ -314,7 +318,7 @@ function defineIn(fn: Fn, slow: SlowCalls): void {
 }
 /** INVLPG of a page in a stretch without large pages, of which no view has looked up code: its entries in all views (Mmu.invalidatePage). */
 function defineInvlpg(fn: Fn, slow: SlowCalls): void {
-  const p = new Path(fn, slow), pc = w.local(1);
+  const p = new Path(fn, slow, false), pc = w.local(1);
   p.require(w.eq(w.and(p.state(S.mode), k(MODE.PROTECTED | MODE.V86 | MODE.SINGLE)), k(MODE.PROTECTED)));
   p.require(w.eqz(w.or(p.state(S.cpl), w.or(p.state(S.attention), p.state(S.shadow)))));
   const offset = w.add(w.add(w.load(w.load(pc, R.base)), w.shl(w.load(w.load(pc, R.index)), w.load8u(pc, R.scale))), w.load(pc, R.disp));
@@ -340,7 +344,7 @@ function defineInvlpg(fn: Fn, slow: SlowCalls): void {
 }
 /** MOV CR3 to an address space whose view may be continued as it is (mmu.ts), with PAE: whose PDPTEs are as they were. A swap of pointers. */
 function defineMoveToCr3(fn: Fn, slow: SlowCalls): void {
-  const p = new Path(fn, slow);
+  const p = new Path(fn, slow, false);
   p.require(w.eq(w.and(p.state(S.mode), k(MODE.PROTECTED | MODE.V86 | MODE.SINGLE)), k(MODE.PROTECTED)));
   p.require(w.eqz(w.or(p.state(S.cpl), w.or(p.state(S.attention), p.state(S.shadow)))));
   p.require(w.lt(p.state(S.cr0), k(0)));
