@@ -816,8 +816,8 @@ export class BlockCache {
     this.changes++;
     this.pages.delete(pageNumber);
     this.markedNumber = -1;
-    this.dropped(pageNumber);
     this.killLean(page);
+    this.dropped(pageNumber);
     for (const block of page.blocks) {
       this.kill(block);
       if (block.secondPage >= 0 && this.find(block.physical, block.mode) === block) this.pages.get(block.physical >>> 12)!.starts.delete((block.physical & 0xfff) << 9 | block.mode);
