@@ -71,6 +71,30 @@ describe('shapes', () => {
     }
     expect(made).toBeGreaterThan(500);
   });
+  test('rows: blocks are found, wanted, dropped with their page and forgotten, whatever shares their hash', () => {
+    const b = new Bench(), { blocks } = b.engine, draw = generator(0x5eed), live = new Map<number, number>(), user = FLAT & ~MODE.DS_FLAT;
+    const from = 0x10000, pages = 24, kindAt = (record: number): number => new Int32Array(b.board.buffer, record, 1)[0]! & 0xffff;
+    b.load(from, Uint8Array.from({ length: pages * 4096 }, (_, i) => i & 1 ? 0xc3 : 0x40)); // INC EAX; RET
+    let rows = 0, dropped = 0;
+    for (let n = 0; n < 60_000; n++) {
+      const physical = from + draw(pages * 4096 - 32), mode = draw(2) === 0 ? FLAT : user, key = physical * 512 + mode, known = live.get(key);
+      if (draw(400) === 0) {
+        const page = physical >>> 12;
+        blocks.dropPage(page);
+        for (const [other, record] of live) if (Math.floor(other / 512) >>> 12 === page) { expect(kindAt(record)).toBe(0); live.delete(other); dropped++; }
+        continue;
+      }
+      if (draw(20_000) === 0) { blocks.reset(); live.clear(); continue; }
+      if (draw(3) === 0) { expect(blocks.find(physical, mode)?.record).toBe(known); continue; }
+      const lean = blocks.leanRecord(physical, physical, mode), record = lean !== 0 ? lean : blocks.block(physical, physical, mode, false, 0).record;
+      if (lean !== 0) rows++;
+      if (known !== undefined) expect(record).toBe(known);
+      expect(kindAt(record)).not.toBe(0);
+      live.set(key, record);
+    }
+    expect(rows).toBeGreaterThan(10_000);
+    expect(dropped).toBeGreaterThan(1000);
+  });
   test('4096 new functions are made of the shapes of one', () => {
     const b = new Bench(), code: number[] = [];
     for (let f = 0; f < 4096; f++) code.push(0xb9, f & 255, f >> 8, 0x5a, 0xc3, 0x01, 0xca, 0x31, 0xd1, 0x40, 0xc3, 0, 0, 0, 0, 0);

@@ -32,7 +32,7 @@ import { VIEW_CACHE_BYTES } from './views.ts';
 const MAX_BLOCK = 48;
 /**
  * Blocks after which everything is forgotten, as when the pool is full: a block of three instructions fills 96 bytes of the pool, and 500 to 700 of V8's heap
- * (made of shapes: 200). The booted system has 11,000.
+ * (made of shapes: 32, of a row of words). The booted system has 11,000.
  */
 const DECODED_WEIGHT = 3, MAX_BLOCKS = DECODED_WEIGHT << 16;
 /** Instructions remembered as having touched devices. */
