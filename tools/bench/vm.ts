@@ -228,7 +228,11 @@ export function withTable(document: string, result: BenchVmResult): string {
 }
 
 if (process.argv[1] === import.meta.filename) {
-  const args = process.argv.slice(2);
+  const args = process.argv.slice(2), strange = args.find(a => a.startsWith('--') && !/^--(json$|(jit|peers|runs|scale)=)/.test(a));
+  if (strange !== undefined) {
+    process.stderr.write(`${strange === '--help' ? '' : `no option ${strange}\n`}node tools/bench/vm.ts [--json] [--jit=off|on|mixed] [--peers=native,here,v86,qemu] [--runs=4] [--scale=1] [rows or kinds]\n`);
+    process.exit(strange === '--help' ? 0 : 2);
+  }
   const option = (name: string): string | undefined => args.find(a => a.startsWith(`--${name}=`))?.slice(name.length + 3);
   const result = await benchVm({
     rows: args.filter(a => !a.startsWith('--')), jit: (option('jit') ?? 'on') as 'on', runs: Number(option('runs') ?? 4), scale: Number(option('scale') ?? 1),
